@@ -1,0 +1,51 @@
+//! The AWS SDK's configuration, one for all clients of a function.
+
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
+use aws_smithy_http_client::Builder;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+
+/// Longest wait for a connection. Within a region a healthy endpoint answers in milliseconds.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longest wait for the head of an answer, the sending of the request included: 8 MiB in 30 s is a
+/// tenth of the bandwidth of the smallest function.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// Tries a request: the first one and two more, with the SDK's jittered backoff.
+const ATTEMPTS: u32 = 3;
+
+/// Region, credentials and endpoints from the environment, as the SDK defines them.
+pub async fn load() -> SdkConfig {
+    aws_config::defaults(BehaviorVersion::latest())
+        .http_client(Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https())
+        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(CONNECT_TIMEOUT)
+                .read_timeout(READ_TIMEOUT)
+                .build(),
+        )
+        // It mistakes back-pressure for a stalled peer; bodies have time limits of their own.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .load()
+        .await
+}
+
+/// The S3 client. `path_style` goes with endpoints that have no host name per bucket.
+///
+/// Checksums: every upload carries a CRC32 that S3 verifies; downloads are protected by TLS, their
+/// length and the CRC32 of the ZIP, and are not hashed again.
+#[must_use]
+pub fn s3(config: &SdkConfig, path_style: bool) -> aws_sdk_s3::Client {
+    aws_sdk_s3::Client::from_conf(
+        aws_sdk_s3::config::Builder::from(config)
+            .force_path_style(path_style)
+            .request_checksum_calculation(RequestChecksumCalculation::WhenSupported)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .build(),
+    )
+}

@@ -1,0 +1,182 @@
+//! The connection to PostgreSQL: one a function instance, checked once an invocation.
+//!
+//! Lambda freezes an instance between invocations and may thaw it hours later, when the socket has
+//! long been dropped by something in between without a word. So the first statement of an
+//! invocation runs through [`Database::first`], which opens a new connection once when the old one
+//! turns out dead. Statements are unnamed (`query_typed`): a named one would pin the session of an
+//! RDS Proxy.
+
+mod secret;
+mod source;
+mod tls;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Row};
+
+pub use secret::SecretReader;
+pub use source::DatabaseSource;
+
+use crate::failure::Failure;
+
+/// Longest wait for a connection, TLS and authentication included.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// Longest wait for a statement. All of them are single-row updates or reads by index.
+const STATEMENT_LIMIT: Duration = Duration::from_secs(20);
+/// Longest wait for the first statement on a connection that may have died in a freeze.
+const THAW_LIMIT: Duration = Duration::from_secs(3);
+
+/// The database of the requests.
+pub struct Database {
+    source: DatabaseSource,
+    secrets: Option<SecretReader>,
+    connection: Mutex<Option<Arc<Client>>>,
+}
+
+/// Why a statement did not yield what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// No connection could be opened.
+    #[error("cannot connect to the database")]
+    Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The server did not answer in time.
+    #[error("the database did not answer within {} s", .0.as_secs())]
+    TimedOut(Duration),
+    /// The connection broke or the server refused the statement.
+    #[error("the database refused a statement or the connection broke")]
+    Statement(#[source] tokio_postgres::Error),
+    /// A row holds a value of another type than the contract says, or a null where there is none.
+    #[error("a row is malformed")]
+    Malformed(#[source] tokio_postgres::Error),
+}
+
+impl DatabaseError {
+    /// Whether the connection itself is of no further use.
+    fn is_broken_connection(&self) -> bool {
+        match self {
+            Self::Connect(_) | Self::TimedOut(_) => true,
+            Self::Malformed(_) => false,
+            Self::Statement(error) => error.code().is_none_or(|code| {
+                [
+                    SqlState::ADMIN_SHUTDOWN,
+                    SqlState::CRASH_SHUTDOWN,
+                    SqlState::CANNOT_CONNECT_NOW,
+                    SqlState::IDLE_SESSION_TIMEOUT,
+                    SqlState::READ_ONLY_SQL_TRANSACTION, // a demoted primary after a failover
+                ]
+                .contains(code)
+            }),
+        }
+    }
+
+    /// The decision: a malformed row never gets better, everything else may.
+    #[must_use]
+    pub fn during(self, context: &'static str) -> Failure {
+        match self {
+            Self::Malformed(_) => Failure::permanent_fault(context, self),
+            _ => Failure::retry(context, self),
+        }
+    }
+}
+
+impl Database {
+    /// A database that is connected to when it is first needed. `secrets` is needed only for a
+    /// [`DatabaseSource::Secret`].
+    #[must_use]
+    pub fn new(source: DatabaseSource, secrets: Option<SecretReader>) -> Self {
+        Self { source, secrets, connection: Mutex::new(None) }
+    }
+
+    /// The connection, opened if there is none.
+    ///
+    /// # Errors
+    /// When none can be opened.
+    pub async fn connection(&self) -> Result<Arc<Client>, DatabaseError> {
+        let mut slot = self.connection.lock().await;
+        if let Some(client) = slot.as_ref().filter(|client| !client.is_closed()) {
+            return Ok(Arc::clone(client));
+        }
+        let client = Arc::new(Box::pin(self.connect()).await?);
+        *slot = Some(Arc::clone(&client));
+        Ok(client)
+    }
+
+    /// Runs the first statement of an invocation; on a connection from an earlier invocation that
+    /// turns out dead, once more on a new one. The statement must bear being run twice.
+    ///
+    /// # Errors
+    /// As the statement's, or when no connection can be opened.
+    pub async fn first<T, F>(
+        &self,
+        statement: impl Fn(Arc<Client>) -> F,
+    ) -> Result<T, DatabaseError>
+    where
+        F: Future<Output = Result<T, tokio_postgres::Error>>,
+    {
+        let kept = self.connection.lock().await.clone();
+        if let Some(client) = kept.filter(|client| !client.is_closed()) {
+            match within(THAW_LIMIT, statement(client)).await {
+                Err(error) if error.is_broken_connection() => {
+                    tracing::info!("the connection died between invocations; opening a new one");
+                }
+                result => return result,
+            }
+        }
+        *self.connection.lock().await = None;
+        let client = self.connection().await?;
+        within(STATEMENT_LIMIT, statement(client)).await
+    }
+
+    async fn connect(&self) -> Result<Client, DatabaseError> {
+        let opening = async {
+            let config = self.source.config(self.secrets.as_ref()).await?;
+            let (client, connection) = config.connect(tls::connector()?).await?;
+            tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(error = %error, "the database connection ended");
+                }
+            });
+            Ok(client)
+        };
+        timeout(CONNECT_LIMIT, opening)
+            .await
+            .map_err(|_| DatabaseError::TimedOut(CONNECT_LIMIT))?
+            .map_err(DatabaseError::Connect)
+    }
+}
+
+/// Runs a statement with a client-side time limit.
+///
+/// # Errors
+/// As the statement's, or when it does not end in time.
+pub async fn limited<T>(
+    statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, DatabaseError> {
+    within(STATEMENT_LIMIT, statement).await
+}
+
+async fn within<T>(
+    limit: Duration,
+    statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, DatabaseError> {
+    timeout(limit, statement)
+        .await
+        .map_err(|_| DatabaseError::TimedOut(limit))?
+        .map_err(DatabaseError::Statement)
+}
+
+/// A column of a row, by name; its absence or another type makes the row malformed.
+///
+/// # Errors
+/// When the column is not there, or not a `T`.
+pub fn column<'a, T: tokio_postgres::types::FromSql<'a>>(
+    row: &'a Row,
+    name: &str,
+) -> Result<T, DatabaseError> {
+    row.try_get(name).map_err(DatabaseError::Malformed)
+}

@@ -1,0 +1,138 @@
+//! Where the database is: a URL, or a secret that holds one.
+
+use std::str::FromStr;
+
+use serde::Deserialize;
+use tokio_postgres::Config;
+use tokio_postgres::config::SslMode;
+
+use super::secret::SecretReader;
+use crate::config::{ConfigError, Environment};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Where the address and the password of the database come from.
+#[derive(Clone)]
+pub enum DatabaseSource {
+    /// `DATABASE_URL`.
+    Url(Box<Config>),
+    /// `DATABASE_SECRET_ARN`: a secret of Secrets Manager, read at every connection, so that a
+    /// rotated password is found.
+    Secret(String),
+}
+
+/// What a secret may hold: a URL, or the form that RDS writes.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Secret {
+    Url {
+        url: String,
+    },
+    Rds {
+        host: String,
+        port: Option<u16>,
+        username: String,
+        password: String,
+        dbname: Option<String>,
+        sslmode: Option<String>,
+    },
+}
+
+impl DatabaseSource {
+    /// Reads `DATABASE_URL` or `DATABASE_SECRET_ARN`; just one must be set.
+    ///
+    /// # Errors
+    /// When neither or both are set, or the URL is not one.
+    pub fn from_environment(environment: &Environment) -> Result<Self, ConfigError> {
+        match (environment.optional("DATABASE_URL"), environment.optional("DATABASE_SECRET_ARN")) {
+            (Some(url), None) => {
+                parse(url).map(|config| Self::Url(Box::new(config))).map_err(|_| {
+                    // Not the parser's words: they may quote the password.
+                    ConfigError::new("DATABASE_URL", "must be a PostgreSQL URL")
+                })
+            }
+            (None, Some(arn)) => Ok(Self::Secret(arn.to_owned())),
+            (None, None) => {
+                Err(ConfigError::new("DATABASE_URL", "is not set, nor is DATABASE_SECRET_ARN"))
+            }
+            (Some(_), Some(_)) => {
+                Err(ConfigError::new("DATABASE_URL", "and DATABASE_SECRET_ARN are both set"))
+            }
+        }
+    }
+
+    pub(super) async fn config(&self, secrets: Option<&SecretReader>) -> Result<Config, BoxError> {
+        match self {
+            Self::Url(config) => Ok(config.as_ref().clone()),
+            Self::Secret(arn) => {
+                let reader = secrets.ok_or("no client for Secrets Manager was given")?;
+                Self::from_secret(&reader.read(arn).await?)
+            }
+        }
+    }
+
+    fn from_secret(text: &str) -> Result<Config, BoxError> {
+        let secret: Secret = serde_json::from_str(text)
+            .map_err(|_| "the database secret is neither {\"url\"} nor the form that RDS writes")?;
+        let config = match secret {
+            Secret::Url { url } => {
+                parse(&url).map_err(|_| "the database secret's url is no PostgreSQL URL")?
+            }
+            Secret::Rds { host, port, username, password, dbname, sslmode } => {
+                let mut config = Config::new();
+                config.host(&host).port(port.unwrap_or(5432)).user(&username).password(password);
+                config.dbname(dbname.as_deref().unwrap_or("postgres"));
+                config.ssl_mode(match sslmode.as_deref() {
+                    Some("disable") => SslMode::Disable,
+                    Some("prefer") => SslMode::Prefer,
+                    _ => SslMode::Require,
+                });
+                config
+            }
+        };
+        Ok(config)
+    }
+}
+
+/// Reads a PostgreSQL URL. `sslmode=verify-ca` and `verify-full` are what `require` does here.
+fn parse(url: &str) -> Result<Config, tokio_postgres::Error> {
+    let url = url
+        .replace("sslmode=verify-full", "sslmode=require")
+        .replace("sslmode=verify-ca", "sslmode=require");
+    Config::from_str(&url)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_postgres::config::{Host, SslMode};
+
+    use super::DatabaseSource;
+    use crate::config::Environment;
+
+    #[test]
+    fn the_rds_form_asks_for_tls_unless_told_otherwise() {
+        let secret = r#"{"host":"db.example","port":5433,"username":"u","password":"p","dbname":"d","engine":"postgres"}"#;
+        let config = DatabaseSource::from_secret(secret).unwrap();
+        assert_eq!(config.get_hosts(), [Host::Tcp("db.example".into())]);
+        assert_eq!(config.get_ports(), [5433]);
+        assert_eq!(config.get_ssl_mode(), SslMode::Require);
+        let secret = r#"{"url":"postgresql://u:p@h/d?sslmode=disable"}"#;
+        assert_eq!(DatabaseSource::from_secret(secret).unwrap().get_ssl_mode(), SslMode::Disable);
+    }
+
+    #[test]
+    fn no_error_quotes_a_password() {
+        let environment = Environment::of([("DATABASE_URL", "postgresql://u:hunter2@h:port/d")]);
+        let error = DatabaseSource::from_environment(&environment).err().unwrap().to_string();
+        assert!(error.contains("DATABASE_URL") && !error.contains("hunter2"), "{error}");
+        let error = DatabaseSource::from_secret(r#"{"url":"postgresql://u:hunter2@h:port/d"}"#);
+        assert!(!error.unwrap_err().to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn one_source_and_one_only() {
+        assert!(DatabaseSource::from_environment(&Environment::default()).is_err());
+        let both = [("DATABASE_URL", "postgresql://h/d"), ("DATABASE_SECRET_ARN", "arn:x")];
+        assert!(DatabaseSource::from_environment(&Environment::of(both)).is_err());
+    }
+}

@@ -1,0 +1,28 @@
+//! The queue message by which the API asks for a request to be processed.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The body of a message, as JSON: `{"bdr_id": "<uuid>"}`. Unknown members are ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// The request to process: `batch_download_requests.id`.
+    pub bdr_id: Uuid,
+}
+
+impl Message {
+    /// Reads a message body.
+    ///
+    /// # Errors
+    /// When the body is not JSON of that form. Such a message can never be processed.
+    ///
+    /// ```
+    /// use shared::message::Message;
+    /// let body = r#"{"bdr_id": "8c4f2a00-0000-4000-8000-000000000001", "sent_by": "api"}"#;
+    /// assert_eq!(Message::parse(body).unwrap().bdr_id.as_u128() & 0xff, 1);
+    /// assert!(Message::parse("not JSON").is_err());
+    /// ```
+    pub fn parse(body: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(body)
+    }
+}

@@ -1,0 +1,258 @@
+//! The row of a request (`batch_download_requests`), its states and every statement that changes
+//! them.
+//!
+//! ```text
+//! pending ──claim──▶ processing ──ready──▶ ready ──(cleanup)──▶ expired
+//!    ▲                 │     │
+//!    └────release──────┘     └──fail──▶ failed
+//! ```
+//!
+//! Nothing is locked while bytes move. A claim sets `started_at`, which is the attempt's fencing
+//! token: `release` and `fail` change the row only while it still holds that token. `ready` may be
+//! set by any attempt, because the object in the vault is write-once.
+
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use crate::database::{Database, DatabaseError, column, limited};
+use crate::vault::ArchiveKey;
+
+/// The state of a request, as the column `status` spells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Waiting for a first attempt, or for another one.
+    Pending,
+    /// An attempt is, or was, at work.
+    Processing,
+    /// The ZIP stands in the vault.
+    Ready,
+    /// Failed for good.
+    Failed,
+    /// The ZIP was deleted after its time.
+    Expired,
+}
+
+impl Status {
+    /// Reads the column. Other text is no state of ours.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "pending" => Self::Pending,
+            "processing" => Self::Processing,
+            "ready" => Self::Ready,
+            "failed" => Self::Failed,
+            "expired" => Self::Expired,
+            _ => return None,
+        })
+    }
+
+    /// Whether an attempt may still work on a request in this state.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Pending | Self::Processing)
+    }
+}
+
+/// A request that this attempt has claimed.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// `id`.
+    pub bdr_id: Uuid,
+    /// `started_at` as this claim set it: the fencing token.
+    pub token: OffsetDateTime,
+    /// The artist who asked.
+    pub user_id: Option<i32>,
+    /// The artworks asked for, in order, possibly with duplicates.
+    pub post_ids: Vec<i32>,
+    /// Whether `comments.json` was asked for.
+    pub include_comments: bool,
+    /// Whether `reactions.json` was asked for.
+    pub include_reactions: bool,
+    /// Whether the artist wants an e-mail.
+    pub send_email: bool,
+}
+
+/// What became of an attempt to claim a request.
+#[derive(Debug)]
+pub enum Claimed {
+    /// The request is ours until somebody claims it anew.
+    Ours(Claim),
+    /// It is past being processed: `ready`, `failed`, `expired`, or a state that is not ours.
+    Closed(Option<Status>),
+    /// There is no such row.
+    NotFound,
+}
+
+/// What became of a change that depends on the row's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change<T> {
+    /// The row was changed.
+    Done(T),
+    /// Nothing was changed: the row is closed (`ready`, `failed`, `expired`) or gone.
+    Closed,
+    /// Nothing was changed: a newer attempt holds the row.
+    Superseded,
+}
+
+/// The statements on requests.
+#[derive(Clone)]
+pub struct Requests {
+    database: Arc<Database>,
+}
+
+/// Claims a request. An earlier attempt may still hold it (`processing`): it is dead or will find
+/// its token gone. The token only ever grows, even if the server's clock is set back.
+const CLAIM: &str = "
+    UPDATE batch_download_requests AS r
+       SET status = 'processing',
+           started_at = greatest(clock_timestamp(), r.started_at + interval '1 microsecond'),
+           error_message = NULL,
+           completed_at = NULL
+     WHERE r.id = $1 AND r.status IN ('pending', 'processing')
+ RETURNING r.started_at, r.user_id, r.post_ids, r.include_comments, r.include_reactions,
+           r.send_email";
+
+/// The state of a request.
+const STATUS: &str = "SELECT r.status FROM batch_download_requests AS r WHERE r.id = $1";
+
+/// Publishes the ZIP. Expiry counts from now, by the database's clock.
+const READY: &str = "
+    UPDATE batch_download_requests AS r
+       SET status = 'ready', file_path = $2, file_size_bytes = $3, error_message = NULL,
+           completed_at = now(), expires_at = now() + make_interval(days => $4)
+     WHERE r.id = $1 AND r.status IN ('pending', 'processing')
+ RETURNING r.expires_at";
+
+/// Gives the request back for a later attempt. `started_at` stays, so that its age is known.
+const RELEASE: &str = "
+    UPDATE batch_download_requests AS r
+       SET status = 'pending'
+     WHERE r.id = $1 AND r.status = 'processing' AND r.started_at = $2
+ RETURNING r.id";
+
+/// Ends the request for good.
+const FAIL: &str = "
+    UPDATE batch_download_requests AS r
+       SET status = 'failed', error_message = $3, completed_at = now()
+     WHERE r.id = $1 AND r.status = 'processing' AND r.started_at = $2
+ RETURNING r.id";
+
+impl Requests {
+    /// The requests of this database.
+    #[must_use]
+    pub fn new(database: Arc<Database>) -> Self {
+        Self { database }
+    }
+
+    /// Claims `bdr_id`. This is the first statement of an invocation.
+    ///
+    /// # Errors
+    /// When the database does not answer, or the row is malformed.
+    pub async fn claim(&self, bdr_id: Uuid) -> Result<Claimed, DatabaseError> {
+        let row =
+            self.database
+                .first(|client| async move {
+                    client.query_typed_opt(CLAIM, &[(&bdr_id, Type::UUID)]).await
+                })
+                .await?;
+        let Some(row) = row else {
+            return Ok(match self.status(&*self.database.connection().await?, bdr_id).await? {
+                None => Claimed::NotFound,
+                Some(status) => Claimed::Closed(Status::parse(&status)),
+            });
+        };
+        let post_ids: Option<Vec<Option<i32>>> = column(&row, "post_ids")?;
+        Ok(Claimed::Ours(Claim {
+            bdr_id,
+            token: column(&row, "started_at")?,
+            user_id: column(&row, "user_id")?,
+            post_ids: post_ids.unwrap_or_default().into_iter().flatten().collect(),
+            include_comments: column::<Option<bool>>(&row, "include_comments")?.unwrap_or(false),
+            include_reactions: column::<Option<bool>>(&row, "include_reactions")?.unwrap_or(false),
+            send_email: column::<Option<bool>>(&row, "send_email")?.unwrap_or(false),
+        }))
+    }
+
+    /// Marks the request `ready` with its ZIP. `Done` holds `expires_at`, and is seen by one
+    /// attempt only: the one that tells the artist.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn ready(
+        &self,
+        bdr_id: Uuid,
+        archive: &ArchiveKey,
+        size_bytes: u64,
+        expires_after_days: i32,
+    ) -> Result<Change<OffsetDateTime>, DatabaseError> {
+        let client = self.database.connection().await?;
+        let size_bytes = i64::try_from(size_bytes).unwrap_or(i64::MAX);
+        let row = limited(client.query_typed_opt(
+            READY,
+            &[
+                (&bdr_id, Type::UUID),
+                (&archive.as_str(), Type::TEXT),
+                (&size_bytes, Type::INT8),
+                (&expires_after_days, Type::INT4),
+            ],
+        ))
+        .await?;
+        match row {
+            Some(row) => Ok(Change::Done(column(&row, "expires_at")?)),
+            None => self.unchanged(&client, bdr_id).await,
+        }
+    }
+
+    /// Gives the request back to `pending`, if this attempt still holds it.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn release(&self, claim: &Claim) -> Result<Change<()>, DatabaseError> {
+        let client = self.database.connection().await?;
+        let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
+            [(&claim.bdr_id, Type::UUID), (&claim.token, Type::TIMESTAMPTZ)];
+        match limited(client.query_typed_opt(RELEASE, &parameters)).await? {
+            Some(_) => Ok(Change::Done(())),
+            None => self.unchanged(&client, claim.bdr_id).await,
+        }
+    }
+
+    /// Marks the request `failed`, if this attempt still holds it.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn fail(&self, claim: &Claim, message: &str) -> Result<Change<()>, DatabaseError> {
+        let client = self.database.connection().await?;
+        let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 3] = [
+            (&claim.bdr_id, Type::UUID),
+            (&claim.token, Type::TIMESTAMPTZ),
+            (&message, Type::TEXT),
+        ];
+        match limited(client.query_typed_opt(FAIL, &parameters)).await? {
+            Some(_) => Ok(Change::Done(())),
+            None => self.unchanged(&client, claim.bdr_id).await,
+        }
+    }
+
+    async fn status(&self, client: &Client, bdr_id: Uuid) -> Result<Option<String>, DatabaseError> {
+        limited(client.query_typed_opt(STATUS, &[(&bdr_id, Type::UUID)]))
+            .await?
+            .map(|row| column(&row, "status"))
+            .transpose()
+    }
+
+    /// Why an UPDATE changed no row.
+    async fn unchanged<T>(
+        &self,
+        client: &Client,
+        bdr_id: Uuid,
+    ) -> Result<Change<T>, DatabaseError> {
+        let status = self.status(client, bdr_id).await?;
+        let open = status.and_then(|status| Status::parse(&status)).is_some_and(Status::is_open);
+        Ok(if open { Change::Superseded } else { Change::Closed })
+    }
+}

@@ -1,0 +1,107 @@
+//! Logs, by Lambda's conventions: one JSON object a line with `timestamp` (RFC 3339), `level`,
+//! `message`, and the fields of the event and of every span around it at the top level
+//! (`requestId`, `bdr_id`, …). Lambda takes a line without such a `timestamp` for level INFO.
+
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::fmt::time::UtcTime;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config::Environment;
+
+/// How and how much is logged.
+#[derive(Debug, Clone)]
+pub struct Logs {
+    json: bool,
+    filter: String,
+}
+
+impl Logs {
+    /// Reads `AWS_LAMBDA_LOG_FORMAT` (`JSON`, the default here, or `Text`), and the level from
+    /// `RUST_LOG`, else `AWS_LAMBDA_LOG_LEVEL`, else `info`.
+    #[must_use]
+    pub fn from_environment(environment: &Environment) -> Self {
+        let format = environment.optional("AWS_LAMBDA_LOG_FORMAT").unwrap_or("JSON");
+        let level = environment
+            .optional("RUST_LOG")
+            .or_else(|| environment.optional("AWS_LAMBDA_LOG_LEVEL"))
+            .unwrap_or("info");
+        Self { json: !format.eq_ignore_ascii_case("text"), filter: level.to_lowercase() }
+    }
+
+    /// Makes this the log of the process. A second call changes nothing.
+    pub fn init(&self) {
+        let filter = EnvFilter::builder()
+            .with_default_directive(LevelFilter::INFO.into())
+            .parse_lossy(&self.filter);
+        // A second subscriber is refused, which is what is wanted.
+        let _ = if self.json {
+            registry().with(filter).with(json_layer(std::io::stdout)).try_init()
+        } else {
+            registry()
+                .with(filter)
+                .with(tracing_subscriber::fmt::layer().with_ansi(false))
+                .try_init()
+        };
+    }
+}
+
+/// The JSON form, for a writer of one's choice.
+pub fn json_layer<S, W>(writer: W) -> json_subscriber::JsonLayer<S, W>
+where
+    S: tracing::Subscriber + for<'a> registry::LookupSpan<'a>,
+    W: for<'a> tracing_subscriber::fmt::MakeWriter<'a> + 'static,
+{
+    let mut layer = json_subscriber::JsonLayer::new(writer);
+    layer.with_timer("timestamp", UtcTime::rfc_3339());
+    layer.with_level("level");
+    layer.with_target("target");
+    layer.with_top_level_flattened_span_list();
+    layer.with_flattened_event();
+    layer
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use tracing_subscriber::layer::SubscriberExt;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn span_fields_stand_at_the_top_of_the_line() {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let subscriber =
+            tracing_subscriber::registry().with(super::json_layer(move || writer.clone()));
+        tracing::subscriber::with_default(subscriber, || {
+            let _outer = tracing::info_span!("invoke", requestId = "r-1").entered();
+            let _inner = tracing::info_span!("bdr", bdr_id = "b-1", receive_count = 2).entered();
+            tracing::warn!(size_bytes = 7, "hello");
+        });
+        let line: serde_json::Value =
+            serde_json::from_slice(&sink.0.lock().unwrap()).expect("one JSON line");
+        assert_eq!(line["requestId"], "r-1");
+        assert_eq!(line["bdr_id"], "b-1");
+        assert_eq!(line["receive_count"], 2);
+        assert_eq!(line["size_bytes"], 7);
+        assert_eq!(line["level"], "WARN");
+        assert_eq!(line["message"], "hello");
+        let timestamp = line["timestamp"].as_str().unwrap();
+        time::OffsetDateTime::parse(timestamp, &time::format_description::well_known::Rfc3339)
+            .expect("RFC 3339");
+    }
+}
