@@ -1,0 +1,231 @@
+//! Fetching the artworks: many at a time, handed over in order, within a budget of bytes.
+//!
+//! Each fetch has two steps. *Opening* it tells its size; up to [`AHEAD`] artworks are opened at
+//! once, which hides the latency of small ones. *Reading* it takes as many bytes of the budget as
+//! the artwork is large, and gives them back once it has been written. Bytes are granted strictly
+//! in the order of the artworks: the next one to be written never waits for one behind it, so the
+//! budget cannot deadlock. An artwork larger than the whole budget is read alone.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::{Either, ready};
+use futures_util::stream::{self, Stream, StreamExt};
+use shared::vault::{ArtworkKey, OpenArtwork, Vault, VaultError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
+
+use super::source::Source;
+use super::{Missing, Plan};
+use crate::memory::Memory;
+use crate::remote::{Hosts, OpenRemote, Remote, Turn};
+
+/// Artworks opened or read ahead of the one being written.
+const AHEAD: usize = 64;
+/// Times an object of the vault is read when its body breaks off; the SDK itself retries only up
+/// to the head of the answer.
+const READS: u32 = 3;
+/// What every artwork counts for beside its bytes.
+const OVERHEAD: u64 = 1024;
+
+/// An artwork's file, and the part of the budget it occupies until it is dropped.
+pub struct FetchedFile {
+    /// The whole file.
+    pub bytes: Bytes,
+    _budget: OwnedSemaphorePermit,
+}
+
+/// Fetches artworks.
+#[derive(Clone)]
+pub struct Fetcher {
+    vault: Vault,
+    remote: Arc<Remote>,
+    memory: Memory,
+}
+
+/// An artwork whose size is known, or, for some remote ones, bounded.
+enum Opened {
+    Vault(ArtworkKey, OpenArtwork),
+    Remote(OpenRemote),
+}
+
+impl Fetcher {
+    /// Fetches from this vault and through this client, within `memory`.
+    #[must_use]
+    pub fn new(vault: Vault, remote: Arc<Remote>, memory: Memory) -> Self {
+        Self { vault, remote, memory }
+    }
+
+    /// Fetches everything in `plans` that can be, and yields every plan with what came of it, in
+    /// order. Remote artworks still outstanding at `remote_stop_at` are missing.
+    pub fn fetch<'a>(
+        &self,
+        plans: Vec<Plan<'a>>,
+        remote_stop_at: Instant,
+    ) -> impl Stream<Item = (Plan<'a>, Result<FetchedFile, Missing>)> + Send + use<'a> {
+        let (first, second) = (self.clone(), self.clone());
+        let budget = Arc::new(Semaphore::new(
+            usize::try_from(self.memory.fetch_budget).unwrap_or(Semaphore::MAX_PERMITS),
+        ));
+        let hosts = Arc::new(Hosts::default());
+        stream::iter(plans)
+            // In order, one after the other: a turn at the artwork's host.
+            .then(move |plan| {
+                let (fetcher, hosts) = (first.clone(), Arc::clone(&hosts));
+                async move {
+                    let opening = fetcher.start(&plan, &hosts, remote_stop_at).await;
+                    (plan, opening)
+                }
+            })
+            .map(|(plan, opening)| async move {
+                let opened = match opening {
+                    Ok(opening) => joined(opening).await,
+                    Err(missing) => Err(missing),
+                };
+                (plan, opened)
+            })
+            .buffered(AHEAD)
+            // In order, one after the other: a share of the budget.
+            .then(move |(plan, opened)| {
+                let (fetcher, budget) = (second.clone(), Arc::clone(&budget));
+                async move {
+                    let reading = match opened {
+                        Ok(opened) => Ok(fetcher.start_reading(opened, budget).await),
+                        Err(missing) => Err(missing),
+                    };
+                    (plan, reading)
+                }
+            })
+            .map(|(plan, reading)| match reading {
+                Ok(reading) => Either::Left(async move { (plan, joined(reading).await) }),
+                Err(missing) => Either::Right(ready((plan, Err(missing)))),
+            })
+            .buffered(AHEAD)
+    }
+
+    /// Begins to open an artwork, in a task of its own: it goes on while the writer writes.
+    async fn start(
+        &self,
+        plan: &Plan<'_>,
+        hosts: &Hosts,
+        remote_stop_at: Instant,
+    ) -> Result<AbortOnDropHandle<Result<Opened, Missing>>, Missing> {
+        let planned = match plan {
+            Plan::Fetch(planned) => planned,
+            Plan::Missing(_, missing) | Plan::NoSuchPost(_, missing) => return Err(missing.clone()),
+        };
+        match planned.source.clone() {
+            Source::Vault(key) => Ok(spawn(self.clone().open_vault(key))),
+            Source::Remote(url) => {
+                let turn = hosts.turn(&url, remote_stop_at).await?;
+                Ok(spawn(self.clone().open_remote(url, turn)))
+            }
+        }
+    }
+
+    async fn open_vault(self, key: ArtworkKey) -> Result<Opened, Missing> {
+        let opened = self.vault.open(&key).await.map_err(vault_missing)?;
+        self.check_size(opened.size())?;
+        Ok(Opened::Vault(key, opened))
+    }
+
+    async fn open_remote(self, url: url::Url, turn: Turn) -> Result<Opened, Missing> {
+        let opened = self.remote.open(url, turn).await?;
+        self.check_size(opened.size().unwrap_or(0))?;
+        Ok(Opened::Remote(opened))
+    }
+
+    fn check_size(&self, size: u64) -> Result<(), Missing> {
+        if size <= self.memory.max_artwork_bytes {
+            return Ok(());
+        }
+        let detail = format!("{size} bytes, limit {}", self.memory.max_artwork_bytes);
+        Err(too_large().because(detail))
+    }
+
+    /// Takes the artwork's share of the budget and begins to read it.
+    async fn start_reading(
+        &self,
+        opened: Opened,
+        budget: Arc<Semaphore>,
+    ) -> AbortOnDropHandle<Result<FetchedFile, Missing>> {
+        let largest = self.memory.max_artwork_bytes;
+        let size = match &opened {
+            Opened::Vault(_, opened) => opened.size(),
+            // Of unknown size: as large as it may become.
+            Opened::Remote(opened) => opened.size().unwrap_or(largest),
+        };
+        // A share larger than the budget could never be had.
+        let share = (size + OVERHEAD).min(self.memory.fetch_budget);
+        let share = u32::try_from(share).unwrap_or(u32::MAX);
+        let fetcher = self.clone();
+        match budget.acquire_many_owned(share).await {
+            Ok(share) => spawn(async move {
+                let bytes = match opened {
+                    Opened::Vault(key, opened) => fetcher.read_vault(key, opened).await,
+                    Opened::Remote(opened) => opened.read(largest).await,
+                }?;
+                Ok(FetchedFile { bytes, _budget: share })
+            }),
+            // Nobody closes this semaphore.
+            Err(closed) => spawn(async move { Err(interrupted(closed.to_string())) }),
+        }
+    }
+
+    async fn read_vault(&self, key: ArtworkKey, opened: OpenArtwork) -> Result<Bytes, Missing> {
+        let announced = opened.size();
+        let mut result = opened.read().await;
+        for again in 1..READS {
+            let Err(VaultError::Body(detail)) = &result else { break };
+            tracing::debug!(key = %key, detail, "reading an artwork again");
+            tokio::time::sleep(jittered(Duration::from_millis(200) * again)).await;
+            result = match self.vault.open(&key).await {
+                Ok(opened) if opened.size() == announced => opened.read().await,
+                Ok(_) => Err(VaultError::Body("its size changed while it was read".into())),
+                Err(error) => Err(error),
+            };
+        }
+        result.map_err(vault_missing)
+    }
+}
+
+/// A delay of half to all of `full`.
+pub(crate) fn jittered(full: Duration) -> Duration {
+    full.mul_f64(0.5 + fastrand::f64() / 2.0)
+}
+
+/// What is said of an artwork over the limit.
+pub(crate) fn too_large() -> Missing {
+    Missing::for_good("This artwork's file is too large.")
+}
+
+fn vault_missing(error: VaultError) -> Missing {
+    match error {
+        VaultError::NotFound => Missing::for_good("This artwork's file was not found."),
+        VaultError::Denied(detail) => {
+            // Not the artwork's fault: the function's policy or the bucket's is wrong.
+            tracing::error!(detail, "access to the vault was denied; check the function's policy");
+            interrupted(detail)
+        }
+        error => interrupted(error.to_string()),
+    }
+}
+
+fn interrupted(detail: String) -> Missing {
+    Missing::for_now("This artwork's file could not be read.", detail)
+}
+
+fn spawn<T: Send + 'static>(
+    task: impl Future<Output = T> + Send + 'static,
+) -> AbortOnDropHandle<T> {
+    AbortOnDropHandle::new(tokio::spawn(task.in_current_span()))
+}
+
+/// The result of a task. One that panicked fails its artwork, not the request.
+async fn joined<T>(task: AbortOnDropHandle<Result<T, Missing>>) -> Result<T, Missing> {
+    task.await.unwrap_or_else(|error| Err(interrupted(error.to_string())))
+}

@@ -1,0 +1,151 @@
+//! The function's environment. Nothing else reads it.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use shared::config::{ConfigError, Environment};
+use shared::database::DatabaseSource;
+use shared::sqid::SqidSource;
+
+use crate::memory::{MIB, Memory};
+
+/// What `process-bdr-job` can be told.
+#[derive(Clone)]
+pub struct Config {
+    /// `DATABASE_URL` or `DATABASE_SECRET_ARN`.
+    pub database: DatabaseSource,
+    /// `VAULT_BUCKET`.
+    pub vault_bucket: String,
+    /// Whether S3 lives at an endpoint without host names per bucket.
+    pub s3_path_style: bool,
+    /// `BASE_URL` of the site, without a slash at its end.
+    pub base_url: String,
+    /// `EMAIL_FROM`; without it no e-mail is sent.
+    pub email_from: Option<String>,
+    /// `SQIDS_ALPHABET`.
+    pub sqids: SqidSource,
+    /// `BDR_QUEUE_URL`.
+    pub queue_url: String,
+    /// `MAX_RECEIVE_COUNT`.
+    pub max_receive_count: u32,
+    /// `LEASE_SECONDS`: how long a dead attempt's message stays invisible.
+    pub lease: Duration,
+    /// `RETRY_BASE_SECONDS`.
+    pub retry_base: Duration,
+    /// `EXPIRES_AFTER_DAYS`.
+    pub expires_after_days: i32,
+    /// `REMOTE_ALLOW_HOSTS`: `host:port` pairs exempt from the ban on private addresses.
+    pub remote_allow_hosts: HashSet<String>,
+    /// `MAX_ARTWORK_BYTES` and the function's memory, divided up.
+    pub memory: Memory,
+}
+
+impl Config {
+    /// Reads the environment.
+    ///
+    /// # Errors
+    /// Names the variable that is missing or malformed.
+    pub fn from_environment(environment: &Environment) -> Result<Self, ConfigError> {
+        let number = "a whole number of at least 1";
+        let max_artwork_bytes =
+            environment.parsed("MAX_ARTWORK_BYTES", 64 * MIB, number, |bytes| *bytes >= 1)?;
+        let memory_mib =
+            environment.parsed("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 512, number, |mib| *mib >= 1)?;
+        Ok(Self {
+            database: DatabaseSource::from_environment(environment)?,
+            vault_bucket: environment.required("VAULT_BUCKET")?.to_owned(),
+            s3_path_style: environment.has_s3_endpoint(),
+            base_url: base_url(environment)?,
+            email_from: environment.optional("EMAIL_FROM").map(str::to_owned),
+            sqids: SqidSource::new(environment.optional("SQIDS_ALPHABET"))?,
+            queue_url: environment.required("BDR_QUEUE_URL")?.to_owned(),
+            max_receive_count: environment.parsed("MAX_RECEIVE_COUNT", 4, number, |n| *n >= 1)?,
+            lease: Duration::from_secs(environment.parsed(
+                "LEASE_SECONDS",
+                120,
+                "a number of seconds from 1 to 43200",
+                |seconds| (1..=43_200).contains(seconds),
+            )?),
+            retry_base: Duration::from_secs(environment.parsed(
+                "RETRY_BASE_SECONDS",
+                60,
+                "a number of seconds from 0 to 600",
+                |seconds| *seconds <= 600,
+            )?),
+            expires_after_days: environment.parsed(
+                "EXPIRES_AFTER_DAYS",
+                7,
+                "a number of days from 1 to 365",
+                |days| (1..=365).contains(days),
+            )?,
+            remote_allow_hosts: environment
+                .optional("REMOTE_ALLOW_HOSTS")
+                .unwrap_or_default()
+                .split(',')
+                .map(|host| host.trim().to_ascii_lowercase())
+                .filter(|host| !host.is_empty())
+                .collect(),
+            memory: Memory::plan(memory_mib * MIB, max_artwork_bytes),
+        })
+    }
+}
+
+fn base_url(environment: &Environment) -> Result<String, ConfigError> {
+    let text = environment.optional("BASE_URL").unwrap_or("https://makapix.club");
+    let is_site = url::Url::parse(text).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.query().is_none()
+            && url.fragment().is_none()
+    });
+    if !is_site {
+        return Err(ConfigError::new("BASE_URL", "must be an http(s) URL without a query"));
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::config::Environment;
+
+    use super::Config;
+
+    const MINIMUM: [(&str, &str); 3] = [
+        ("DATABASE_URL", "postgresql://u@localhost/d"),
+        ("VAULT_BUCKET", "vault"),
+        ("BDR_QUEUE_URL", "https://sqs.example/q"),
+    ];
+
+    #[test]
+    fn the_defaults_are_those_of_the_contract() {
+        let config = Config::from_environment(&Environment::of(MINIMUM)).unwrap();
+        assert_eq!(config.base_url, "https://makapix.club");
+        assert_eq!((config.max_receive_count, config.expires_after_days), (4, 7));
+        assert_eq!((config.lease.as_secs(), config.retry_base.as_secs()), (120, 60));
+        assert_eq!(config.memory.max_artwork_bytes, 67_108_864);
+        assert!(config.email_from.is_none() && config.remote_allow_hosts.is_empty());
+    }
+
+    #[test]
+    fn whatever_is_wrong_is_named() {
+        for (variable, value) in [
+            ("DATABASE_URL", "mysql://h"),
+            ("VAULT_BUCKET", ""),
+            ("BDR_QUEUE_URL", ""),
+            ("BASE_URL", "makapix.club"),
+            ("MAX_RECEIVE_COUNT", "0"),
+            ("LEASE_SECONDS", "0"),
+            ("RETRY_BASE_SECONDS", "-1"),
+            ("EXPIRES_AFTER_DAYS", "seven"),
+            ("MAX_ARTWORK_BYTES", "64MB"),
+            ("SQIDS_ALPHABET", "a"),
+        ] {
+            let variables = MINIMUM.into_iter().filter(|(name, _)| *name != variable);
+            let environment = Environment::of(variables.chain([(variable, value)]));
+            let error = Config::from_environment(&environment).err().map(|error| error.to_string());
+            assert!(
+                error.as_ref().is_some_and(|error| error.contains(variable)),
+                "{variable}={value}: {error:?}"
+            );
+        }
+    }
+}

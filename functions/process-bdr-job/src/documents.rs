@@ -1,0 +1,195 @@
+//! The JSON files of the ZIP: `metadata.json`, `comments.json` and `reactions.json`. Two spaces
+//! of indent, UTF-8 unescaped, times in RFC 3339.
+
+use std::collections::HashMap;
+
+use serde::{Serialize, Serializer};
+use shared::sqid::Sqid;
+use time::OffsetDateTime;
+use time::serde::rfc3339;
+use uuid::Uuid;
+
+use crate::gather::{Comment, Post, Reactions};
+
+/// `metadata.json`: what is in the ZIP, and what is not.
+#[derive(Serialize)]
+pub struct Metadata<'a> {
+    #[serde(with = "rfc3339")]
+    generated_at: OffsetDateTime,
+    user_handle: &'a str,
+    /// Artworks in this ZIP.
+    artwork_count: usize,
+    artworks: Vec<ArtworkEntry<'a>>,
+    missing_artworks: Vec<MissingEntry<'a>>,
+}
+
+/// An artwork in the ZIP.
+#[derive(Serialize)]
+struct ArtworkEntry<'a> {
+    sqid: &'a Sqid,
+    filename: &'a str,
+    title: Option<&'a str>,
+    description: Option<&'a str>,
+    #[serde(with = "rfc3339::option")]
+    created_at: Option<OffsetDateTime>,
+    width: Option<i32>,
+    height: Option<i32>,
+    frame_count: Option<i32>,
+    file_format: Option<&'a str>,
+    hashtags: &'a [String],
+}
+
+/// An artwork that was asked for and is not in the ZIP.
+#[derive(Serialize)]
+struct MissingEntry<'a> {
+    #[serde(flatten)]
+    id: MissingId<'a>,
+    title: Option<&'a str>,
+    reason: String,
+}
+
+/// How a missing artwork is named: by its public id where it has one.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum MissingId<'a> {
+    Sqid(&'a Sqid),
+    PostId(i32),
+}
+
+impl<'a> Metadata<'a> {
+    /// Of an empty ZIP for this artist.
+    #[must_use]
+    pub fn new(generated_at: OffsetDateTime, user_handle: &'a str) -> Self {
+        Self {
+            generated_at,
+            user_handle,
+            artwork_count: 0,
+            artworks: Vec::new(),
+            missing_artworks: Vec::new(),
+        }
+    }
+
+    /// Records an artwork that was written into the ZIP as `filename`.
+    pub fn add(&mut self, post: &'a Post, sqid: &'a Sqid, filename: &'a str) {
+        self.artwork_count += 1;
+        self.artworks.push(ArtworkEntry {
+            sqid,
+            filename,
+            title: post.title.as_deref(),
+            description: post.description.as_deref(),
+            created_at: post.created_at,
+            width: post.width,
+            height: post.height,
+            frame_count: post.frame_count,
+            file_format: post.file_format.as_deref(),
+            hashtags: &post.hashtags,
+        });
+    }
+
+    /// Records a post whose file is missing, in words for the artist.
+    pub fn lack(&mut self, post: &'a Post, reason: String) {
+        let id = post.sqid.as_ref().map_or(MissingId::PostId(post.id), MissingId::Sqid);
+        self.missing_artworks.push(MissingEntry { id, title: post.title.as_deref(), reason });
+    }
+
+    /// Records a post that does not exist.
+    pub fn lack_post(&mut self, post_id: i32, reason: String) {
+        let id = MissingId::PostId(post_id);
+        self.missing_artworks.push(MissingEntry { id, title: None, reason });
+    }
+
+    /// Artworks in the ZIP.
+    #[must_use]
+    pub fn artworks(&self) -> usize {
+        self.artwork_count
+    }
+
+    /// Artworks that were asked for and are not in the ZIP.
+    #[must_use]
+    pub fn missing(&self) -> usize {
+        self.missing_artworks.len()
+    }
+}
+
+/// `comments.json`: by artwork, in the order of the posts, oldest comment first.
+#[must_use]
+pub fn comments<'a>(
+    generated_at: OffsetDateTime,
+    posts: &[&'a Post],
+    comments: &'a [Comment],
+) -> impl Serialize + use<'a> {
+    #[derive(Serialize)]
+    struct Document<'a> {
+        #[serde(with = "rfc3339")]
+        generated_at: OffsetDateTime,
+        comments_by_artwork: OrderedMap<&'a Sqid, Vec<Entry<'a>>>,
+    }
+    #[derive(Serialize)]
+    struct Entry<'a> {
+        id: Uuid,
+        author_handle: &'a str,
+        body: &'a str,
+        #[serde(with = "rfc3339::option")]
+        created_at: Option<OffsetDateTime>,
+    }
+    let entries = comments.iter().map(|comment| {
+        let entry = Entry {
+            id: comment.id,
+            author_handle: comment.author_handle.as_deref().unwrap_or("anonymous"),
+            body: &comment.body,
+            created_at: comment.created_at,
+        };
+        (comment.post_id, entry)
+    });
+    Document { generated_at, comments_by_artwork: by_artwork(posts, entries) }
+}
+
+/// `reactions.json`: by artwork, in the order of the posts, counts by emoji, most frequent first.
+#[must_use]
+pub fn reactions<'a>(
+    generated_at: OffsetDateTime,
+    posts: &[&'a Post],
+    reactions: &'a [Reactions],
+) -> impl Serialize + use<'a> {
+    #[derive(Serialize)]
+    struct Document<'a> {
+        #[serde(with = "rfc3339")]
+        generated_at: OffsetDateTime,
+        reactions_by_artwork: OrderedMap<&'a Sqid, OrderedMap<&'a str, i64>>,
+    }
+    let counts = reactions.iter().map(|given| (given.post_id, (given.emoji.as_str(), given.count)));
+    Document { generated_at, reactions_by_artwork: by_artwork(posts, counts) }
+}
+
+/// A JSON object whose members stand in the order of the pairs.
+struct OrderedMap<K, V>(Vec<(K, V)>);
+
+impl<K: Serialize, V: Serialize> Serialize for OrderedMap<K, V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
+    }
+}
+
+impl<K, V> FromIterator<(K, V)> for OrderedMap<K, V> {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().collect())
+    }
+}
+
+/// Gathers what belongs to each post, in the order of the posts; posts with nothing are left out.
+fn by_artwork<'a, T, C: FromIterator<T>>(
+    posts: &[&'a Post],
+    items: impl Iterator<Item = (i32, T)>,
+) -> OrderedMap<&'a Sqid, C> {
+    let mut by_post: HashMap<i32, Vec<T>> = HashMap::new();
+    for (post_id, item) in items {
+        by_post.entry(post_id).or_default().push(item);
+    }
+    posts
+        .iter()
+        .filter_map(|post| {
+            let items = by_post.remove(&post.id)?;
+            Some((post.sqid.as_ref()?, items.into_iter().collect()))
+        })
+        .collect()
+}

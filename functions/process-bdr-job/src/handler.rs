@@ -1,0 +1,164 @@
+//! The SQS event, record by record, and the answer that says which messages are not done.
+//!
+//! Failures are reported as `batchItemFailures` and never as an error of the invocation, which
+//! would make the event source back off for the neighbours.
+
+use std::time::Duration;
+
+use lambda_runtime::{Error, LambdaEvent};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use shared::clock::Clock;
+use shared::message::Message;
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use crate::attempt::{Attempt, Disposition};
+use crate::job::Job;
+use crate::lease::Queue;
+
+/// Turns events into attempts.
+pub struct Handler {
+    /// The job.
+    pub job: Job,
+    /// The queue the messages come from.
+    pub queue: Queue,
+    /// `LEASE_SECONDS`.
+    pub lease: Duration,
+    /// `RETRY_BASE_SECONDS`.
+    pub retry_base: Duration,
+    /// `MAX_RECEIVE_COUNT`.
+    pub max_receive_count: u32,
+    /// For the time left until the deadline.
+    pub clock: Clock,
+}
+
+/// One message. Bodies are taken as text and parsed one by one: a malformed one must not fail the
+/// others.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Record {
+    message_id: String,
+    receipt_handle: String,
+    body: String,
+    attributes: Attributes,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Attributes {
+    approximate_receive_count: String,
+}
+
+/// The answer to SQS.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    /// The messages that are not done.
+    pub batch_item_failures: Vec<BatchItemFailure>,
+}
+
+/// A message that is not done.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchItemFailure {
+    /// Its id.
+    pub item_identifier: String,
+}
+
+impl Handler {
+    /// Works through the records of an event.
+    ///
+    /// # Errors
+    /// When the event is none of SQS's: then no message is known that could be reported.
+    pub async fn handle(&self, event: LambdaEvent<Value>) -> Result<Answer, Error> {
+        let deadline = self.deadline(event.context.deadline);
+        let records = records(event.payload)?;
+        let mut answer = Answer::default();
+        for record in records {
+            if let Disposition::Return(_) = self.receive(&record, deadline).await {
+                answer
+                    .batch_item_failures
+                    .push(BatchItemFailure { item_identifier: record.message_id });
+            }
+        }
+        Ok(answer)
+    }
+
+    /// Receives one message under its lease.
+    async fn receive(&self, record: &Record, deadline: Instant) -> Disposition {
+        let receive_count = record.attributes.approximate_receive_count.parse().unwrap_or(1);
+        let message = match Message::parse(&record.body) {
+            Ok(message) => message,
+            Err(error) => {
+                tracing::error!(
+                    result = "malformed",
+                    message_id = record.message_id,
+                    receive_count,
+                    error = %error,
+                    "the message is not {{\"bdr_id\": \"<uuid>\"}}; it goes to the dead-letter queue"
+                );
+                self.queue.set_visibility(&record.receipt_handle, Duration::ZERO).await;
+                return Disposition::Return(Some(Duration::ZERO));
+            }
+        };
+        let attempt = Attempt {
+            receive_count,
+            max_receive_count: self.max_receive_count,
+            deadline,
+            retry_base: self.retry_base,
+        };
+        let span = tracing::info_span!("attempt", bdr_id = %message.bdr_id, receive_count);
+        async {
+            let lease = self.queue.hold(&record.receipt_handle, self.lease);
+            let disposition = self.job.process(message.bdr_id, &attempt).await;
+            let visible_after = match disposition {
+                Disposition::Acknowledge => None,
+                Disposition::Return(delay) => delay,
+            };
+            lease.end(visible_after).await;
+            disposition
+        }
+        .instrument(span)
+        .await
+    }
+
+    /// Lambda's deadline (milliseconds since the epoch) on the clock that timers use.
+    fn deadline(&self, epoch_ms: u64) -> Instant {
+        let now_ms = self.clock.now().unix_timestamp_nanos() / 1_000_000;
+        let left = i128::from(epoch_ms) - now_ms;
+        Instant::now() + Duration::from_millis(u64::try_from(left).unwrap_or(0))
+    }
+}
+
+/// The records of an event.
+fn records(event: Value) -> Result<Vec<Record>, Error> {
+    #[derive(Deserialize)]
+    struct Event {
+        #[serde(rename = "Records")]
+        records: Vec<Record>,
+    }
+    let event: Event = serde_json::from_value(event).map_err(|error| {
+        tracing::error!(result = "malformed", error = %error, "the event is none of SQS's");
+        error
+    })?;
+    Ok(event.records)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::records;
+
+    #[test]
+    fn an_event_of_sqs_is_read_and_another_is_an_error() {
+        let record = json!({
+            "messageId": "m", "receiptHandle": "r", "body": "not JSON",
+            "attributes": {"ApproximateReceiveCount": "3", "SentTimestamp": "1"},
+        });
+        assert_eq!(records(json!({"Records": [record]})).unwrap().len(), 1);
+        assert!(records(json!({"Records": [{"body": "{}"}]})).is_err());
+        assert!(records(json!({"hello": "world"})).is_err());
+    }
+}

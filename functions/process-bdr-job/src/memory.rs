@@ -1,0 +1,74 @@
+//! Bounded memory is arithmetic.
+//!
+//! ```text
+//! peak = max(fetch budget, 2 × largest artwork)   bodies fetched and not yet written; one artwork
+//!                                                 beside its deflated form
+//!      + PART_BUFFERS × part size                 the upload
+//!      + at most 1 KiB an artwork                 its post, its plan, its central directory record
+//!      + the text of the comments
+//!      + RESERVE                                  the binary, clients, TLS sessions, open bodies
+//! ```
+//!
+//! It does not depend on the size of the ZIP.
+
+use shared::vault::{PART_BUFFERS, part_size};
+
+/// Bytes in a MiB.
+pub const MIB: u64 = 1024 * 1024;
+/// What the process needs before the first byte of an artwork.
+const RESERVE: u64 = 48 * MIB;
+/// The largest fetch budget that still gains anything: more only waits longer for the upload.
+const LARGEST_BUDGET: u64 = 16 * MIB;
+/// With less than this nothing moves.
+const SMALLEST_BUDGET: u64 = MIB;
+
+/// How the function's memory is divided up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// Bytes of artworks that may be held at once, fetched and not yet written. One larger than
+    /// that is held alone.
+    pub fetch_budget: u64,
+    /// Bytes of the largest artwork accepted.
+    pub max_artwork_bytes: u64,
+    /// Whether the artwork limit had to be lowered to fit the function's memory.
+    pub lowered: bool,
+}
+
+impl Memory {
+    /// Divides `function_bytes`; `max_artwork_bytes` is what the operator asked for.
+    #[must_use]
+    pub fn plan(function_bytes: u64, max_artwork_bytes: u64) -> Self {
+        let parts = (PART_BUFFERS * part_size(1)) as u64;
+        let left = function_bytes.saturating_sub(RESERVE + parts).max(2 * SMALLEST_BUDGET);
+        let affordable = left / 2;
+        Self {
+            fetch_budget: affordable.clamp(SMALLEST_BUDGET, LARGEST_BUDGET),
+            max_artwork_bytes: max_artwork_bytes.min(affordable),
+            lowered: max_artwork_bytes > affordable,
+        }
+    }
+
+    /// The peak that the formula gives, in bytes, without artworks' records and comments.
+    #[must_use]
+    pub fn peak(&self) -> u64 {
+        self.fetch_budget.max(2 * self.max_artwork_bytes)
+            + (PART_BUFFERS * part_size(1)) as u64
+            + RESERVE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MIB, Memory};
+
+    #[test]
+    fn the_peak_fits_the_function_and_small_functions_lower_the_limit() {
+        for (function, lowered) in [(128, true), (256, false), (512, false), (10_240, false)] {
+            let memory = Memory::plan(function * MIB, 64 * MIB);
+            assert!(memory.peak() <= function * MIB, "{function}: {memory:?}");
+            assert_eq!(memory.lowered, lowered, "{function}: {memory:?}");
+        }
+        assert_eq!(Memory::plan(128 * MIB, 64 * MIB).max_artwork_bytes, 28 * MIB);
+        assert_eq!(Memory::plan(512 * MIB, 64 * MIB).fetch_budget, 16 * MIB);
+    }
+}

@@ -1,0 +1,66 @@
+//! Puts the parts of the function together. Makes clients, but calls nobody.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_ses::config::retry::RetryConfig;
+use aws_sdk_ses::config::timeout::TimeoutConfig;
+use lambda_runtime::Error;
+use shared::clock::Clock;
+use shared::database::{Database, SecretReader};
+use shared::request::Requests;
+use shared::vault::Vault;
+
+use crate::artwork::Fetcher;
+use crate::config::Config;
+use crate::handler::Handler;
+use crate::job::Job;
+use crate::lease::Queue;
+use crate::notify::Notifier;
+use crate::remote::Remote;
+
+/// Longest wait for SES. Beyond it nobody knows whether the e-mail went out.
+const SES_LIMIT: Duration = Duration::from_secs(10);
+
+/// The function, as `config` says, with clients by `aws`.
+///
+/// # Errors
+/// When the TLS configuration cannot be made.
+pub fn handler(config: Config, aws: &SdkConfig) -> Result<Handler, Error> {
+    if config.memory.lowered {
+        tracing::warn!(
+            max_artwork_bytes = config.memory.max_artwork_bytes,
+            "the function has too little memory for MAX_ARTWORK_BYTES; the limit was lowered"
+        );
+    }
+    let clock = Clock::system();
+    let database = Arc::new(Database::new(config.database, Some(SecretReader::new(aws))));
+    let vault = Vault::new(shared::aws::s3(aws, config.s3_path_style), &config.vault_bucket);
+    let remote = Arc::new(Remote::new(config.remote_allow_hosts)?);
+    let ses = aws_sdk_ses::config::Builder::from(aws)
+        // A retry after a lost answer would send a second e-mail.
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(TimeoutConfig::builder().operation_timeout(SES_LIMIT).build())
+        .build();
+    let ses = aws_sdk_ses::Client::from_conf(ses);
+    let job = Job {
+        requests: Requests::new(Arc::clone(&database)),
+        database,
+        fetcher: Fetcher::new(vault.clone(), remote, config.memory),
+        vault,
+        notifier: Notifier::new(ses, config.email_from, clock.clone()),
+        sqids: config.sqids,
+        clock: clock.clone(),
+        base_url: config.base_url,
+        expires_after_days: config.expires_after_days,
+    };
+    Ok(Handler {
+        job,
+        queue: Queue::new(aws_sdk_sqs::Client::new(aws), config.queue_url),
+        lease: config.lease,
+        retry_base: config.retry_base,
+        max_receive_count: config.max_receive_count,
+        clock,
+    })
+}
