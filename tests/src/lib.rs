@@ -1,1 +1,23 @@
-//! x
+//! What scenarios stand on: one local stack for all of them, and for each one an artist of its own,
+//! clients, and the log of what ran in its process.
+//!
+//! A scenario either publishes to the deployed function ([`Scenario::publish`]), or runs the
+//! function's own handler in this process ([`Worker`]), with a queue of its own, where it can hold
+//! the clock still and look at every line of the log.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "this is test code: a panic is how it says what is wrong"
+)]
+
+pub mod archive;
+pub mod log;
+pub mod scenario;
+pub mod web;
+pub mod worker;
+
+pub use archive::ZipFile;
+pub use scenario::{Artwork, Scenario, scenario};
+pub use worker::{Delivery, Worker};

@@ -1,0 +1,151 @@
+//! The ZIP opens without a warning in every reader that people have. A reader that is not installed
+//! is passed over, except where `CI` is set, which installs them all.
+
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::Path;
+use std::process::Command;
+
+use futures_util::io::AllowStdIo;
+use process_bdr_job::archive::{Archive, Packing};
+use tempfile::TempDir;
+use time::OffsetDateTime;
+use time::macros::datetime;
+
+const MODIFIED: OffsetDateTime = datetime!(2025-03-04 05:06:08 UTC);
+
+/// A file in which large blocks, all zeros in these tests, are holes.
+#[derive(Debug)]
+struct Sparse(File);
+
+impl Write for Sparse {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if bytes.len() < 1 << 20 {
+            return self.0.write(bytes);
+        }
+        self.0.seek(SeekFrom::Current(i64::try_from(bytes.len()).unwrap()))?;
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// Writes a ZIP of these entries and has every reader test it.
+fn opens_everywhere(entries: impl Iterator<Item = (String, Packing, &'static [u8])>, count: usize) {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("a.zip");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let sink = std::io::BufWriter::new(Sparse(File::create(&path).unwrap()));
+        let mut archive = Archive::new(AllowStdIo::new(sink));
+        for (name, packing, bytes) in entries {
+            archive.add(&name, MODIFIED, packing, bytes).await.unwrap();
+        }
+        let sink = archive.close().await.unwrap().into_inner();
+        sink.into_inner().unwrap().0.sync_all().unwrap();
+    });
+    let readers: [fn(&Path, usize) -> Option<String>; 5] =
+        [info_zip, seven_zip, libarchive, python, java];
+    let read: Vec<String> = readers.iter().filter_map(|reader| reader(&path, count)).collect();
+    println!("opened by {}", read.join(", "));
+    assert!(
+        read.len() == readers.len() || std::env::var_os("CI").is_none(),
+        "CI has {read:?} only"
+    );
+}
+
+#[test]
+fn an_ordinary_zip() {
+    let entries = [
+        ("artworks/stored.png", Packing::Store, &b"pixels"[..]),
+        ("artworks/empty.png", Packing::Store, b""),
+        ("artworks/bitmap.bmp", Packing::DeflateFast, &[7; 10_000]),
+        ("metadata.json", Packing::Deflate, b"{\n  \"artwork_count\": 3\n}"),
+    ];
+    opens_everywhere(
+        entries.map(|(name, packing, bytes)| (name.to_owned(), packing, bytes)).into_iter(),
+        4,
+    );
+}
+
+#[test]
+fn a_zip_with_more_entries_than_16_bits_can_count() {
+    let entries = (0..66_000).map(|n| (format!("artworks/{n}.png"), Packing::Store, &b"x"[..]));
+    opens_everywhere(entries, 66_000);
+}
+
+#[test]
+fn a_zip_with_entries_beyond_4_gib() {
+    static ZEROS: [u8; 64 << 20] = [0; 64 << 20];
+    let large = (0..65).map(|n| (format!("artworks/{n}.png"), Packing::Store, &ZEROS[..]));
+    let last = ("metadata.json".to_owned(), Packing::Deflate, &b"{\"beyond\": \"4 GiB\"}"[..]);
+    opens_everywhere(large.chain([last]), 66);
+}
+
+/// Runs a reader; `None` when it is not installed. It must succeed and have nothing to complain of.
+fn run(command: &mut Command) -> Option<String> {
+    let output = match command.output() {
+        Ok(output) => output,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) => panic!("{command:?}: {error}"),
+    };
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{command:?}: {}\n{text}\n{complaints}", output.status);
+    assert_eq!(complaints.trim(), "", "{command:?}");
+    assert!(!text.to_lowercase().contains("warning"), "{command:?}: {text}");
+    Some(text)
+}
+
+fn info_zip(path: &Path, _: usize) -> Option<String> {
+    let text = run(Command::new("unzip").arg("-tq").arg(path))?;
+    assert!(text.contains("No errors detected"), "{text}");
+    Some("Info-ZIP".into())
+}
+
+fn seven_zip(path: &Path, count: usize) -> Option<String> {
+    let text = ["7z", "7zz"].iter().find_map(|name| run(Command::new(name).arg("t").arg(path)))?;
+    assert!(text.contains("Everything is Ok"), "{text}");
+    assert!(text.contains(&format!("Files: {count}")), "{text}");
+    Some("7-Zip".into())
+}
+
+/// From a pipe: it cannot look at the central directory first.
+fn libarchive(path: &Path, count: usize) -> Option<String> {
+    Command::new("bsdtar").arg("--version").output().ok()?;
+    let piped = |bsdtar: &str| {
+        let shell = format!("cat \"$0\" | {bsdtar}");
+        run(Command::new("sh").arg("-c").arg(shell).arg(path))
+    };
+    piped("bsdtar -xOf - >/dev/null")?;
+    assert_eq!(piped("bsdtar -tf -")?.lines().count(), count);
+    Some("libarchive".into())
+}
+
+fn python(path: &Path, count: usize) -> Option<String> {
+    let program = "import sys, zipfile\n\
+                   z = zipfile.ZipFile(sys.argv[1])\n\
+                   assert z.testzip() is None\n\
+                   assert all(i.external_attr >> 16 == 0o100644 for i in z.infolist())\n\
+                   assert all(i.flag_bits == 0x800 for i in z.infolist())\n\
+                   print(len(z.infolist()))";
+    let text = run(Command::new("python3").args(["-c", program]).arg(path))?;
+    assert_eq!(text.trim(), count.to_string());
+    Some("Python".into())
+}
+
+/// `ZipInputStream`, which reads local headers only.
+fn java(path: &Path, count: usize) -> Option<String> {
+    let program = "import java.io.*; import java.util.zip.*;\n\
+        class Read { public static void main(String[] a) throws Exception {\n\
+            int n = 0; byte[] b = new byte[1 << 16];\n\
+            try (var z = new ZipInputStream(new BufferedInputStream(new FileInputStream(a[0])))) {\n\
+                while (z.getNextEntry() != null) { while (z.read(b) > 0); n++; } }\n\
+            System.out.println(n); } }";
+    let source = path.with_file_name("Read.java");
+    std::fs::write(&source, program).unwrap();
+    let text = run(Command::new("java").arg(&source).arg(path))?;
+    assert_eq!(text.trim(), count.to_string());
+    Some("Java".into())
+}

@@ -1,0 +1,233 @@
+//! Whatever comes in, there is a clear end to it, a clear line in the log, and nothing is lost.
+
+use bdr_tests::{Artwork, Delivery, Scenario, scenario};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+#[test]
+fn a_malformed_message_is_reported_and_back_at_once() {
+    scenario(async |s| {
+        let worker = s.worker(&[]).await;
+        for body in [" ", "not JSON", "{}", r#"{"bdr_id": "7"}"#, r#"{"bdr_id": null}"#, "[]"] {
+            assert_eq!(worker.receive_again(body, 1).await, Delivery::BackNow, "{body}");
+            let outcome = s.log.outcome();
+            assert_eq!(
+                (&outcome["result"], &outcome["level"]),
+                (&json!("malformed"), &json!("ERROR"))
+            );
+            // The queue is the worker's own: it is emptied for the next message.
+            assert_eq!(worker.drain().await, 1);
+        }
+    });
+}
+
+#[test]
+fn a_malformed_message_does_not_fail_its_neighbours() {
+    scenario(async |s| {
+        let worker = s.worker(&[]).await;
+        let post = s.artwork(Artwork::default()).await;
+        let bdr_id = s.request(&[post]).await;
+        let record = |id: &str, body: &str| {
+            json!({
+                "messageId": id, "receiptHandle": "none", "body": body,
+                "attributes": {"ApproximateReceiveCount": "1"},
+            })
+        };
+        let good = Scenario::message(bdr_id);
+        let event = json!({"Records": [record("bad", "{"), record("good", &good)]});
+        assert_eq!(worker.invoke(event).await, ["bad"]);
+        assert_eq!(s.row(bdr_id).await["status"], "ready");
+    });
+}
+
+#[test]
+fn members_that_are_not_ours_are_ignored() {
+    scenario(async |s| {
+        let worker = s.worker(&[]).await;
+        let post = s.artwork(Artwork::default()).await;
+        let bdr_id = s.request(&[post]).await;
+        let body = json!({"bdr_id": bdr_id, "trace": [1, 2]}).to_string();
+        assert_eq!(worker.receive_again(&body, 1).await, Delivery::Acknowledged);
+        assert_eq!(s.row(bdr_id).await["status"], "ready");
+    });
+}
+
+#[test]
+fn an_unknown_request_is_logged_and_acknowledged() {
+    scenario(async |s| {
+        let unknown = Uuid::new_v4();
+        assert_eq!(s.worker(&[]).await.receive(unknown).await, Delivery::Acknowledged);
+        let outcome = s.log.outcome();
+        assert_eq!(outcome["result"], "not found");
+        assert_eq!(outcome["bdr_id"], unknown.to_string());
+        assert_eq!(outcome["level"], "ERROR");
+    });
+}
+
+/// Receives the request once, and expects it to fail for good.
+async fn fails(s: &Scenario, bdr_id: Uuid, message: &str) {
+    assert_eq!(s.worker(&[]).await.receive(bdr_id).await, Delivery::Acknowledged);
+    let row = s.row(bdr_id).await;
+    assert_eq!((&row["status"], &row["error_message"]), (&json!("failed"), &json!(message)));
+    assert_ne!(row["completed_at"], Value::Null);
+    let outcome = s.log.outcome();
+    assert_eq!((&outcome["result"], &outcome["level"]), (&json!("failed"), &json!("ERROR")));
+    assert!(s.archive(bdr_id).await.is_none(), "no ZIP");
+    assert_eq!(s.open_uploads().await, 0);
+    assert!(s.emails().await.is_empty(), "no e-mail that it is ready");
+}
+
+#[test]
+fn a_request_of_nobody_fails_for_good() {
+    scenario(async |s| {
+        let post = s.artwork(Artwork::default()).await;
+        let bdr_id = s.request(&[post]).await;
+        // The foreign key forbids it; a restored backup or another schema may not.
+        s.database.batch_execute("SET session_replication_role = replica").await.unwrap();
+        s.set(bdr_id, "user_id = 0").await;
+        fails(&s, bdr_id, "The account that requested this download was not found.").await;
+    });
+}
+
+#[test]
+fn a_request_without_posts_fails_for_good() {
+    scenario(async |s| {
+        for post_ids in [&[][..], &[i32::MAX, -1]] {
+            let bdr_id = s.request(post_ids).await;
+            fails(&s, bdr_id, "None of the requested artworks exist any more.").await;
+        }
+    });
+}
+
+#[test]
+fn a_request_all_of_whose_artworks_are_gone_fails_for_good() {
+    scenario(async |s| {
+        let gone = s.artwork(Artwork { file: None, ..Artwork::default() }).await;
+        let nowhere = s.artwork(Artwork { art_url: Some(None), ..Artwork::default() }).await;
+        let bdr_id = s.request(&[gone, nowhere, i32::MAX]).await;
+        let message =
+            "None of the requested artworks could be downloaded: their files are missing.";
+        fails(&s, bdr_id, message).await;
+    });
+}
+
+#[test]
+fn an_artist_without_a_usable_public_id_fails_the_request_for_good() {
+    scenario(async |s| {
+        let post = s.artwork(Artwork::default()).await;
+        let bdr_id = s.request(&[post]).await;
+        let user = "UPDATE users SET public_sqid = $1 WHERE id = $2";
+        let hostile = format!("../{}", &s.user_sqid[..8]);
+        s.database.execute(user, &[&hostile, &s.user_id]).await.unwrap();
+        fails(
+            &s,
+            bdr_id,
+            "Something went wrong on our side while we prepared this download. \
+             Please request it again.",
+        )
+        .await;
+    });
+}
+
+#[test]
+fn a_public_id_that_is_not_stored_is_made_from_the_number() {
+    scenario(async |s| {
+        let post = s.artwork(Artwork { sqid: None, ..Artwork::default() }).await;
+        let bdr_id = s.request(&[post]).await;
+        let user = "UPDATE users SET public_sqid = NULL WHERE id = $1";
+        s.database.execute(user, &[&s.user_id]).await.unwrap();
+        let alphabet = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+        let worker = s.worker(&[("SQIDS_ALPHABET", alphabet)]).await;
+        assert_eq!(worker.receive(bdr_id).await, Delivery::Acknowledged);
+        let row = s.row(bdr_id).await;
+        assert_eq!(row["status"], "ready");
+        assert!(!row["file_path"].as_str().unwrap().contains(&s.user_sqid));
+    });
+}
+
+/// The reasons of a partial archive, by title.
+async fn reasons(s: &Scenario, variables: &[(&str, &str)], posts: &[i32]) -> Vec<(String, String)> {
+    let bdr_id = s.request(posts).await;
+    assert_eq!(s.worker(variables).await.receive(bdr_id).await, Delivery::Acknowledged);
+    assert_eq!(s.row(bdr_id).await["status"], "ready");
+    let zip = s.archive(bdr_id).await.unwrap();
+    let metadata = zip.json("metadata.json");
+    let missing = metadata["missing_artworks"].as_array().unwrap();
+    let outcome = s.log.outcome();
+    assert_eq!(outcome["missing"], missing.len());
+    assert_eq!(outcome["artworks"], metadata["artwork_count"]);
+    assert_eq!(zip.names().len(), metadata["artworks"].as_array().unwrap().len() + 1);
+    let warnings = s.log.lines().into_iter().filter(|line| line["level"] == "WARN").count();
+    assert_eq!(warnings, missing.len(), "each missing artwork is logged");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    missing.iter().map(|entry| (text(&entry["title"]), text(&entry["reason"]))).collect()
+}
+
+#[test]
+fn artworks_that_cannot_be_had_are_named_and_cost_the_others_nothing() {
+    scenario(async |s| {
+        let limit = [("MAX_ARTWORK_BYTES", "100")];
+        let art = |title, change: fn(&mut Artwork<'static>)| {
+            let mut artwork = Artwork { title, ..Artwork::default() };
+            change(&mut artwork);
+            artwork
+        };
+        let mut posts = vec![i32::MAX];
+        for artwork in [
+            art("good", |_| {}),
+            art("large", |a| a.file = Some(&[0; 101])),
+            art("just right", |a| a.file = Some(&[0; 100])),
+            art("no address", |a| a.art_url = Some(None)),
+            art("no file", |a| a.file = None),
+            art("empty format", |a| a.file_format = Some("")),
+            art("hostile format", |a| a.file_format = Some("../../x")),
+            art("an archive", |a| a.art_url = Some(Some("/vault/bdr/other/x.zip".into()))),
+            art("a climb", |a| a.art_url = Some(Some("/vault/../x".into()))),
+            art("a file", |a| a.art_url = Some(Some("file:///etc/passwd".into()))),
+            art("loopback", |a| a.art_url = Some(Some("http://127.0.0.1:9001/".into()))),
+            art("no public id", |a| a.sqid = None),
+            art("hostile public id", |a| {
+                a.sqid = Some(format!("a/{}", Uuid::new_v4().simple()).chars().take(16).collect());
+            }),
+        ] {
+            posts.push(s.artwork(artwork).await);
+        }
+        let reasons = reasons(&s, &limit, &posts).await;
+        let expected = [
+            ("", "This artwork no longer exists."),
+            ("large", "This artwork's file is too large."),
+            ("no address", "This artwork has no file."),
+            ("no file", "This artwork's file was not found."),
+            ("empty format", "This artwork's file format is not supported."),
+            ("hostile format", "This artwork's file format is not supported."),
+            ("an archive", "This artwork's file address is not usable."),
+            ("a climb", "This artwork's file address is not usable."),
+            ("a file", "This artwork's file address is not usable."),
+            ("loopback", "This artwork's file address is not usable."),
+            ("no public id", "This artwork has no usable public id."),
+            ("hostile public id", "This artwork has no usable public id."),
+        ];
+        let expected = expected.map(|(title, reason)| (title.to_owned(), reason.to_owned()));
+        // In the order of the request.
+        assert_eq!(reasons, expected);
+    });
+}
+
+#[test]
+fn names_that_a_disk_would_confuse_are_kept_apart() {
+    scenario(async |s| {
+        let (upper, lower) = (s.user_sqid.to_uppercase(), s.user_sqid.to_lowercase());
+        let first = s.artwork(Artwork { sqid: Some(upper.clone()), ..Artwork::default() }).await;
+        let second = s.artwork(Artwork { sqid: Some(lower.clone()), ..Artwork::default() }).await;
+        let bdr_id = s.request(&[first, second]).await;
+        assert_eq!(s.worker(&[]).await.receive(bdr_id).await, Delivery::Acknowledged);
+        let zip = s.archive(bdr_id).await.unwrap();
+        let metadata = zip.json("metadata.json");
+        for (index, name) in
+            [format!("{upper}.png"), format!("{lower}_{second}.png")].iter().enumerate()
+        {
+            assert_eq!(metadata["artworks"][index]["filename"], name.as_str());
+            assert_eq!(zip.content(&format!("artworks/{name}")), b"pixels");
+        }
+    });
+}

@@ -1,0 +1,92 @@
+//! The e-mail is sent at most once, and never fails the job.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::post;
+use bdr_tests::{Artwork, Delivery, Scenario, Worker, scenario};
+use local_stack::remote::RemoteHost;
+use process_bdr_job::notify::Notifier;
+use uuid::Uuid;
+
+async fn request(s: &Scenario) -> Uuid {
+    let post = s.artwork(Artwork::default()).await;
+    s.request(&[post]).await
+}
+
+/// Gives the worker an SES that answers so many times with this error code, and then well; returns
+/// how often it was asked.
+fn give_ses(
+    s: &Scenario,
+    worker: &mut Worker,
+    failures: u32,
+    code: &str,
+) -> (RemoteHost, Arc<AtomicU32>) {
+    let (asked, code) = (Arc::new(AtomicU32::new(0)), code.to_owned());
+    let count = Arc::clone(&asked);
+    let answer = async move || {
+        if count.fetch_add(1, Ordering::SeqCst) < failures {
+            let error = format!(
+                "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code>\
+                 <Message>about someone@example.org</Message></Error></ErrorResponse>"
+            );
+            return (StatusCode::BAD_REQUEST, error);
+        }
+        let sent = "<SendEmailResponse><SendEmailResult><MessageId>1</MessageId>\
+                    </SendEmailResult></SendEmailResponse>";
+        (StatusCode::OK, sent.to_owned())
+    };
+    let host = RemoteHost::with_routes(Router::new().route("/", post(answer))).unwrap();
+    let config = aws_sdk_ses::config::Builder::from(&s.stack.sdk_config())
+        .endpoint_url(host.url(""))
+        .retry_config(aws_sdk_ses::config::retry::RetryConfig::disabled())
+        .build();
+    let client = aws_sdk_ses::Client::from_conf(config);
+    let sender = Some("no-reply@makapix.club".to_owned());
+    worker.handler.job.notifier = Notifier::new(client, sender, shared::clock::Clock::system());
+    (host, asked)
+}
+
+#[test]
+fn a_refused_email_is_logged_and_does_not_fail_the_job() {
+    scenario(async |s| {
+        let bdr_id = request(&s).await;
+        let mut worker = s.worker(&[]).await;
+        let (_host, asked) = give_ses(&s, &mut worker, 1, "MessageRejected");
+        assert_eq!(worker.receive(bdr_id).await, Delivery::Acknowledged);
+        assert_eq!(s.row(bdr_id).await["status"], "ready");
+        assert_eq!(s.log.outcome()["email"], "failed");
+        assert_eq!(asked.load(Ordering::SeqCst), 1, "asked once");
+        let lines = s.log.lines();
+        let error = lines.iter().find(|line| line["level"] == "ERROR").expect("an error is logged");
+        assert_eq!(error["error"], "SES answered MessageRejected");
+        assert!(!format!("{lines:?}").contains('@'), "no address is logged");
+    });
+}
+
+#[test]
+fn a_throttled_email_is_tried_again() {
+    scenario(async |s| {
+        let bdr_id = request(&s).await;
+        let mut worker = s.worker(&[]).await;
+        let (_host, asked) = give_ses(&s, &mut worker, 1, "Throttling");
+        assert_eq!(worker.receive(bdr_id).await, Delivery::Acknowledged);
+        assert_eq!(s.log.outcome()["email"], "sent");
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+    });
+}
+
+#[test]
+fn without_a_sender_the_email_is_skipped_and_the_log_says_so() {
+    scenario(async |s| {
+        let bdr_id = request(&s).await;
+        assert_eq!(
+            s.worker(&[("EMAIL_FROM", "")]).await.receive(bdr_id).await,
+            Delivery::Acknowledged
+        );
+        assert_eq!(s.log.outcome()["email"], "skipped");
+        assert!(s.emails().await.is_empty());
+    });
+}

@@ -1,0 +1,19 @@
+//! Scenarios, a file a subject.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "this is test code: a panic is how it says what is wrong"
+)]
+
+mod archives_open_everywhere;
+mod bad_input;
+mod claims;
+mod deployed_stack;
+mod email;
+mod life_of_a_request;
+mod remote_artworks;
+mod retries;
+mod secrets;
+mod write_once;

@@ -1,0 +1,124 @@
+//! Artworks on the web: fetched with patience that ends, and as from an enemy.
+
+use std::time::Duration;
+
+use bdr_tests::web::{self, PIXELS, Visits};
+use bdr_tests::{Artwork, Delivery, Scenario, scenario};
+use local_stack::remote::RemoteHost;
+use serde_json::Value;
+
+/// A request for one artwork of the vault, and for one at each path of a host with bad habits.
+async fn fetch(
+    s: &Scenario,
+    visits: &Visits,
+    paths: &[&str],
+    time_left: Duration,
+    allowed: bool,
+) -> Vec<Result<Vec<u8>, String>> {
+    let host = RemoteHost::with_routes(web::routes(visits.clone())).unwrap();
+    let good = s.artwork(Artwork::default()).await;
+    let mut posts = vec![good];
+    for path in paths {
+        let art_url = Some(Some(host.url(path)));
+        posts.push(
+            s.artwork(Artwork { title: path, file: None, art_url, ..Artwork::default() }).await,
+        );
+    }
+    let bdr_id = s.request(&posts).await;
+    let allow = if allowed { host.authority() } else { "127.0.0.1:1" };
+    let variables = [("REMOTE_ALLOW_HOSTS", allow), ("MAX_ARTWORK_BYTES", "1000000")];
+    let mut worker = s.worker(&variables).await;
+    worker.time_left = time_left;
+    assert_eq!(worker.receive(bdr_id).await, Delivery::Acknowledged);
+    let zip = s.archive(bdr_id).await.expect("the good artwork arrives");
+    let metadata = zip.json("metadata.json");
+    let found = |list: &str, path: &str| -> Option<Value> {
+        let list = metadata[list].as_array().unwrap();
+        list.iter().find(|entry| entry["title"] == path).cloned()
+    };
+    let outcome = |path: &&str| match found("artworks", path) {
+        Some(entry) => {
+            Ok(zip.content(&format!("artworks/{}", entry["filename"].as_str().unwrap())))
+        }
+        None => {
+            Err(found("missing_artworks", path).unwrap()["reason"].as_str().unwrap().to_owned())
+        }
+    };
+    paths.iter().map(outcome).collect()
+}
+
+const PLENTY: Duration = Duration::from_mins(15);
+const NOT_DOWNLOADED: &str = "This artwork's file could not be downloaded.";
+
+#[test]
+fn what_passes_is_waited_for() {
+    scenario(async |s| {
+        let visits = Visits::default();
+        let paths = [
+            "/redirect/3/a",
+            "/flaky/1/503/a",
+            "/flaky/1/429/a",
+            "/flaky/1/408/a",
+            "/flaky/1/425/a",
+            "/cut/1/a",
+        ];
+        for result in fetch(&s, &visits, &paths, PLENTY, true).await {
+            assert_eq!(result.as_deref(), Ok(PIXELS));
+        }
+        assert_eq!(visits.of("/flaky/1/503/a"), 2);
+    });
+}
+
+#[test]
+fn what_does_not_pass_is_missing_and_asked_for_once() {
+    scenario(async |s| {
+        let visits = Visits::default();
+        let cases = [
+            ("/status/404/a", "This artwork's file was not found."),
+            ("/status/403/a", "This artwork's file was not found."),
+            ("/redirect/4/a", NOT_DOWNLOADED),
+            ("/encoded/a", NOT_DOWNLOADED),
+            ("/endless/a", "This artwork's file is too large."),
+            ("/announced/1000001/a", "This artwork's file is too large."),
+            ("/redirect-to-loopback/a", "This artwork's file address is not usable."),
+        ];
+        let paths = cases.map(|(path, _)| path);
+        let results = fetch(&s, &visits, &paths, PLENTY, true).await;
+        for ((path, reason), result) in cases.iter().zip(results) {
+            assert_eq!(result, Err((*reason).to_owned()), "{path}");
+            assert_eq!(visits.of(path), 1, "{path}");
+        }
+    });
+}
+
+#[test]
+fn a_host_that_is_always_busy_is_asked_four_times() {
+    scenario(async |s| {
+        let visits = Visits::default();
+        let results = fetch(&s, &visits, &["/status/503/a", "/cut/9/a"], PLENTY, true).await;
+        assert_eq!(results, [Err(NOT_DOWNLOADED.to_owned()), Err(NOT_DOWNLOADED.to_owned())]);
+        assert_eq!((visits.of("/status/503/a"), visits.of("/cut/9/a")), (4, 4));
+    });
+}
+
+#[test]
+fn a_url_that_times_out_is_missing_and_the_rest_arrives() {
+    scenario(async |s| {
+        // The deadline's guard for remote artworks (120 s) comes before the try's own limit.
+        let left = Duration::from_secs(122);
+        let results =
+            fetch(&s, &Visits::default(), &["/silent/a", "/redirect/0/a"], left, true).await;
+        assert_eq!(results[0], Err("This artwork's file could not be downloaded in time.".into()));
+        assert_eq!(results[1].as_deref(), Ok(PIXELS));
+    });
+}
+
+#[test]
+fn a_private_address_is_never_asked() {
+    scenario(async |s| {
+        let visits = Visits::default();
+        let results = fetch(&s, &visits, &["/redirect/0/a"], PLENTY, false).await;
+        assert_eq!(results, [Err("This artwork's file address is not usable.".to_owned())]);
+        assert_eq!(visits.of("/redirect/0/a"), 0);
+    });
+}

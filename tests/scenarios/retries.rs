@@ -1,0 +1,113 @@
+//! What may pass is tried again, and what may not is not.
+
+use bdr_tests::{Artwork, Delivery, Scenario, scenario};
+use local_stack::seed;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// A request for one artwork whose host answers 503, and one that is missing for good.
+async fn unavailable(s: &Scenario) -> Uuid {
+    let url = s.remote.url(&format!("/status/503/{}", s.user_sqid));
+    let busy = Artwork { file: None, art_url: Some(Some(url)), ..Artwork::default() };
+    let gone = Artwork { file: None, ..Artwork::default() };
+    let posts = [s.artwork(gone).await, s.artwork(busy).await];
+    s.request(&posts).await
+}
+
+#[test]
+fn a_request_whose_artworks_may_come_back_is_released_and_its_message_delayed() {
+    scenario(async |s| {
+        let bdr_id = unavailable(&s).await;
+        let worker = s.worker(&[("REMOTE_ALLOW_HOSTS", s.remote.authority())]).await;
+        for receive_count in 1..=3 {
+            let delivery = worker.receive_again(&Scenario::message(bdr_id), receive_count).await;
+            assert_eq!(delivery, Delivery::BackLater);
+            let row = s.row(bdr_id).await;
+            assert_eq!((&row["status"], &row["error_message"]), (&json!("pending"), &Value::Null));
+            assert_ne!(row["started_at"], Value::Null, "its age stays known");
+            assert_eq!(s.log.outcome()["result"], "retried");
+            worker.drain().await;
+        }
+    });
+}
+
+#[test]
+fn the_last_receive_fails_the_request_and_sends_the_message_to_the_operators() {
+    scenario(async |s| {
+        let bdr_id = unavailable(&s).await;
+        let worker = s.worker(&[("REMOTE_ALLOW_HOSTS", s.remote.authority())]).await;
+        let delivery = worker.receive_again(&Scenario::message(bdr_id), 4).await;
+        assert_eq!(delivery, Delivery::BackNow);
+        let row = s.row(bdr_id).await;
+        assert_eq!(row["status"], "failed");
+        let message = row["error_message"].as_str().unwrap();
+        assert!(message.starts_with("Something went wrong on our side"), "{message}");
+    });
+}
+
+#[test]
+fn a_database_that_is_away_costs_a_receive_and_nothing_else() {
+    scenario(async |s| {
+        let post = s.artwork(Artwork::default()).await;
+        let bdr_id = s.request(&[post]).await;
+        let nowhere = "postgresql://nobody@127.0.0.1:1/none";
+        let worker = s.worker(&[("DATABASE_URL", nowhere)]).await;
+        assert_eq!(worker.receive(bdr_id).await, Delivery::BackLater);
+        assert_eq!(s.log.outcome()["result"], "unclaimed");
+        assert_eq!(s.row(bdr_id).await["status"], "pending");
+    });
+}
+
+#[test]
+fn a_connection_that_died_between_invocations_is_replaced() {
+    scenario(async |s| {
+        let post = s.artwork(Artwork::default()).await;
+        let (first, second) = (s.request(&[post]).await, s.request(&[post]).await);
+        let worker = s.worker(&[]).await;
+        assert_eq!(worker.receive(first).await, Delivery::Acknowledged);
+        let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                     WHERE usename = 'makapix_bdr' AND state = 'idle'";
+        s.database.batch_execute(kill).await.unwrap();
+        assert_eq!(worker.receive(second).await, Delivery::Acknowledged);
+        assert_eq!(s.row(second).await["status"], "ready");
+    });
+}
+
+#[test]
+fn a_vault_that_denies_is_an_error_to_be_mended_and_not_a_missing_artwork() {
+    scenario(async |s| {
+        let post = s.artwork(Artwork::default()).await;
+        let bdr_id = s.request(&[post]).await;
+        let worker = s.worker(&[("VAULT_BUCKET", "no-such-bucket-here")]).await;
+        assert_eq!(worker.receive(bdr_id).await, Delivery::BackLater);
+        assert_eq!(s.row(bdr_id).await["status"], "pending");
+    });
+}
+
+#[test]
+fn the_attempt_stops_by_itself_before_the_deadline() {
+    scenario(async |s| {
+        let post = s.artwork(Artwork::default()).await;
+        let bdr_id = s.request(&[post]).await;
+        let mut worker = s.worker(&[]).await;
+        worker.time_left = std::time::Duration::from_secs(19);
+        assert_eq!(worker.receive(bdr_id).await, Delivery::BackLater);
+        assert_eq!(s.row(bdr_id).await["status"], "pending");
+        assert!(s.archive(bdr_id).await.is_none());
+        let error = s.log.outcome()["error"].to_string();
+        assert!(error.contains("before the deadline"), "{error}");
+    });
+}
+
+#[test]
+fn a_request_may_have_nothing_to_tell_anybody() {
+    scenario(async |s| {
+        let post = s.artwork(Artwork::default()).await;
+        let request =
+            seed::Request { user_id: s.user_id, post_ids: vec![post], ..seed::Request::default() };
+        let bdr_id = request.insert(&s.database).await.unwrap();
+        assert_eq!(s.worker(&[]).await.receive(bdr_id).await, Delivery::Acknowledged);
+        assert_eq!(s.log.outcome()["email"], "not wanted");
+        assert!(s.emails().await.is_empty());
+    });
+}

@@ -1,0 +1,40 @@
+//! Where the database's password comes from, and where it never goes.
+
+use bdr_tests::{Artwork, Delivery, scenario};
+use serde_json::json;
+
+#[test]
+fn the_database_may_be_named_by_a_secret() {
+    scenario(async |s| {
+        let url = s.stack.database_url();
+        let config: tokio_postgres::Config = url.parse().unwrap();
+        let password = std::str::from_utf8(config.get_password().unwrap()).unwrap();
+        let rds = json!({
+            "engine": "postgres", "host": "127.0.0.1", "port": config.get_ports()[0],
+            "username": config.get_user(), "password": password,
+            "dbname": config.get_dbname(), "sslmode": "disable",
+        });
+        for secret in [json!({ "url": url }), rds] {
+            let arn = create_secret(&s, &secret.to_string()).await;
+            let post = s.artwork(Artwork::default()).await;
+            let bdr_id = s.request(&[post]).await;
+            let worker = s.worker(&[("DATABASE_URL", ""), ("DATABASE_SECRET_ARN", &arn)]).await;
+            assert_eq!(worker.receive(bdr_id).await, Delivery::Acknowledged);
+            assert_eq!(s.row(bdr_id).await["status"], "ready");
+            assert!(!format!("{:?}", s.log.lines()).contains(password));
+        }
+    });
+}
+
+async fn create_secret(s: &bdr_tests::Scenario, text: &str) -> String {
+    let output = tokio::process::Command::new(s.stack.aws_command())
+        .args(["secretsmanager", "create-secret", "--output", "text", "--query", "ARN"])
+        .args(["--name", &bdr_tests::scenario::unique("s"), "--secret-string", text])
+        .args(["--endpoint-url", s.stack.endpoint()])
+        .envs(s.stack.environment())
+        .output()
+        .await
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}

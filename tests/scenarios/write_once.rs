@@ -1,0 +1,126 @@
+//! The ZIP is written once: nothing is replaced, and what another attempt wrote is adopted.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+use bdr_tests::{Artwork, Delivery, Scenario, scenario, worker::now};
+use local_stack::remote::RemoteHost;
+use process_bdr_job::artwork::Fetcher;
+use process_bdr_job::memory::Memory;
+use process_bdr_job::remote::Remote;
+use shared::clock::Clock;
+use shared::vault::Vault;
+use time::Duration;
+
+const OTHERS: &[u8] = b"another attempt's ZIP";
+
+#[test]
+fn on_a_later_receive_a_zip_that_stands_there_is_adopted_without_building() {
+    scenario(async |s| {
+        // No artwork could be fetched: the ZIP must not be built.
+        let post = s.artwork(Artwork { file: None, ..Artwork::default() }).await;
+        let bdr_id = s.request(&[post, i32::MAX]).await;
+        s.put(&s.archive_key(bdr_id), OTHERS).await;
+        let delivery = s.worker(&[]).await.receive_again(&Scenario::message(bdr_id), 2).await;
+        assert_eq!(delivery, Delivery::Acknowledged);
+        let row = s.row(bdr_id).await;
+        assert_eq!(
+            (row["status"].as_str(), row["file_size_bytes"].as_u64()),
+            (Some("ready"), Some(OTHERS.len() as u64))
+        );
+        assert_eq!(s.log.outcome()["adopted"], true);
+        let subject = &s.emails().await[0].subject;
+        assert_eq!(subject, "Your Makapix download is ready (2 artworks)", "as many as requested");
+    });
+}
+
+#[test]
+fn a_zip_that_appears_while_ours_is_built_is_adopted_and_not_replaced() {
+    scenario(async |s| {
+        // Once small enough for one PutObject, once a multipart upload.
+        for size in [10, 9 << 20] {
+            let post =
+                s.artwork(Artwork { file: Some(&vec![1; size]), ..Artwork::default() }).await;
+            let bdr_id = s.request(&[post]).await;
+            s.put(&s.archive_key(bdr_id), OTHERS).await;
+            assert_eq!(s.worker(&[]).await.receive(bdr_id).await, Delivery::Acknowledged);
+            assert_eq!(s.archive(bdr_id).await.unwrap().bytes, OTHERS);
+            assert_eq!(s.row(bdr_id).await["file_size_bytes"], OTHERS.len());
+            assert_eq!(s.log.outcome()["adopted"], true);
+            assert_eq!(s.open_uploads().await, 0);
+        }
+    });
+}
+
+#[test]
+fn a_leftover_older_than_twelve_hours_is_replaced() {
+    scenario(async |s| {
+        let post = s.artwork(Artwork::default()).await;
+        let bdr_id = s.request(&[post]).await;
+        s.put(&s.archive_key(bdr_id), OTHERS).await;
+        let mut worker = s.worker(&[]).await;
+        worker.handler.job.clock = Clock::fixed(now() + Duration::hours(13));
+        let delivery = worker.receive_again(&Scenario::message(bdr_id), 2).await;
+        assert_eq!(delivery, Delivery::Acknowledged);
+        let zip = s.archive(bdr_id).await.unwrap();
+        assert!(zip.names().contains(&"metadata.json".to_owned()));
+        assert_eq!(s.log.outcome()["adopted"], false);
+    });
+}
+
+#[test]
+fn a_large_zip_goes_up_in_parts_and_comes_back_whole() {
+    scenario(async |s| {
+        let file: Vec<u8> = (0..7 << 20).map(|n: u32| n.to_le_bytes()[n as usize % 4]).collect();
+        let mut posts = Vec::new();
+        for _ in 0..3 {
+            posts.push(s.artwork(Artwork { file: Some(&file), ..Artwork::default() }).await);
+        }
+        let bdr_id = s.request(&posts).await;
+        assert_eq!(s.worker(&[]).await.receive(bdr_id).await, Delivery::Acknowledged);
+        let zip = s.archive(bdr_id).await.unwrap();
+        assert!(zip.bytes.len() > 21 << 20);
+        for name in zip.names().iter().filter(|name| name.starts_with("artworks/")) {
+            assert!(zip.content(name) == file, "{name} differs");
+        }
+        assert_eq!(s.row(bdr_id).await["file_size_bytes"], zip.bytes.len());
+        assert_eq!(s.open_uploads().await, 0);
+    });
+}
+
+#[test]
+fn an_attempt_that_stops_midway_leaves_no_upload_behind() {
+    scenario(async |s| {
+        // The first artwork fills two parts; the second never comes.
+        let vault = Router::new()
+            .route("/vault/large", get(async || vec![1_u8; 17 << 20]))
+            .route("/vault/never", get(async || std::future::pending::<()>().await));
+        let host = RemoteHost::with_routes(vault).unwrap();
+        let mut posts = Vec::new();
+        for art_url in ["/vault/large", "/vault/never"] {
+            let art_url = Some(Some(art_url.to_owned()));
+            posts.push(s.artwork(Artwork { file: None, art_url, ..Artwork::default() }).await);
+        }
+        let bdr_id = s.request(&posts).await;
+        let mut worker = s.worker(&[]).await;
+        let s3 = aws_sdk_s3::config::Builder::from(&s.stack.sdk_config())
+            .endpoint_url(host.url(""))
+            .force_path_style(true)
+            .build();
+        worker.handler.job.fetcher = Fetcher::new(
+            Vault::new(aws_sdk_s3::Client::from_conf(s3), "vault"),
+            Arc::new(Remote::new(HashSet::new()).unwrap()),
+            Memory::plan(512 << 20, 64 << 20),
+        );
+        // The deadline's guard takes 20 s of it.
+        worker.time_left = std::time::Duration::from_secs(24);
+        assert_eq!(worker.receive(bdr_id).await, Delivery::BackLater);
+        let error = s.log.outcome()["error"].to_string();
+        assert!(error.contains("before the deadline"), "{error}");
+        assert_eq!(s.row(bdr_id).await["status"], "pending");
+        assert!(s.archive(bdr_id).await.is_none());
+        assert_eq!(s.open_uploads().await, 0);
+    });
+}

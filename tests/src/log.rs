@@ -1,0 +1,51 @@
+//! The log of what runs on this thread, in the form in which Lambda gets it.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::layer::SubscriberExt;
+
+/// The lines logged so far.
+#[derive(Clone, Default)]
+pub struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// Begins to catch what this thread logs, until the guard is dropped.
+    #[must_use]
+    pub fn catch() -> (Self, DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let layer = shared::telemetry::json_layer(move || writer.clone());
+        let filter = tracing_subscriber::filter::LevelFilter::INFO;
+        let subscriber = tracing_subscriber::registry().with(filter).with(layer);
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    /// All lines, each one JSON object.
+    #[must_use]
+    pub fn lines(&self) -> Vec<Value> {
+        let bytes = self.0.lock().unwrap();
+        let text = std::str::from_utf8(&bytes).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+    }
+
+    /// The outcome line of the last attempt: the one that has a `result`.
+    #[must_use]
+    pub fn outcome(&self) -> Value {
+        let mut lines = self.lines();
+        let last = lines.iter().rposition(|line| line.get("result").is_some());
+        lines.swap_remove(last.expect("an outcome line"))
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

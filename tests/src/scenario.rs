@@ -1,0 +1,235 @@
+//! One scenario: an artist of its own on the stack that all share.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::Result;
+use local_stack::remote::RemoteHost;
+use local_stack::{LocalStack, Options, seed, wait_until};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::macros::datetime;
+use tokio::runtime::{Builder, Runtime};
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use crate::archive::ZipFile;
+use crate::log::Log;
+use crate::web::{self, Visits};
+use crate::worker::Worker;
+
+/// Longest wait for the deployed function. Generous: it only ends a scenario that has failed.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// An artist, and what a scenario needs to play the API.
+pub struct Scenario {
+    /// The stack.
+    pub stack: &'static LocalStack,
+    /// The web server of which the deployed function may fetch.
+    pub remote: &'static RemoteHost,
+    /// The database with all rights, as the API has them.
+    pub database: Client,
+    /// The vault.
+    pub s3: aws_sdk_s3::Client,
+    /// The queues.
+    pub sqs: aws_sdk_sqs::Client,
+    /// What this process logs.
+    pub log: Log,
+    /// `users.id` of the artist.
+    pub user_id: i32,
+    /// `users.public_sqid` of the artist.
+    pub user_sqid: String,
+    /// `users.email` of the artist.
+    pub email: String,
+}
+
+/// An artwork to be seeded. Every scenario sets what it is about.
+#[derive(Clone)]
+pub struct Artwork<'a> {
+    /// `posts.public_sqid`; unique in the database, so most scenarios leave it to chance.
+    pub sqid: Option<String>,
+    /// `posts.title`.
+    pub title: &'a str,
+    /// `posts.file_format`.
+    pub file_format: Option<&'a str>,
+    /// The file in the vault, if it is there.
+    pub file: Option<&'a [u8]>,
+    /// `posts.art_url`; by default where `file` is, or would be.
+    pub art_url: Option<Option<String>>,
+    /// `posts.created_at`.
+    pub created_at: OffsetDateTime,
+}
+
+impl Default for Artwork<'_> {
+    fn default() -> Self {
+        Self {
+            sqid: Some(unique("a")),
+            title: "Untitled",
+            file_format: Some("png"),
+            file: Some(b"pixels"),
+            art_url: None,
+            created_at: datetime!(2025-03-04 05:06:08 UTC),
+        }
+    }
+}
+
+/// Runs a scenario.
+pub fn scenario(test: impl AsyncFnOnce(Scenario)) {
+    let (stack, remote) = stack();
+    let (log, _guard) = Log::catch();
+    // One thread: spawned tasks log to the same place.
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let database = stack.database().await.unwrap();
+        let user_sqid = unique("u");
+        let email = format!("{user_sqid}@example.org");
+        let user = seed::User {
+            handle: format!("artist {user_sqid}"),
+            email: email.clone(),
+            public_sqid: Some(user_sqid.clone()),
+        };
+        let user_id = user.insert(&database).await.unwrap();
+        let (s3, sqs) = (stack.s3(), stack.sqs());
+        test(Scenario { stack, remote, database, s3, sqs, log, user_id, user_sqid, email }).await;
+    });
+}
+
+/// The stack of this process, started by whoever needs it first.
+fn stack() -> (&'static LocalStack, &'static RemoteHost) {
+    static STACK: OnceLock<(LocalStack, RemoteHost, Runtime)> = OnceLock::new();
+    let (stack, remote, _) = STACK.get_or_init(|| {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let remote = RemoteHost::with_routes(web::routes(Visits::default())).unwrap();
+        let options = Options::default()
+            .parameter("LeaseSeconds", 3)
+            .parameter("RetryBaseSeconds", 2)
+            .parameter("RemoteAllowHosts", remote.authority());
+        let stack = runtime.block_on(LocalStack::start(options)).unwrap();
+        (stack, remote, runtime)
+    });
+    (stack, remote)
+}
+
+/// A public id that nobody else has.
+#[must_use]
+pub fn unique(prefix: &str) -> String {
+    format!("{prefix}{}", &Uuid::new_v4().simple().to_string()[..11])
+}
+
+impl Scenario {
+    /// Puts an artwork into the database and its file into the vault; returns `posts.id`.
+    pub async fn artwork(&self, artwork: Artwork<'_>) -> i32 {
+        let key = format!("{}/{}", self.user_sqid, unique("f"));
+        if let Some(file) = artwork.file {
+            self.put(&key, file).await;
+        }
+        let post = seed::Post {
+            owner_id: self.user_id,
+            public_sqid: artwork.sqid,
+            title: artwork.title.to_owned(),
+            description: Some("Drawn for a scenario.".to_owned()),
+            hashtags: vec!["pixelart".to_owned(), "größe".to_owned()],
+            art_url: artwork.art_url.unwrap_or_else(|| Some(format!("/vault/{key}"))),
+            file_format: artwork.file_format.map(str::to_owned),
+            width: 16,
+            height: 32,
+            frame_count: 1,
+            created_at: artwork.created_at,
+        };
+        post.insert(&self.database).await.unwrap()
+    }
+
+    /// Puts an object into the vault.
+    pub async fn put(&self, key: &str, bytes: &[u8]) {
+        seed::put_artwork(&self.s3, self.bucket(), key, bytes.to_vec()).await.unwrap();
+    }
+
+    /// Inserts a request of the artist for these posts, with e-mail; returns its id.
+    pub async fn request(&self, post_ids: &[i32]) -> Uuid {
+        let request = seed::Request {
+            user_id: self.user_id,
+            post_ids: post_ids.to_vec(),
+            include_comments: false,
+            include_reactions: false,
+            send_email: true,
+        };
+        request.insert(&self.database).await.unwrap()
+    }
+
+    /// The vault's bucket.
+    #[must_use]
+    pub fn bucket(&self) -> &str {
+        self.stack.bucket().unwrap()
+    }
+
+    /// Publishes a request to the deployed function.
+    pub async fn publish(&self, bdr_id: Uuid) {
+        seed::publish(&self.sqs, self.stack.queue_url().unwrap(), bdr_id).await.unwrap();
+    }
+
+    /// Waits until the request's row has this status.
+    pub async fn wait_for(&self, bdr_id: Uuid, status: &str) -> Value {
+        wait_until(&format!("request {bdr_id} becoming {status}"), PATIENCE, async || {
+            let row = self.row(bdr_id).await;
+            Ok((row["status"] == status).then_some(row))
+        })
+        .await
+        .unwrap()
+    }
+
+    /// Waits until `look` finds something.
+    pub async fn wait<T>(&self, what: &str, look: impl AsyncFnMut() -> Result<Option<T>>) -> T {
+        wait_until(what, PATIENCE, look).await.unwrap()
+    }
+
+    /// The request's row; times as RFC 3339 text.
+    pub async fn row(&self, bdr_id: Uuid) -> Value {
+        let query = "SELECT to_jsonb(r)::text FROM batch_download_requests AS r WHERE r.id = $1";
+        let row = self.database.query_one(query, &[&bdr_id]).await.unwrap();
+        serde_json::from_str(row.get(0)).unwrap()
+    }
+
+    /// Runs a statement on a request's row: `SET …`.
+    pub async fn set(&self, bdr_id: Uuid, assignments: &str) {
+        let sql = format!("UPDATE batch_download_requests SET {assignments} WHERE id = '{bdr_id}'");
+        assert_eq!(self.database.execute(&sql, &[]).await.unwrap(), 1);
+    }
+
+    /// The key at which the request's ZIP belongs.
+    #[must_use]
+    pub fn archive_key(&self, bdr_id: Uuid) -> String {
+        format!("bdr/{}/{bdr_id}.zip", self.user_sqid)
+    }
+
+    /// The request's ZIP, if it stands in the vault.
+    pub async fn archive(&self, bdr_id: Uuid) -> Option<ZipFile> {
+        let key = self.archive_key(bdr_id);
+        let answer = self.s3.get_object().bucket(self.bucket()).key(key).send().await.ok()?;
+        Some(ZipFile { bytes: answer.body.collect().await.unwrap().to_vec() })
+    }
+
+    /// Multipart uploads of this artist's that were neither completed nor aborted.
+    pub async fn open_uploads(&self) -> usize {
+        let answer = self.s3.list_multipart_uploads().bucket(self.bucket()).send().await.unwrap();
+        let prefix = format!("bdr/{}/", self.user_sqid);
+        answer.uploads().iter().filter(|u| u.key().is_some_and(|k| k.starts_with(&prefix))).count()
+    }
+
+    /// The e-mails sent to the artist.
+    pub async fn emails(&self) -> Vec<local_stack::SentEmail> {
+        let mut emails = self.stack.sent_emails().await.unwrap();
+        emails.retain(|email| email.to.contains(&self.email));
+        emails
+    }
+
+    /// The function in this process, by the contract's environment and these further variables.
+    pub async fn worker(&self, variables: &[(&str, &str)]) -> Worker {
+        Worker::new(self, variables).await
+    }
+
+    /// The body of the message for a request.
+    #[must_use]
+    pub fn message(bdr_id: Uuid) -> String {
+        json!({ "bdr_id": bdr_id }).to_string()
+    }
+}
