@@ -110,6 +110,8 @@ fn a_url_that_times_out_is_missing_and_the_rest_arrives() {
             fetch(&s, &Visits::default(), &["/silent/a", "/redirect/0/a"], left, true).await;
         assert_eq!(results[0], Err("This artwork's file could not be downloaded in time.".into()));
         assert_eq!(results[1].as_deref(), Ok(PIXELS));
+        let took = s.log.outcome()["duration_ms"].as_u64().unwrap();
+        assert!(took < 25_000, "the guard ended it, and not the try's limit of 30 s: {took} ms");
     });
 }
 
