@@ -1,0 +1,160 @@
+//! The stack staying up, for somebody who develops the API against it.
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::Result;
+use local_stack::{
+    LocalStack, Options, artworks,
+    seed::{self, Post, User},
+};
+use time::{OffsetDateTime, macros::datetime};
+use tokio::time::interval;
+
+use crate::console::Console;
+
+const ARTWORKS: u64 = 12;
+const FIRST_DAY: OffsetDateTime = datetime!(2024-01-06 12:00 UTC);
+
+/// Options of `cargo local`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// A parameter of template.yaml, as in RemoteAllowHosts=127.0.0.1:8000; may be given several times
+    #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    parameters: Vec<(String, String)>,
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+        None => Err("expected NAME=VALUE".to_owned()),
+    }
+}
+
+/// Runs until `interrupted`, or until a server dies.
+pub(crate) async fn serve(
+    arguments: Arguments,
+    console: &Console,
+    interrupted: impl Future<Output = ()>,
+) -> Result<ExitCode> {
+    tokio::pin!(interrupted);
+    let listener = console.clone();
+    let options = arguments
+        .parameters
+        .into_iter()
+        .fold(Options::default(), |options, (name, value)| options.parameter(&name, value))
+        .on_progress(move |progress| listener.progress(progress));
+    console.status("Starting the local stack: PostgreSQL, an AWS stand-in, template.yaml.");
+    let mut stack = tokio::select! {
+        stack = LocalStack::start(options) => stack?,
+        () = &mut interrupted => return Ok(ExitCode::from(130)),
+    };
+    let artist = seed_artist(&stack).await?;
+    console.line(&introduction(&stack, &artist)?);
+
+    let mut look = interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            () = &mut interrupted => break,
+            _ = look.tick() => stack.check_alive()?,
+        }
+    }
+    console.status("\nStopping.");
+    stack.stop().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Artist {
+    id: i32,
+    handle: String,
+    posts: Vec<i32>,
+}
+
+async fn seed_artist(stack: &LocalStack) -> Result<Artist> {
+    let database = stack.database().await?;
+    let user = User {
+        handle: "noa_pixels".into(),
+        email: "noa@example.com".into(),
+        public_sqid: Some("k5rA".into()),
+    };
+    let id = user.insert(&database).await?;
+    let mut posts = Vec::new();
+    for (index, days) in (0..ARTWORKS).zip(0_i32..) {
+        let artwork = artworks::artwork(index);
+        let key = format!("pixels/{index:04}.{}", artwork.format);
+        let post = Post {
+            owner_id: id,
+            public_sqid: Some(format!("Qx{index}")),
+            title: artwork.title,
+            description: artwork.description,
+            hashtags: artwork.hashtags,
+            art_url: Some(format!("/vault/{key}")),
+            file_format: Some(artwork.format.extension().into()),
+            width: artwork.width.into(),
+            height: artwork.height.into(),
+            frame_count: artwork.frame_count.into(),
+            created_at: FIRST_DAY + time::Duration::DAY * days,
+        };
+        posts.push(post.insert(&database).await?);
+        seed::put_artwork(&stack.s3(), stack.bucket()?, &key, artwork.bytes).await?;
+    }
+    Ok(Artist { id, handle: user.handle, posts })
+}
+
+/// What one needs to know to use the stack. Everything can be pasted into a shell.
+fn introduction(stack: &LocalStack, artist: &Artist) -> Result<String> {
+    let exports: Vec<String> =
+        stack.environment().iter().map(|(name, value)| format!("export {name}={value}")).collect();
+    let (first, last) = (artist.posts.iter().min(), artist.posts.iter().max());
+    Ok(format!(
+        r#"
+The local stack is up. Ctrl-C stops it, and nothing of it remains.
+
+  endpoint           {endpoint}
+  queue              {queue}
+  dead-letter queue  {dead}
+  vault bucket       {bucket}
+  database           {database}
+  … as the functions {functions}
+  artist             {handle} (user {user}) with {count} artworks (posts {first} to {last})
+  e-mails sent       curl -s {endpoint}/_ministack/ses/messages
+
+For an API that is to use it (S3 clients must also ask for path style):
+
+{exports}
+export QUEUE_URL={queue}
+export VAULT_BUCKET={bucket}
+export DATABASE_URL='{database}'
+
+To publish a request by hand, paste the lines above and then:
+
+aws='{aws}'
+psql='{psql}'
+BDR_ID=$("$psql" -qAtX "$DATABASE_URL" -c "
+  INSERT INTO batch_download_requests
+    (user_id, post_ids, include_comments, include_reactions, send_email, artwork_count)
+  SELECT {user}, array_agg(id ORDER BY id), true, true, true, count(*)
+    FROM posts WHERE owner_id = {user} RETURNING id")
+"$aws" --endpoint-url "$AWS_ENDPOINT_URL" sqs send-message \
+  --queue-url "$QUEUE_URL" --message-body "{{\"bdr_id\": \"$BDR_ID\"}}"
+
+A moment later, see what became of it, and fetch it into the present directory:
+
+"$psql" -xX "$DATABASE_URL" -c "SELECT * FROM batch_download_requests WHERE id = '$BDR_ID'"
+"$aws" --endpoint-url "$AWS_ENDPOINT_URL" s3 cp --recursive "s3://$VAULT_BUCKET/bdr/" .
+"#,
+        endpoint = stack.endpoint(),
+        queue = stack.queue_url()?,
+        dead = stack.dead_letter_queue_url()?,
+        bucket = stack.bucket()?,
+        database = stack.admin_database_url(),
+        functions = stack.database_url(),
+        aws = stack.aws_command().display(),
+        psql = stack.psql_command().display(),
+        handle = artist.handle,
+        user = artist.id,
+        count = artist.posts.len(),
+        first = first.copied().unwrap_or_default(),
+        last = last.copied().unwrap_or_default(),
+        exports = exports.join("\n"),
+    ))
+}
