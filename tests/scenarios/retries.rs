@@ -1,5 +1,6 @@
 //! What may pass is tried again, and what may not is not.
 
+use bdr_tests::wire::Wire;
 use bdr_tests::{Artwork, Delivery, Scenario, scenario};
 use local_stack::seed;
 use serde_json::{Value, json};
@@ -68,6 +69,24 @@ fn a_connection_that_died_between_invocations_is_replaced() {
         let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                      WHERE usename = 'makapix_bdr' AND state = 'idle'";
         s.database.batch_execute(kill).await.unwrap();
+        assert_eq!(worker.receive(second).await, Delivery::Acknowledged);
+        assert_eq!(s.row(second).await["status"], "ready");
+    });
+}
+
+#[test]
+fn a_connection_that_went_silent_in_a_freeze_is_replaced() {
+    scenario(async |s| {
+        let post = s.artwork(Artwork::default()).await;
+        let (first, second) = (s.request(&[post]).await, s.request(&[post]).await);
+        let url = s.stack.database_url();
+        let server = url.parse::<tokio_postgres::Config>().unwrap().get_ports()[0];
+        let wire = Wire::to(server).await;
+        let wired = url.replace(&format!(":{server}/"), &format!(":{}/", wire.port));
+        assert_ne!(wired, url);
+        let worker = s.worker(&[("DATABASE_URL", &wired)]).await;
+        assert_eq!(worker.receive(first).await, Delivery::Acknowledged);
+        wire.go_silent();
         assert_eq!(worker.receive(second).await, Delivery::Acknowledged);
         assert_eq!(s.row(second).await["status"], "ready");
     });

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
-use bdr_tests::{Artwork, Delivery, Scenario, scenario, worker::now};
+use bdr_tests::strict_s3::StrictS3;
+use bdr_tests::worker::now;
+use bdr_tests::{Artwork, Delivery, Scenario, ZipFile, scenario};
 use local_stack::remote::RemoteHost;
 use process_bdr_job::artwork::Fetcher;
 use process_bdr_job::memory::Memory;
@@ -87,6 +89,27 @@ fn a_large_zip_goes_up_in_parts_and_comes_back_whole() {
         }
         assert_eq!(s.row(bdr_id).await["file_size_bytes"], zip.bytes.len());
         assert_eq!(s.open_uploads().await, 0);
+    });
+}
+
+#[test]
+fn an_upload_keeps_the_rules_that_only_aws_enforces() {
+    scenario(async |s| {
+        let strict = StrictS3::default();
+        let host = RemoteHost::with_routes(strict.routes()).unwrap();
+        let post =
+            s.artwork(Artwork { file: Some(&vec![1; 20 << 20]), ..Artwork::default() }).await;
+        let bdr_id = s.request(&[post]).await;
+        let mut worker = s.worker(&[]).await;
+        let s3 = aws_sdk_s3::config::Builder::from(&s.stack.sdk_config())
+            .endpoint_url(host.url(""))
+            .force_path_style(true)
+            .build();
+        worker.handler.job.vault = Vault::new(aws_sdk_s3::Client::from_conf(s3), "vault");
+        assert_eq!(worker.receive(bdr_id).await, Delivery::Acknowledged, "{:?}", s.log.outcome());
+        let zip = ZipFile { bytes: strict.object().expect("a completed upload") };
+        assert_eq!(zip.names().len(), 2);
+        assert_eq!(s.row(bdr_id).await["file_size_bytes"], zip.bytes.len());
     });
 }
 

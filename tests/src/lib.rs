@@ -15,7 +15,9 @@
 pub mod archive;
 pub mod log;
 pub mod scenario;
+pub mod strict_s3;
 pub mod web;
+pub mod wire;
 pub mod worker;
 
 pub use archive::ZipFile;
