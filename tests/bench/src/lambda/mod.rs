@@ -1,0 +1,11 @@
+//! Lambda on one machine: a function's binary as a child process, the local Runtime API that it
+//! polls, and the queue whose messages it is given.
+
+mod deployed;
+mod process;
+mod queue;
+mod runtime_api;
+
+pub(crate) use deployed::Deployed;
+pub(crate) use process::Function;
+pub(crate) use queue::Queue;
