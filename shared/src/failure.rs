@@ -22,7 +22,7 @@ pub struct Failure {
 }
 
 /// What an artist is told about a failure whose cause lies with us. The details are in the log.
-const OUR_FAULT: &str =
+pub const OUR_FAULT: &str =
     "Something went wrong on our side while we prepared this download. Please request it again.";
 
 /// Longest `error_message`, in characters.

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 pub mod database;
 pub mod failure;
+pub mod lambda;
 pub mod message;
 pub mod metrics;
 pub mod request;

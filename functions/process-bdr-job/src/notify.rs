@@ -72,7 +72,7 @@ impl Notifier {
             Ok(()) => EmailOutcome::Sent,
             Err(error) => {
                 tracing::error!(error, "failed to send the e-mail");
-                metrics::count(metrics::EMAIL_FAILED, &self.clock);
+                metrics::count(metrics::EMAIL_FAILED, 1, &self.clock);
                 EmailOutcome::Failed
             }
         }

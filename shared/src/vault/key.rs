@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::sqid::Sqid;
 
 /// Where the ZIPs stand. Nobody's artwork does.
-const ARCHIVES: &str = "bdr/";
+pub(super) const ARCHIVES: &str = "bdr/";
 /// How `posts.art_url` marks an object of the vault.
 const VAULT_URL: &str = "/vault/";
 /// Longest key, in bytes (S3, "Object key naming guidelines").
@@ -66,6 +66,23 @@ impl ArchiveKey {
         Self(format!("{ARCHIVES}{user}/{bdr_id}.zip"))
     }
 
+    /// Reads a key of this form, such as a row's `file_path` or the name of an object under `bdr/`.
+    /// `None` when it is not one: then it is not ours to delete.
+    #[must_use]
+    pub fn parse(key: &str) -> Option<Self> {
+        let (user, file) = key.strip_prefix(ARCHIVES)?.split_once('/')?;
+        let bdr_id = Uuid::parse_str(file.strip_suffix(".zip")?).ok()?;
+        let archive = Self::new(&Sqid::parse(user)?, bdr_id);
+        (archive.as_str() == key).then_some(archive)
+    }
+
+    /// The request whose ZIP this is.
+    #[must_use]
+    pub fn bdr_id(&self) -> Option<Uuid> {
+        let (_, file) = self.0.rsplit_once('/')?;
+        Uuid::parse_str(file.strip_suffix(".zip")?).ok()
+    }
+
     /// The key as text; also the row's `file_path`.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -122,5 +139,24 @@ mod tests {
     fn an_archive_stands_under_its_artist() {
         let key = ArchiveKey::new(&Sqid::parse("u5Kx").unwrap(), uuid::Uuid::nil());
         assert_eq!(key.as_str(), "bdr/u5Kx/00000000-0000-0000-0000-000000000000.zip");
+        assert_eq!(ArchiveKey::parse(key.as_str()), Some(key));
+    }
+
+    #[test]
+    fn what_is_no_archive_is_not_taken_for_one() {
+        let id = uuid::Uuid::nil();
+        for key in [
+            "8c/4f/x.png".to_owned(),
+            "bdr/".to_owned(),
+            format!("bdr/{id}.zip"),
+            format!("bdr/u/{id}.ZIP"),
+            format!("bdr/u/v/{id}.zip"),
+            format!("bdr/../{id}.zip"),
+            format!("/bdr/u/{id}.zip"),
+            format!("bdr/u/{}.zip", id.simple()),
+            "bdr/u/x.zip".to_owned(),
+        ] {
+            assert_eq!(ArchiveKey::parse(&key), None, "{key}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The vault: one S3 bucket with everybody's artworks and, under `bdr/`, the ZIPs.
 
+mod archives;
 mod error;
 mod key;
 mod object;
@@ -8,6 +9,7 @@ mod upload;
 
 use std::sync::Arc;
 
+pub use archives::{ListedArchive, MOST_DELETED_AT_ONCE};
 pub use error::VaultError;
 pub use key::{ArchiveKey, ArtworkKey, BadArtworkKey};
 pub use object::ArchiveObject;

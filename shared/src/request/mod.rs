@@ -2,14 +2,17 @@
 //! them.
 //!
 //! ```text
-//! pending ──claim──▶ processing ──ready──▶ ready ──(cleanup)──▶ expired
+//! pending ──claim──▶ processing ──ready──▶ ready ──expire──▶ expired
 //!    ▲                 │     │
-//!    └────release──────┘     └──fail──▶ failed
+//!    └────release──────┘     └──fail, rescue──▶ failed
 //! ```
 //!
 //! Nothing is locked while bytes move. A claim sets `started_at`, which is the attempt's fencing
 //! token: `release` and `fail` change the row only while it still holds that token. `ready` may be
 //! set by any attempt, because the object in the vault is write-once.
+
+mod download;
+mod upkeep;
 
 use std::sync::Arc;
 
@@ -17,6 +20,9 @@ use time::OffsetDateTime;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
+
+pub use download::Download;
+pub use upkeep::{EXPIRED, Expired, ExpiryCursor, Stuck};
 
 use crate::database::{Database, DatabaseError, column, limited};
 use crate::vault::ArchiveKey;
@@ -146,6 +152,14 @@ impl Requests {
     #[must_use]
     pub fn new(database: Arc<Database>) -> Self {
         Self { database }
+    }
+
+    /// Sees to a living connection, where an invocation has no first statement of its own.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn begin(&self) -> Result<(), DatabaseError> {
+        self.database.first(|client| async move { client.check_connection().await }).await
     }
 
     /// Claims `bdr_id`. This is the first statement of an invocation.

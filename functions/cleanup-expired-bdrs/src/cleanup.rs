@@ -1,0 +1,100 @@
+//! The unit of work: one run.
+
+use shared::clock::Clock;
+use shared::failure::Failure;
+use shared::metrics;
+use shared::request::{Requests, Stuck};
+use shared::vault::Vault;
+use tokio::time::Instant;
+
+use crate::report::Report;
+use crate::tasks::{expire, orphans, purge, republish, rescue};
+
+/// What a run works with.
+pub struct Cleanup {
+    /// The rows of the requests.
+    pub requests: Requests,
+    /// The vault.
+    pub vault: Vault,
+    /// Where requests are published.
+    pub queue: republish::Queue,
+    /// `PURGE_AFTER_DAYS`.
+    pub purge_after_days: Option<i32>,
+    /// For the age of objects; that of rows goes by the database's clock.
+    pub clock: Clock,
+}
+
+/// A part of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// Ends what was promised for a time that is over.
+    Expire,
+    /// Ends attempts that nobody has finished.
+    Rescue,
+    /// Sends again what was perhaps never sent.
+    Republish,
+    /// Deletes ZIPs that nobody wants any more.
+    Orphans,
+    /// Forgets what was closed long ago.
+    Purge,
+}
+
+impl Task {
+    /// All tasks, in the order of a run.
+    pub const ALL: [Self; 5] =
+        [Self::Expire, Self::Rescue, Self::Republish, Self::Orphans, Self::Purge];
+
+    /// Reads a task's name as the event spells it.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "expire" => Self::Expire,
+            "rescue" => Self::Rescue,
+            "republish" => Self::Republish,
+            "orphans" => Self::Orphans,
+            "purge" => Self::Purge,
+            _ => return None,
+        })
+    }
+}
+
+impl Cleanup {
+    /// Runs `tasks`. No page is begun after `stop_at`; what is left then is said in the report.
+    ///
+    /// # Errors
+    /// When the database or the vault does not answer: nothing is known of the rest then.
+    pub async fn run(&self, tasks: &[Task], stop_at: Instant) -> Result<Report, Failure> {
+        let begun = Instant::now();
+        tracing::info!(?tasks, "cleanup started");
+        self.requests.begin().await.map_err(|error| error.during("failed to begin the cleanup"))?;
+        let mut report = Report::default();
+        for task in tasks {
+            match task {
+                Task::Expire => expire::run(self, stop_at, &mut report).await?,
+                Task::Rescue => rescue::run(self, Stuck::Processing, stop_at, &mut report).await?,
+                Task::Republish => {
+                    rescue::run(self, Stuck::Pending, stop_at, &mut report).await?;
+                    republish::run(self, stop_at, &mut report).await?;
+                }
+                Task::Orphans => orphans::run(self, stop_at, &mut report).await?,
+                Task::Purge => purge::run(self, stop_at, &mut report).await?,
+            }
+        }
+        metrics::count(metrics::CLEANUP_EXPIRED, report.cleaned_up, &self.clock);
+        metrics::count(metrics::CLEANUP_ERRORS, report.error_count, &self.clock);
+        tracing::info!(
+            result = "success",
+            duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            cleaned_up = report.cleaned_up,
+            rescued = report.rescued,
+            republished = report.republished,
+            orphans_deleted = report.orphans_deleted,
+            orphans_unknown = report.orphans_unknown,
+            purged = report.purged,
+            errors = report.error_count,
+            more = report.more,
+            "cleanup ended"
+        );
+        Ok(report)
+    }
+}

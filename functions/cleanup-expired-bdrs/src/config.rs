@@ -1,0 +1,62 @@
+//! The function's environment. Nothing else reads it.
+
+use shared::config::{ConfigError, Environment};
+use shared::database::DatabaseSource;
+
+/// What `cleanup-expired-bdrs` can be told.
+#[derive(Clone)]
+pub struct Config {
+    /// `DATABASE_URL` or `DATABASE_SECRET_ARN`.
+    pub database: DatabaseSource,
+    /// `VAULT_BUCKET`.
+    pub vault_bucket: String,
+    /// Whether S3 lives at an endpoint without host names per bucket.
+    pub s3_path_style: bool,
+    /// `BDR_QUEUE_URL`.
+    pub queue_url: String,
+    /// `PURGE_AFTER_DAYS`; `None` (0) keeps rows for ever.
+    pub purge_after_days: Option<i32>,
+}
+
+impl Config {
+    /// Reads the environment.
+    ///
+    /// # Errors
+    /// Names the variable that is missing or malformed.
+    pub fn from_environment(environment: &Environment) -> Result<Self, ConfigError> {
+        let days = "a number of days from 0 (never) to 36500";
+        let purge =
+            environment.parsed("PURGE_AFTER_DAYS", 0, days, |days| (0..=36_500).contains(days))?;
+        Ok(Self {
+            database: DatabaseSource::from_environment(environment)?,
+            vault_bucket: environment.required("VAULT_BUCKET")?.to_owned(),
+            s3_path_style: environment.has_s3_endpoint(),
+            queue_url: environment.required("BDR_QUEUE_URL")?.to_owned(),
+            purge_after_days: (purge > 0).then_some(purge),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::config::Environment;
+
+    use super::Config;
+
+    #[test]
+    fn purging_is_off_unless_asked_for() {
+        let purge = |days| {
+            let variables = [
+                ("DATABASE_URL", "postgresql://u@localhost/d"),
+                ("VAULT_BUCKET", "vault"),
+                ("BDR_QUEUE_URL", "https://sqs.example/q"),
+                ("PURGE_AFTER_DAYS", days),
+            ];
+            Config::from_environment(&Environment::of(variables)).map(|c| c.purge_after_days).ok()
+        };
+        assert_eq!(purge(""), Some(None));
+        assert_eq!(purge("0"), Some(None));
+        assert_eq!(purge("90"), Some(Some(90)));
+        assert_eq!(purge("-1"), None);
+    }
+}

@@ -1,0 +1,20 @@
+//! Starts `cleanup-expired-bdrs`.
+
+use cleanup_expired_bdrs::config::Config;
+use cleanup_expired_bdrs::handler::Handler;
+use lambda_runtime::Error;
+use shared::config::Environment;
+
+// One thread: the function waits for the network, and most of its sizes have less than one CPU.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    shared::lambda::run("cleanup-expired-bdrs", init, async |handler, event| {
+        handler.handle(event).await
+    })
+    .await
+}
+
+async fn init(environment: &Environment) -> Result<Handler, Error> {
+    let config = Config::from_environment(environment)?;
+    Ok(cleanup_expired_bdrs::wiring::handler(config, &shared::aws::load().await))
+}

@@ -1,0 +1,29 @@
+//! Puts the parts of the function together. Makes clients, but calls nobody.
+
+use std::sync::Arc;
+
+use aws_config::SdkConfig;
+use shared::clock::Clock;
+use shared::database::{Database, SecretReader};
+use shared::request::Requests;
+use shared::vault::Vault;
+
+use crate::cleanup::Cleanup;
+use crate::config::Config;
+use crate::handler::Handler;
+use crate::tasks::republish::Queue;
+
+/// The function, as `config` says, with clients by `aws`.
+#[must_use]
+pub fn handler(config: Config, aws: &SdkConfig) -> Handler {
+    let clock = Clock::system();
+    let database = Arc::new(Database::new(config.database, Some(SecretReader::new(aws))));
+    let cleanup = Cleanup {
+        requests: Requests::new(database),
+        vault: Vault::new(shared::aws::s3(aws, config.s3_path_style), &config.vault_bucket),
+        queue: Queue::new(aws_sdk_sqs::Client::new(aws), config.queue_url),
+        purge_after_days: config.purge_after_days,
+        clock: clock.clone(),
+    };
+    Handler { cleanup, clock }
+}

@@ -1,0 +1,40 @@
+//! The function's environment. Nothing else reads it.
+
+use std::time::Duration;
+
+use shared::config::{ConfigError, Environment};
+use shared::database::DatabaseSource;
+
+/// What `presign-bdr-download` can be told.
+#[derive(Clone)]
+pub struct Config {
+    /// `DATABASE_URL` or `DATABASE_SECRET_ARN`.
+    pub database: DatabaseSource,
+    /// `VAULT_BUCKET`.
+    pub vault_bucket: String,
+    /// Whether S3 lives at an endpoint without host names per bucket.
+    pub s3_path_style: bool,
+    /// `DOWNLOAD_URL_TTL_SECONDS`: how long a URL lives at most.
+    pub url_ttl: Duration,
+}
+
+impl Config {
+    /// Reads the environment.
+    ///
+    /// # Errors
+    /// Names the variable that is missing or malformed.
+    pub fn from_environment(environment: &Environment) -> Result<Self, ConfigError> {
+        let url_ttl = environment.parsed(
+            "DOWNLOAD_URL_TTL_SECONDS",
+            900,
+            "a number of seconds from 1 to 3600",
+            |seconds| (1..=3600).contains(seconds),
+        )?;
+        Ok(Self {
+            database: DatabaseSource::from_environment(environment)?,
+            vault_bucket: environment.required("VAULT_BUCKET")?.to_owned(),
+            s3_path_style: environment.has_s3_endpoint(),
+            url_ttl: Duration::from_secs(url_ttl),
+        })
+    }
+}

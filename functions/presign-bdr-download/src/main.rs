@@ -1,0 +1,20 @@
+//! Starts `presign-bdr-download`.
+
+use lambda_runtime::Error;
+use presign_bdr_download::config::Config;
+use presign_bdr_download::handler::Handler;
+use shared::config::Environment;
+
+// One thread: the function waits for the network, and most of its sizes have less than one CPU.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    shared::lambda::run("presign-bdr-download", init, async |handler, event| {
+        handler.handle(event).await
+    })
+    .await
+}
+
+async fn init(environment: &Environment) -> Result<Handler, Error> {
+    let config = Config::from_environment(environment)?;
+    Ok(presign_bdr_download::wiring::handler(config, &shared::aws::load().await))
+}

@@ -1,0 +1,41 @@
+//! The start of a function, the same for all: environment, log, clients, then whatever Lambda
+//! sends.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::config::Environment;
+use crate::telemetry::Logs;
+
+/// Runs the function `name`: `init` makes its handler, and every event is handed to `handle`.
+///
+/// # Errors
+/// When `init` fails, after one line in the log that says why, or when the runtime API does not
+/// answer.
+pub async fn run<H, A, F, G>(
+    name: &'static str,
+    init: impl AsyncFnOnce(&Environment) -> Result<H, Error>,
+    handle: F,
+) -> Result<(), Error>
+where
+    F: Fn(Arc<H>, LambdaEvent<Value>) -> G,
+    G: Future<Output = Result<A, Error>>,
+    A: Serialize,
+{
+    let environment = Environment::of_process();
+    Logs::from_environment(&environment).init();
+    let handler = match init(&environment).await {
+        Ok(handler) => Arc::new(handler),
+        Err(error) => {
+            tracing::error!(error = %error, "{name} cannot start");
+            return Err(error);
+        }
+    };
+    // Boxed: the compiler gives up on the layout of a whole job within the runtime's layers.
+    lambda_runtime::run(service_fn(|event| handle(Arc::clone(&handler), event).boxed_local())).await
+}

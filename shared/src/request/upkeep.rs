@@ -1,0 +1,196 @@
+//! The statements by which the cleanup closes, frees and forgets requests.
+//!
+//! All work in pages of at most [`PAGE`] rows and by the database's clock. Each may be run by two
+//! cleanups at once: a row is changed by one of them, and counted by that one.
+
+use time::OffsetDateTime;
+use time::macros::datetime;
+use tokio_postgres::Row;
+use tokio_postgres::types::{ToSql, Type};
+use uuid::Uuid;
+
+use super::Requests;
+use crate::database::{DatabaseError, column, limited};
+
+/// Rows a page: as many as `DeleteObjects` takes keys.
+const PAGE: i64 = 1000;
+
+/// Where the next page of expired requests begins: rows that could not be dealt with are behind it,
+/// so that they block nobody and no run turns in circles.
+#[derive(Debug, Clone, Copy)]
+pub struct ExpiryCursor(OffsetDateTime, Uuid);
+
+impl Default for ExpiryCursor {
+    fn default() -> Self {
+        Self(datetime!(0001-01-01 0:00 UTC), Uuid::nil())
+    }
+}
+
+/// A request whose time is over.
+#[derive(Debug, Clone)]
+pub struct Expired {
+    /// `id`.
+    pub bdr_id: Uuid,
+    /// `file_path`.
+    pub file_path: Option<String>,
+}
+
+/// A state in which no request stays for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stuck {
+    /// For 6 h: longer than all attempts and their delays together.
+    Processing,
+    /// For 7 days, published again all the while.
+    Pending,
+}
+
+/// A page of requests whose time is over, oldest first, by the index on
+/// `(status, expires_at)`. Public so that its plan can be looked at.
+pub const EXPIRED: &str = "
+    SELECT r.id, r.file_path, r.expires_at
+      FROM batch_download_requests AS r
+     WHERE r.status = 'ready' AND r.expires_at < now()
+       AND r.expires_at >= $1 AND (r.expires_at, r.id) > ($1, $2)
+     ORDER BY r.expires_at, r.id
+     LIMIT $3";
+
+/// Closes requests whose ZIPs are gone.
+const EXPIRE: &str = "
+    UPDATE batch_download_requests AS r
+       SET status = 'expired', file_path = NULL, file_size_bytes = NULL
+     WHERE r.id = ANY ($1) AND r.status = 'ready' AND r.expires_at < now()
+ RETURNING r.id";
+
+/// Fails a page of requests that have stood still in a state for so many hours.
+const GIVE_UP: &str = "
+    UPDATE batch_download_requests AS r
+       SET status = 'failed', error_message = $3, completed_at = now()
+     WHERE r.status = $1
+       AND r.id = ANY (ARRAY(SELECT s.id
+                               FROM batch_download_requests AS s
+                              WHERE s.status = $1
+                                AND greatest(s.created_at, s.started_at)
+                                    < now() - make_interval(hours => $2)
+                              LIMIT $4
+                                FOR UPDATE SKIP LOCKED))
+ RETURNING r.id";
+
+/// Requests that have waited for over an hour: perhaps their message was never published.
+const UNPUBLISHED: &str = "
+    SELECT r.id
+      FROM batch_download_requests AS r
+     WHERE r.status = 'pending'
+       AND greatest(r.created_at, r.started_at) < now() - interval '1 hour'
+     ORDER BY greatest(r.created_at, r.started_at), r.id
+     LIMIT $1";
+
+/// The states of requests. One that is not answered for does not exist.
+const STATES: &str =
+    "SELECT r.id, r.status FROM batch_download_requests AS r WHERE r.id = ANY ($1)";
+
+/// Forgets a page of requests that have been closed for so many days.
+const PURGE: &str = "
+    DELETE FROM batch_download_requests AS r
+     WHERE r.id = ANY (ARRAY(SELECT s.id
+                               FROM batch_download_requests AS s
+                              WHERE s.status IN ('expired', 'failed')
+                                AND greatest(s.created_at, s.completed_at, s.expires_at)
+                                    < now() - make_interval(days => $1)
+                              LIMIT $2
+                                FOR UPDATE SKIP LOCKED))
+ RETURNING r.id";
+
+impl Requests {
+    /// The next page of requests whose time is over, and where the one after it begins.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn expired(
+        &self,
+        cursor: ExpiryCursor,
+    ) -> Result<(Vec<Expired>, ExpiryCursor), DatabaseError> {
+        let rows = self
+            .rows(
+                EXPIRED,
+                &[(&cursor.0, Type::TIMESTAMPTZ), (&cursor.1, Type::UUID), (&PAGE, Type::INT8)],
+            )
+            .await?;
+        let next = rows.last().map(|row| {
+            Ok::<_, DatabaseError>(ExpiryCursor(column(row, "expires_at")?, column(row, "id")?))
+        });
+        let page = rows.iter().map(|row| {
+            Ok(Expired { bdr_id: column(row, "id")?, file_path: column(row, "file_path")? })
+        });
+        Ok((page.collect::<Result<_, DatabaseError>>()?, next.transpose()?.unwrap_or(cursor)))
+    }
+
+    /// Marks requests `expired` whose ZIPs are gone; returns how many this call changed.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn expire(&self, bdr_ids: &[Uuid]) -> Result<usize, DatabaseError> {
+        Ok(self.rows(EXPIRE, &[(&bdr_ids, Type::UUID_ARRAY)]).await?.len())
+    }
+
+    /// Fails a page of requests that have stood still for longer than `stuck` allows; returns their
+    /// ids.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn give_up(&self, stuck: Stuck, message: &str) -> Result<Vec<Uuid>, DatabaseError> {
+        let (status, hours) = match stuck {
+            Stuck::Processing => ("processing", 6),
+            Stuck::Pending => ("pending", 7 * 24),
+        };
+        let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
+            (&status, Type::TEXT),
+            (&hours, Type::INT4),
+            (&message, Type::TEXT),
+            (&PAGE, Type::INT8),
+        ];
+        self.ids(GIVE_UP, &parameters).await
+    }
+
+    /// At most a page of requests that have been `pending` for over an hour, oldest first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn unpublished(&self) -> Result<Vec<Uuid>, DatabaseError> {
+        self.ids(UNPUBLISHED, &[(&PAGE, Type::INT8)]).await
+    }
+
+    /// The states of those requests that exist.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn states(&self, bdr_ids: &[Uuid]) -> Result<Vec<(Uuid, String)>, DatabaseError> {
+        let rows = self.rows(STATES, &[(&bdr_ids, Type::UUID_ARRAY)]).await?;
+        rows.iter().map(|row| Ok((column(row, "id")?, column(row, "status")?))).collect()
+    }
+
+    /// Deletes a page of rows that have been `expired` or `failed` for so many days; returns how
+    /// many.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn purge(&self, days: i32) -> Result<usize, DatabaseError> {
+        Ok(self.rows(PURGE, &[(&days, Type::INT4), (&PAGE, Type::INT8)]).await?.len())
+    }
+
+    async fn ids(
+        &self,
+        sql: &str,
+        parameters: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<Vec<Uuid>, DatabaseError> {
+        self.rows(sql, parameters).await?.iter().map(|row| column(row, "id")).collect()
+    }
+
+    async fn rows(
+        &self,
+        sql: &str,
+        parameters: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<Vec<Row>, DatabaseError> {
+        let client = self.database.connection().await?;
+        limited(client.query_typed(sql, parameters)).await
+    }
+}

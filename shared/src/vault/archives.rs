@@ -1,0 +1,106 @@
+//! The ZIPs in the vault: handing them out, listing and deleting them.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_sdk_s3::presigning::PresigningConfig;
+use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use time::OffsetDateTime;
+
+use super::key::ARCHIVES;
+use super::{ArchiveKey, Vault, VaultError};
+
+/// Keys that one call deletes or lists (S3, `DeleteObjects` and `ListObjectsV2`).
+pub const MOST_DELETED_AT_ONCE: usize = 1000;
+
+/// An object under `bdr/`.
+#[derive(Debug, Clone)]
+pub struct ListedArchive {
+    /// Its key, of whatever form.
+    pub key: String,
+    /// When it was written.
+    pub last_modified: Option<OffsetDateTime>,
+}
+
+impl Vault {
+    /// A URL by which anybody may download the ZIP for so long, under this file name.
+    ///
+    /// # Errors
+    /// When there are no credentials to sign with, or `life` is over a week (the limit of signature version 4).
+    pub async fn presign_download(
+        &self,
+        key: &ArchiveKey,
+        filename: &str,
+        life: Duration,
+    ) -> Result<String, VaultError> {
+        let life = PresigningConfig::expires_in(life)
+            .map_err(|error| VaultError::Service(error.to_string()))?;
+        let signed = self
+            .client
+            .get_object()
+            .bucket(&*self.bucket)
+            .key(key.as_str())
+            .response_content_disposition(format!("attachment; filename=\"{filename}\""))
+            .presigned(life)
+            .await?;
+        Ok(signed.uri().to_owned())
+    }
+
+    /// One page of the objects under `bdr/`, by key, after `after`; fewer than
+    /// [`MOST_DELETED_AT_ONCE`] mean that there are no more.
+    ///
+    /// # Errors
+    /// What S3 answered.
+    pub async fn list_archives(
+        &self,
+        after: Option<&str>,
+    ) -> Result<Vec<ListedArchive>, VaultError> {
+        let page = self
+            .client
+            .list_objects_v2()
+            .bucket(&*self.bucket)
+            .prefix(ARCHIVES)
+            .set_start_after(after.map(str::to_owned))
+            .send()
+            .await?;
+        let listed = page.contents.unwrap_or_default().into_iter().filter_map(|object| {
+            let modified = object.last_modified.map(|at| at.secs());
+            Some(ListedArchive {
+                key: object.key?,
+                last_modified: modified.and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok()),
+            })
+        });
+        Ok(listed.collect())
+    }
+
+    /// Deletes at most [`MOST_DELETED_AT_ONCE`] ZIPs. One that is not there counts as deleted.
+    /// Returns those that could not be, each with S3's reason.
+    ///
+    /// # Errors
+    /// When S3 does not take the call at all.
+    pub async fn delete_archives(
+        &self,
+        keys: &[&ArchiveKey],
+    ) -> Result<HashMap<String, String>, VaultError> {
+        if keys.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let objects = keys
+            .iter()
+            .map(|key| ObjectIdentifier::builder().key(key.as_str()).build())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| VaultError::Service(error.to_string()))?;
+        let delete = Delete::builder()
+            .set_objects(Some(objects))
+            .quiet(true)
+            .build()
+            .map_err(|error| VaultError::Service(error.to_string()))?;
+        let answer =
+            self.client.delete_objects().bucket(&*self.bucket).delete(delete).send().await?;
+        let refused = answer.errors.unwrap_or_default().into_iter().filter_map(|error| {
+            let reason = error.code.unwrap_or_else(|| "no reason given".to_owned());
+            Some((error.key?, reason))
+        });
+        Ok(refused.collect())
+    }
+}
