@@ -1,5 +1,5 @@
--- The database role of process-bdr-job, which may do what that function does and nothing else: it
--- reads the columns below, changes the outcome of a request, and can neither add nor remove a row.
+-- The database role of the functions, which may do what they do and nothing else: it reads the
+-- columns below, changes the outcome of a request, removes old requests, and can add no row.
 --
 -- Run it in the API's database as the owner of the tables (who also needs CREATEROLE the first
 -- time), again after any change of it, and as often as you like.
@@ -41,9 +41,12 @@ GRANT USAGE ON SCHEMA public TO makapix_bdr;
 REVOKE ALL ON batch_download_requests, users, posts, comments, reactions FROM makapix_bdr;
 
 GRANT SELECT (id, user_id, post_ids, include_comments, include_reactions, send_email,
-              status, started_at, expires_at),
+              status, file_path, file_size_bytes,
+              created_at, started_at, completed_at, expires_at),
       UPDATE (status, error_message, file_path, file_size_bytes,
-              started_at, completed_at, expires_at)
+              started_at, completed_at, expires_at),
+      -- PURGE_AFTER_DAYS needs it, and nothing else does.
+      DELETE
    ON batch_download_requests TO makapix_bdr;
 
 GRANT SELECT (id, handle, email, public_sqid)

@@ -84,6 +84,11 @@ CREATE TABLE IF NOT EXISTS batch_download_requests (
         CHECK (status IN ('pending', 'processing', 'ready', 'failed', 'expired'))
 );
 
+-- The cleanup finds requests by state, expired ones by state and time. The API's migrations make
+-- this index too.
+CREATE INDEX IF NOT EXISTS batch_download_requests_status_expires
+    ON batch_download_requests (status, expires_at);
+
 -- A request, its artist and its posts are found by primary key. Comments and reactions are found by
 -- post; the second column lets reactions be counted from the index alone.
 CREATE INDEX IF NOT EXISTS comments_post_created ON comments (post_id, created_at);
