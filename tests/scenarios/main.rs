@@ -10,7 +10,9 @@
 mod archives_open_everywhere;
 mod bad_input;
 mod claims;
+mod cleanup;
 mod deployed_stack;
+mod download;
 mod email;
 mod life_of_a_request;
 mod remote_artworks;

@@ -6,7 +6,7 @@ use serde_json::json;
 #[test]
 fn the_database_may_be_named_by_a_secret() {
     scenario(async |s| {
-        let url = s.stack.database_url();
+        let url = &s.database_url;
         let config: tokio_postgres::Config = url.parse().unwrap();
         let password = std::str::from_utf8(config.get_password().unwrap()).unwrap();
         let rds = json!({

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
+use bdr_tests::started::now;
 use bdr_tests::strict_s3::StrictS3;
-use bdr_tests::worker::now;
 use bdr_tests::{Artwork, Delivery, Scenario, ZipFile, scenario};
 use local_stack::remote::RemoteHost;
 use process_bdr_job::artwork::Fetcher;

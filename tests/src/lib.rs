@@ -15,11 +15,12 @@
 pub mod archive;
 pub mod log;
 pub mod scenario;
+pub mod started;
 pub mod strict_s3;
 pub mod web;
 pub mod wire;
 pub mod worker;
 
 pub use archive::ZipFile;
-pub use scenario::{Artwork, Scenario, scenario};
+pub use scenario::{Artwork, Scenario, scenario, scenario_apart};
 pub use worker::{Delivery, Worker};

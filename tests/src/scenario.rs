@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::datetime;
 use tokio::runtime::{Builder, Runtime};
-use tokio_postgres::Client;
+use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
 use crate::archive::ZipFile;
@@ -29,6 +29,10 @@ pub struct Scenario {
     pub remote: &'static RemoteHost,
     /// The database with all rights, as the API has them.
     pub database: Client,
+    /// The same database as the functions reach it.
+    pub database_url: String,
+    /// The vault's bucket.
+    pub bucket: String,
     /// The vault.
     pub s3: aws_sdk_s3::Client,
     /// The queues.
@@ -73,14 +77,51 @@ impl Default for Artwork<'_> {
     }
 }
 
-/// Runs a scenario.
+/// Runs a scenario that shares database and vault with others and with the deployed functions.
 pub fn scenario(test: impl AsyncFnOnce(Scenario)) {
+    run(test, async |stack| {
+        let bucket = stack.bucket().unwrap().to_owned();
+        (stack.database().await.unwrap(), stack.database_url().to_owned(), bucket)
+    });
+}
+
+/// Runs a scenario with a database and a vault of its own, in which it may count everything.
+pub fn scenario_apart(test: impl AsyncFnOnce(Scenario)) {
+    run(test, async |stack| {
+        let name = unique("d");
+        let create = format!("CREATE DATABASE {name}");
+        stack.database().await.unwrap().batch_execute(&create).await.unwrap();
+        let (admin, connection) =
+            tokio_postgres::connect(&in_database(stack.admin_database_url(), &name), NoTls)
+                .await
+                .unwrap();
+        tokio::spawn(connection);
+        for sql in
+            [include_str!("../../infra/sql/schema.sql"), include_str!("../../infra/sql/role.sql")]
+        {
+            admin.batch_execute(sql).await.unwrap();
+        }
+        stack.s3().create_bucket().bucket(&name).send().await.unwrap();
+        (admin, in_database(stack.database_url(), &name), name)
+    });
+}
+
+/// The URL with another database's name.
+fn in_database(url: &str, name: &str) -> String {
+    let (server, _) = url.rsplit_once('/').unwrap();
+    format!("{server}/{name}")
+}
+
+fn run(
+    test: impl AsyncFnOnce(Scenario),
+    place: impl AsyncFnOnce(&'static LocalStack) -> (Client, String, String),
+) {
     let (stack, remote) = stack();
     let (log, _guard) = Log::catch();
     // One thread: spawned tasks log to the same place.
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let database = stack.database().await.unwrap();
+        let (database, database_url, bucket) = place(stack).await;
         let user_sqid = unique("u");
         let email = format!("{user_sqid}@example.org");
         let user = seed::User {
@@ -90,7 +131,20 @@ pub fn scenario(test: impl AsyncFnOnce(Scenario)) {
         };
         let user_id = user.insert(&database).await.unwrap();
         let (s3, sqs) = (stack.s3(), stack.sqs());
-        test(Scenario { stack, remote, database, s3, sqs, log, user_id, user_sqid, email }).await;
+        let scenario = Scenario {
+            stack,
+            remote,
+            database,
+            database_url,
+            bucket,
+            s3,
+            sqs,
+            log,
+            user_id,
+            user_sqid,
+            email,
+        };
+        test(scenario).await;
     });
 }
 
@@ -159,7 +213,7 @@ impl Scenario {
     /// The vault's bucket.
     #[must_use]
     pub fn bucket(&self) -> &str {
-        self.stack.bucket().unwrap()
+        &self.bucket
     }
 
     /// Publishes a request to the deployed function.

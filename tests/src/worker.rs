@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
-use lambda_runtime::{Context, LambdaEvent};
+use lambda_runtime::LambdaEvent;
 use process_bdr_job::config::Config;
 use process_bdr_job::handler::Handler;
 use serde_json::{Value, json};
-use shared::config::Environment;
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::scenario::{Scenario, unique};
+use crate::started::{context, environment};
 
 /// A function that has been started.
 pub struct Worker {
@@ -45,17 +44,8 @@ impl Worker {
             .await
             .unwrap();
         let queue_url = queue.queue_url.unwrap();
-        let contract = [
-            ("DATABASE_URL", scenario.stack.database_url()),
-            ("VAULT_BUCKET", scenario.bucket()),
-            ("BDR_QUEUE_URL", &queue_url),
-            ("EMAIL_FROM", local_stack::EMAIL_FROM),
-            ("AWS_ENDPOINT_URL", scenario.stack.endpoint()),
-        ];
-        let changed = |name| variables.iter().any(|(changed, _)| *changed == name);
-        let environment = contract.iter().filter(|(name, _)| !changed(*name)).chain(variables);
-        let config = Config::from_environment(&Environment::of(environment.copied()))
-            .expect("a configuration");
+        let environment = environment(scenario, &queue_url, variables);
+        let config = Config::from_environment(&environment).expect("a configuration");
         let handler =
             process_bdr_job::wiring::handler(config, &scenario.stack.sdk_config()).unwrap();
         Self { handler, time_left: Duration::from_mins(15), queue_url, sqs }
@@ -108,10 +98,8 @@ impl Worker {
 
     /// Invokes the handler; returns the ids of the messages that it reports as failed.
     pub async fn invoke(&self, event: Value) -> Vec<String> {
-        let mut context = Context::default();
-        let deadline = now() + self.time_left;
-        context.deadline = u64::try_from(deadline.unix_timestamp_nanos() / 1_000_000).unwrap();
-        let answer = self.handler.handle(LambdaEvent::new(event, context)).await.unwrap();
+        let event = LambdaEvent::new(event, context(self.time_left));
+        let answer = self.handler.handle(event).await.unwrap();
         answer.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
     }
 
@@ -134,10 +122,4 @@ impl Worker {
             .unwrap();
         answer.attributes().unwrap()[&attribute].parse().unwrap()
     }
-}
-
-/// The time of day.
-#[must_use]
-pub fn now() -> OffsetDateTime {
-    shared::clock::Clock::system().now()
 }

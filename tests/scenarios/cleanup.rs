@@ -1,0 +1,310 @@
+//! What was promised for seven days ends after seven days.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::post;
+use bdr_tests::started::{Cleaner, now};
+use bdr_tests::{Scenario, scenario_apart};
+use local_stack::remote::RemoteHost;
+use serde_json::{Value, json};
+use shared::clock::Clock;
+use shared::vault::Vault;
+use uuid::Uuid;
+
+/// Inserts so many requests, with these further columns, whose `file_path` is where it belongs;
+/// returns their ids.
+async fn requests(s: &Scenario, count: i32, status: &str, columns: &str) -> Vec<Uuid> {
+    let (names, values): (Vec<_>, Vec<_>) =
+        columns.split(';').filter_map(|column| column.split_once('=')).unzip();
+    let sql = format!(
+        "INSERT INTO batch_download_requests
+                (id, user_id, post_ids, artwork_count, status, file_path, file_size_bytes {comma} {names})
+         SELECT n.id, {user}, '{{1}}', 1, '{status}', 'bdr/u/' || n.id || '.zip', 7 {comma} {values}
+           FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, {count})) AS n
+      RETURNING id",
+        comma = if names.is_empty() { "" } else { "," },
+        names = names.join(","),
+        values = values.join(","),
+        user = s.user_id,
+    );
+    let rows = s.database.query(&sql, &[]).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+fn key(bdr_id: &Uuid) -> String {
+    format!("bdr/u/{bdr_id}.zip")
+}
+
+async fn exists(s: &Scenario, key: &str) -> bool {
+    s.s3.head_object().bucket(s.bucket()).key(key).send().await.is_ok()
+}
+
+async fn count(s: &Scenario, condition: &str) -> i64 {
+    let sql = format!("SELECT count(*) FROM batch_download_requests WHERE {condition}");
+    s.database.query_one(&sql, &[]).await.unwrap().get(0)
+}
+
+/// Of a request that has been started since.
+const LONG_AGO: &str = "created_at=now() - interval '10 days'";
+
+const GONE: &str = "status = 'expired' AND file_path IS NULL AND file_size_bytes IS NULL";
+
+#[test]
+fn thousands_of_expired_requests_end_in_one_run_and_no_other_does() {
+    scenario_apart(async |s| {
+        let expired = requests(&s, 2500, "ready", "expires_at=now() - interval '1 second'").await;
+        let valid = requests(&s, 3, "ready", "expires_at=now() + interval '1 hour'").await;
+        let forever = requests(&s, 1, "ready", "").await;
+        // Most objects are gone already, by the bucket's lifecycle or by hand.
+        for bdr_id in expired.iter().step_by(100).chain(&valid).chain(&forever) {
+            s.put(&key(bdr_id), b"zip").await;
+        }
+        let report = Cleaner::new(&s, &[]).await.run(json!({})).await.unwrap();
+        let expected = json!({
+            "status": "success", "cleaned_up": 2500, "rescued": 0, "republished": 0,
+            "orphans_deleted": 0, "orphans_unknown": 0, "purged": 0, "more": false, "errors": null,
+        });
+        assert_eq!(report, expected);
+        assert_eq!(count(&s, GONE).await, 2500);
+        for bdr_id in expired.iter().step_by(100) {
+            assert!(!exists(&s, &key(bdr_id)).await);
+        }
+        for bdr_id in valid.iter().chain(&forever) {
+            assert!(exists(&s, &key(bdr_id)).await);
+            assert_eq!(s.row(*bdr_id).await["status"], "ready");
+        }
+    });
+}
+
+#[test]
+fn two_runs_at_once_share_the_work() {
+    scenario_apart(async |s| {
+        requests(&s, 1500, "ready", "expires_at=now() - interval '1 day'").await;
+        requests(&s, 5, "processing", &format!("{LONG_AGO};started_at=now() - interval '7 hours'"))
+            .await;
+        let (one, two) = (Cleaner::new(&s, &[]).await, Cleaner::new(&s, &[]).await);
+        let (one, two) = tokio::join!(one.run(json!({})), two.run(json!({})));
+        let (one, two) = (one.unwrap(), two.unwrap());
+        let sum = |name: &str| one[name].as_u64().unwrap() + two[name].as_u64().unwrap();
+        assert_eq!((sum("cleaned_up"), sum("rescued")), (1500, 5));
+        assert_eq!(count(&s, GONE).await, 1500);
+    });
+}
+
+#[test]
+fn a_zip_that_refuses_to_be_deleted_is_reported_and_blocks_nobody() {
+    scenario_apart(async |s| {
+        let expired = requests(&s, 3, "ready", "expires_at=now() - interval '1 day'").await;
+        let stubborn = expired[1];
+        let refusal = format!(
+            "<DeleteResult><Error><Key>{}</Key><Code>AccessDenied</Code></Error></DeleteResult>",
+            key(&stubborn)
+        );
+        let vault = Router::new().route("/vault/", post(async move || refusal.clone()));
+        let vault = vault.clone().route("/vault", post(async || ""));
+        let host = RemoteHost::with_routes(vault).unwrap();
+        let s3 = aws_sdk_s3::config::Builder::from(&s.stack.sdk_config())
+            .endpoint_url(host.url(""))
+            .force_path_style(true)
+            .build();
+        let mut cleaner = Cleaner::new(&s, &[]).await;
+        cleaner.handler.cleanup.vault = Vault::new(aws_sdk_s3::Client::from_conf(s3), "vault");
+        for cleaned_up in [2, 0] {
+            let report = cleaner.run(json!({"only": ["expire"]})).await.unwrap();
+            assert_eq!(
+                (&report["status"], &report["cleaned_up"]),
+                (&json!("success"), &json!(cleaned_up))
+            );
+            let error = "S3 refused to delete the ZIP: AccessDenied";
+            assert_eq!(report["errors"], json!([{"bdr_id": stubborn, "error": error}]));
+            assert_eq!(s.row(stubborn).await["status"], "ready");
+        }
+        assert_eq!(count(&s, GONE).await, 2);
+    });
+}
+
+#[test]
+fn what_is_no_zip_of_ours_is_never_deleted() {
+    scenario_apart(async |s| {
+        let [bdr_id] = requests(&s, 1, "ready", "expires_at=now() - interval '1 day'").await[..]
+        else {
+            panic!("one request")
+        };
+        s.put("8c/4f/artwork.png", b"pixels").await;
+        s.set(bdr_id, "file_path = '8c/4f/artwork.png'").await;
+        let report = Cleaner::new(&s, &[]).await.run(json!({})).await.unwrap();
+        assert_eq!(report["cleaned_up"], 0);
+        assert_eq!(report["errors"][0]["bdr_id"], bdr_id.to_string());
+        assert!(exists(&s, "8c/4f/artwork.png").await);
+        assert_eq!(s.row(bdr_id).await["status"], "ready");
+    });
+}
+
+#[test]
+fn killed_anywhere_and_run_again_it_ends_in_the_same_state() {
+    scenario_apart(async |s| {
+        for patience in (0..200).step_by(5) {
+            let expired = requests(&s, 3, "ready", "expires_at=now() - interval '1 day'").await;
+            for bdr_id in &expired {
+                s.put(&key(bdr_id), b"zip").await;
+            }
+            let cleaner = Cleaner::new(&s, &[]).await;
+            let killed =
+                tokio::time::timeout(Duration::from_millis(patience), cleaner.run(json!({})));
+            let _ = killed.await;
+            Cleaner::new(&s, &[]).await.run(json!({})).await.unwrap();
+            for bdr_id in &expired {
+                assert!(!exists(&s, &key(bdr_id)).await);
+                assert_eq!(s.row(*bdr_id).await["status"], "expired");
+            }
+        }
+    });
+}
+
+#[test]
+fn stuck_requests_are_rescued_and_waiting_ones_published_again() {
+    scenario_apart(async |s| {
+        let since = |minutes| format!("{LONG_AGO};started_at=now() - interval '{minutes} minutes'");
+        let stuck = requests(&s, 2, "processing", &since(361)).await;
+        requests(&s, 2, "processing", &since(359)).await;
+        let waiting = requests(&s, 12, "pending", "created_at=now() - interval '61 minutes'").await;
+        requests(&s, 2, "pending", "created_at=now() - interval '59 minutes'").await;
+        requests(&s, 2, "pending", &since(30)).await;
+        let abandoned = requests(&s, 2, "pending", "created_at=now() - interval '8 days'").await;
+
+        let cleaner = Cleaner::new(&s, &[]).await;
+        let report = cleaner.run(json!({"only": ["rescue", "republish"]})).await.unwrap();
+        assert_eq!((&report["rescued"], &report["republished"]), (&json!(4), &json!(12)));
+        for bdr_id in stuck.iter().chain(&abandoned) {
+            let row = s.row(*bdr_id).await;
+            assert_eq!(row["status"], "failed");
+            assert!(row["error_message"].as_str().unwrap().starts_with("Something went wrong"));
+            assert_ne!(row["completed_at"], Value::Null);
+        }
+        assert_eq!(count(&s, "status = 'failed'").await, 4);
+        assert_eq!(count(&s, "status = 'pending'").await, 16);
+
+        let mut published = Vec::new();
+        while published.len() < 12 {
+            let received = s.sqs.receive_message().queue_url(&cleaner.queue_url);
+            let received = received.max_number_of_messages(10).wait_time_seconds(20).send().await;
+            published.extend(received.unwrap().messages.unwrap_or_default().into_iter().map(
+                |message| shared::message::Message::parse(message.body().unwrap()).unwrap().bdr_id,
+            ));
+        }
+        published.sort_unstable();
+        let mut waiting = waiting;
+        waiting.sort_unstable();
+        assert_eq!(published, waiting);
+    });
+}
+
+#[test]
+fn orphans_go_after_a_day_and_what_is_unknown_stays() {
+    scenario_apart(async |s| {
+        let mut unwanted = requests(&s, 1, "failed", "").await;
+        unwanted.extend(requests(&s, 1, "expired", "").await);
+        let mut wanted = requests(&s, 1, "pending", "").await;
+        wanted.extend(requests(&s, 1, "processing", "started_at=now()").await);
+        wanted.extend(requests(&s, 1, "ready", "expires_at=now() + interval '1 day'").await);
+        for bdr_id in unwanted.iter().chain(&wanted) {
+            s.put(&key(bdr_id), b"zip").await;
+        }
+        let strangers =
+            [key(&Uuid::new_v4()), "bdr/readme.txt".to_owned(), "bdr/u/x.zip".to_owned()];
+        for stranger in &strangers {
+            s.put(stranger, b"?").await;
+        }
+        s.put("artwork.png", b"pixels").await;
+
+        let mut cleaner = Cleaner::new(&s, &[]).await;
+        let young = cleaner.run(json!({"only": ["orphans"]})).await.unwrap();
+        assert_eq!((&young["orphans_deleted"], &young["orphans_unknown"]), (&json!(0), &json!(0)));
+
+        cleaner.handler.cleanup.clock = Clock::fixed(now() + Duration::from_hours(25));
+        let old = cleaner.run(json!({"only": ["orphans"]})).await.unwrap();
+        assert_eq!((&old["orphans_deleted"], &old["orphans_unknown"]), (&json!(2), &json!(3)));
+        for bdr_id in &unwanted {
+            assert!(!exists(&s, &key(bdr_id)).await);
+        }
+        for kept in wanted.iter().map(key).chain(strangers).chain(["artwork.png".to_owned()]) {
+            assert!(exists(&s, &kept).await, "{kept}");
+        }
+    });
+}
+
+#[test]
+fn an_empty_database_deletes_nothing() {
+    scenario_apart(async |s| {
+        for _ in 0..3 {
+            s.put(&key(&Uuid::new_v4()), b"zip").await;
+        }
+        let mut cleaner = Cleaner::new(&s, &[]).await;
+        cleaner.handler.cleanup.clock = Clock::fixed(now() + Duration::from_hours(1000));
+        let report = cleaner.run(json!({})).await.unwrap();
+        assert_eq!(
+            (&report["orphans_deleted"], &report["orphans_unknown"]),
+            (&json!(0), &json!(3))
+        );
+    });
+}
+
+#[test]
+fn closed_requests_are_forgotten_only_where_the_operator_wants_it() {
+    scenario_apart(async |s| {
+        let old = "created_at=now() - interval '40 days';completed_at=now() - interval '31 days'";
+        requests(&s, 3, "failed", old).await;
+        requests(&s, 2, "expired", &format!("{old};expires_at=now() - interval '31 days'")).await;
+        requests(&s, 1, "expired", &format!("{old};expires_at=now() - interval '29 days'")).await;
+        requests(&s, 1, "ready", &format!("{old};expires_at=now() + interval '1 day'")).await;
+        let purged = async |days| {
+            let cleaner = Cleaner::new(&s, &[("PURGE_AFTER_DAYS", days)]).await;
+            cleaner.run(json!({"only": ["purge"]})).await.unwrap()["purged"].clone()
+        };
+        assert_eq!(purged("0").await, 0);
+        assert_eq!(purged("30").await, 5);
+        assert_eq!(count(&s, "true").await, 2);
+    });
+}
+
+#[test]
+fn it_stops_before_its_deadline_and_says_that_more_is_left() {
+    scenario_apart(async |s| {
+        requests(&s, 2, "ready", "expires_at=now() - interval '1 day'").await;
+        let mut cleaner = Cleaner::new(&s, &[]).await;
+        cleaner.time_left = Duration::from_secs(59);
+        let report = cleaner.run(json!({})).await.unwrap();
+        assert_eq!((&report["more"], &report["cleaned_up"]), (&json!(true), &json!(0)));
+        assert_eq!(count(&s, "status = 'ready'").await, 2);
+    });
+}
+
+#[test]
+fn a_run_that_cannot_reach_the_database_is_an_error_and_never_a_success() {
+    scenario_apart(async |s| {
+        let nowhere = "postgresql://nobody@127.0.0.1:1/none";
+        let cleaner = Cleaner::new(&s, &[("DATABASE_URL", nowhere)]).await;
+        assert!(cleaner.run(json!({})).await.is_err());
+        let cleaner = Cleaner::new(&s, &[("VAULT_BUCKET", "no-such-bucket")]).await;
+        assert!(cleaner.run(json!({})).await.is_err());
+    });
+}
+
+#[test]
+fn the_cost_grows_with_what_has_expired_and_not_with_the_table() {
+    scenario_apart(async |s| {
+        requests(&s, 20_000, "ready", "expires_at=now() + interval '5 days'").await;
+        requests(&s, 20_000, "expired", "expires_at=now() - interval '5 days'").await;
+        requests(&s, 50, "ready", "expires_at=now() - interval '1 day'").await;
+        s.database.batch_execute("ANALYZE batch_download_requests").await.unwrap();
+        let explain = format!("EXPLAIN (FORMAT TEXT) {}", shared::request::EXPIRED);
+        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
+            [&time::macros::datetime!(0001-01-01 0:00 UTC), &Uuid::nil(), &1000_i64];
+        let plan = s.database.query(&explain, &parameters).await.unwrap();
+        let plan: Vec<&str> = plan.iter().map(|row| row.get(0)).collect();
+        let plan = plan.join("\n");
+        assert!(plan.contains("Index Scan"), "{plan}");
+        assert!(!plan.contains("Seq Scan"), "{plan}");
+    });
+}

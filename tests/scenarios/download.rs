@@ -1,0 +1,127 @@
+//! The API asks for a URL per click.
+
+use bdr_tests::started::{Cleaner, now, presign};
+use bdr_tests::{Scenario, scenario_apart};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
+
+/// A request of the artist's with these columns, and its ZIP.
+async fn ready(s: &Scenario, columns: &str) -> Uuid {
+    let bdr_id = s.request(&[1]).await;
+    let key = s.archive_key(bdr_id);
+    s.set(
+        bdr_id,
+        &format!("status = 'ready', file_path = '{key}', file_size_bytes = 3, {columns}"),
+    )
+    .await;
+    s.put(&key, b"zip").await;
+    bdr_id
+}
+
+async fn ask(s: &Scenario, bdr_id: Uuid) -> Value {
+    presign(s, &[], json!({"bdr_id": bdr_id, "user_id": s.user_id})).await.unwrap()
+}
+
+async fn get(url: &str) -> (u16, Option<String>, Vec<u8>) {
+    let answer = local_stack::http::client().unwrap().get(url).send().await.unwrap();
+    let disposition = answer.headers().get("content-disposition");
+    let disposition = disposition.map(|value| value.to_str().unwrap().to_owned());
+    (answer.status().as_u16(), disposition, answer.bytes().await.unwrap().to_vec())
+}
+
+/// Seconds from now until the URL dies, as the answer says it.
+fn life(answer: &Value) -> i64 {
+    let at = OffsetDateTime::parse(answer["url_expires_at"].as_str().unwrap(), &Rfc3339).unwrap();
+    (at - now()).whole_seconds()
+}
+
+#[test]
+fn a_ready_zip_is_downloaded_under_its_name() {
+    scenario_apart(async |s| {
+        let bdr_id = ready(&s, "expires_at = now() + interval '7 days'").await;
+        let answer = ask(&s, bdr_id).await;
+        let filename = format!("makapix-artworks-{}.zip", &bdr_id.to_string()[..8]);
+        assert_eq!(
+            (&answer["status"], &answer["filename"], &answer["size_bytes"]),
+            (&json!("ok"), &json!(filename), &json!(3))
+        );
+        assert!((880..=900).contains(&life(&answer)), "{answer}");
+        let url = answer["url"].as_str().unwrap();
+        assert!(url.contains("X-Amz-Expires=900"), "{url}");
+        let (status, disposition, bytes) = get(url).await;
+        assert_eq!((status, &bytes[..]), (200, &b"zip"[..]));
+        assert_eq!(disposition.unwrap(), format!("attachment; filename=\"{filename}\""));
+        assert!(!format!("{:?}", s.log.lines()).contains("X-Amz-Signature"), "no URL is logged");
+    });
+}
+
+#[test]
+fn a_url_never_outlives_its_zip() {
+    scenario_apart(async |s| {
+        let bdr_id = ready(&s, "expires_at = now() + interval '100 seconds'").await;
+        let answer = ask(&s, bdr_id).await;
+        assert!((80..=100).contains(&life(&answer)), "{answer}");
+        let url = answer["url"].as_str().unwrap();
+        assert_eq!(get(url).await.0, 200);
+        // The time passes.
+        s.set(bdr_id, "expires_at = now() - interval '1 second'").await;
+        assert_eq!(ask(&s, bdr_id).await, json!({"status": "expired"}), "before the cleanup runs");
+        Cleaner::new(&s, &[]).await.run(json!({})).await.unwrap();
+        assert_eq!(ask(&s, bdr_id).await, json!({"status": "expired"}));
+        assert_eq!(get(url).await.0, 404);
+    });
+}
+
+#[test]
+fn every_state_has_its_answer() {
+    scenario_apart(async |s| {
+        let bdr_id = ready(&s, "expires_at = NULL").await;
+        assert_eq!(ask(&s, bdr_id).await["status"], "ok", "a row without expiry");
+        for status in ["pending", "processing", "failed"] {
+            s.set(bdr_id, &format!("status = '{status}'")).await;
+            assert_eq!(ask(&s, bdr_id).await, json!({"status": "not_ready", "bdr_status": status}));
+        }
+        s.set(bdr_id, "status = 'expired', file_path = NULL").await;
+        assert_eq!(ask(&s, bdr_id).await, json!({"status": "expired"}));
+    });
+}
+
+#[test]
+fn somebody_elses_request_is_not_found() {
+    scenario_apart(async |s| {
+        let bdr_id = ready(&s, "expires_at = now() + interval '1 day'").await;
+        for (bdr_id, user_id) in [(bdr_id, s.user_id + 1), (Uuid::new_v4(), s.user_id)] {
+            let payload = json!({"bdr_id": bdr_id, "user_id": user_id});
+            assert_eq!(presign(&s, &[], payload).await.unwrap(), json!({"status": "not_found"}));
+        }
+    });
+}
+
+#[test]
+fn a_row_that_points_elsewhere_is_never_signed() {
+    scenario_apart(async |s| {
+        let bdr_id = ready(&s, "expires_at = NULL").await;
+        for path in ["'8c/4f/artwork.png'", "NULL", "'bdr/../x.zip'"] {
+            s.set(bdr_id, &format!("file_path = {path}")).await;
+            let payload = json!({"bdr_id": bdr_id, "user_id": s.user_id});
+            assert!(presign(&s, &[], payload).await.is_err(), "{path}");
+        }
+    });
+}
+
+#[test]
+fn a_malformed_question_gets_a_clear_error() {
+    scenario_apart(async |s| {
+        for payload in [
+            json!({}),
+            json!({"bdr_id": "x", "user_id": 1}),
+            json!([]),
+            json!({"bdr_id": Uuid::nil(), "user_id": "1"}),
+        ] {
+            let error = presign(&s, &[], payload).await.unwrap_err().to_string();
+            assert!(error.contains(r#"{"bdr_id": "<uuid>", "user_id": <int>}"#), "{error}");
+        }
+    });
+}
