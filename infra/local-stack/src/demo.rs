@@ -1,9 +1,12 @@
-//! One request on its way through the system: an artist asks for everything, the deployed function
-//! packs it, and whatever comes out is compared with what went in.
+//! One request on its way through the system: an artist asks for everything, the deployed functions
+//! pack it and hand it out, and whatever comes out is compared with what went in. On request, the
+//! archive's time is then over, and whatever the cleanup leaves is looked at.
 
 mod archive;
 mod checks;
+mod download;
 mod expected;
+mod expiry;
 mod mail;
 mod outcome;
 mod scene;
@@ -22,6 +25,8 @@ use local_stack::{LocalStack, Options, Workspace, remote::RemoteHost, seed};
 use crate::console::{Console, seconds};
 use archive::Archive;
 use checks::Checks;
+use download::Download;
+use expiry::Expiry;
 use scene::Scene;
 
 /// What the demo leaves in `target/demo`.
@@ -30,12 +35,16 @@ const RESULTS: [&str; 3] = ["download.zip", "email.html", "email.txt"];
 /// How long the function may take; a retry after a minute is included.
 const PATIENCE: Duration = Duration::from_mins(3);
 
-/// Options of the demo.
+/// Options of `cargo demo`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {}
+pub(crate) struct Arguments {
+    /// Then lets the archive's time be over, runs the cleanup, and checks that nothing is left
+    #[arg(long)]
+    pub(crate) expire: bool,
+}
 
 /// Runs the demo; succeeds only when every check holds.
-pub(crate) async fn demo(_: &Arguments, console: &Console) -> Result<ExitCode> {
+pub(crate) async fn demo(arguments: &Arguments, console: &Console) -> Result<ExitCode> {
     let begun = Instant::now();
     let results = results_directory()?;
     console.status("Starting the local stack: PostgreSQL, an AWS stand-in, template.yaml.");
@@ -46,9 +55,9 @@ pub(crate) async fn demo(_: &Arguments, console: &Console) -> Result<ExitCode> {
         .on_progress(move |progress| listener.progress(progress));
     let stack = LocalStack::start(options).await?;
 
-    let outcome = run(&stack, &remote, console, &results).await;
+    let outcome = run(arguments, &stack, &remote, console, &results).await;
     if outcome.as_ref().map_or(true, |checks| !checks.all_hold()) {
-        console.status("\nWhat the function logged:");
+        console.status("\nWhat the functions logged:");
         for line in stack.function_logs().await.unwrap_or_default() {
             console.status(&format!("  {line}"));
         }
@@ -63,6 +72,7 @@ pub(crate) async fn demo(_: &Arguments, console: &Console) -> Result<ExitCode> {
 }
 
 async fn run(
+    arguments: &Arguments,
     stack: &LocalStack,
     remote: &RemoteHost,
     console: &Console,
@@ -81,23 +91,35 @@ async fn run(
     if !row.is_ready(&mut checks) {
         return Ok(checks);
     }
-    let downloading = Instant::now();
-    let zip = outcome::download(stack, &row, &mut checks).await?;
-    let download_time = downloading.elapsed();
+    let download = Download::fetch(stack, &database, &scene, &row, &mut checks).await?;
+    let Some(download) = download else { return Ok(checks) };
     let path = results.join("download.zip");
-    fs::write(&path, &zip).with_context(|| format!("{} cannot be written", path.display()))?;
-    let archive = Archive::read(stack, &zip).await?;
+    fs::write(&path, &download.zip)
+        .with_context(|| format!("{} cannot be written", path.display()))?;
+    let archive = Archive::read(stack, &download.zip).await?;
 
-    row.check(&scene, zip.len(), &mut checks);
+    row.check(&scene, download.zip.len(), &mut checks);
     expected::check(&scene, &archive, &mut checks)?;
     mail::check(stack, &scene, &mut checks, results).await?;
     outcome::check_queues(stack, &mut checks).await?;
+    let expiry = if arguments.expire {
+        console.status("\nThe archive's time is over, and the cleanup runs.");
+        let expiry = Expiry::bring_about(stack, &database, &scene, &row, &download).await?;
+        expiry.check(&mut checks);
+        Some(expiry)
+    } else {
+        None
+    };
 
     archive.print(console);
     console.line("");
     timeline.print(console);
-    console.line(&format!("  {:<22} {}", "download", seconds(download_time)));
+    download.print(console);
     console.line("");
+    if let Some(expiry) = expiry {
+        expiry.print(console);
+        console.line("");
+    }
     for name in RESULTS {
         console.line(&format!("  {}", results.join(name).display()));
     }

@@ -6,8 +6,8 @@
 //! pixel art to put in, and [`remote`] plays somebody else's web server. `cargo demo` and
 //! `cargo local` are two small programs on top of that (`src/main.rs`).
 //!
-//! This crate knows the functions only by their contracts: it publishes, reads rows, and downloads,
-//! as the API does. It uses none of their code.
+//! This crate knows the functions only by their contracts: it publishes, reads rows, invokes, and
+//! downloads, as the API does. It uses none of their code.
 //!
 //! Everything it needs is kept under `target/`, and nothing outlives the process, however that
 //! ends: `src/keeper.rs` says how.
@@ -17,6 +17,7 @@ mod deployment;
 mod directory;
 mod functions;
 mod keeper;
+mod lambda;
 mod options;
 mod postgres;
 mod prerequisites;

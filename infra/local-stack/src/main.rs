@@ -4,7 +4,7 @@ mod console;
 mod demo;
 mod serve;
 
-use std::process::ExitCode;
+use std::{env, ffi::OsString, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -30,7 +30,7 @@ enum Command {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::parse_from(without_separator(env::args_os()));
     let console = Console::new();
     let result = match arguments.command {
         Command::Demo(arguments) => demo_until_interrupted(&arguments, &console).await,
@@ -40,6 +40,12 @@ async fn main() -> ExitCode {
         console.error(&error);
         ExitCode::FAILURE
     })
+}
+
+/// `cargo demo -- --expire` is as good as `cargo demo --expire`. The aliases have the `--` that cargo
+/// wants, so a further one comes to us; none of our arguments needs it.
+fn without_separator(arguments: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
+    arguments.filter(|argument| argument != "--")
 }
 
 async fn demo_until_interrupted(
@@ -63,5 +69,24 @@ async fn interrupted() {
         () = wait(SignalKind::interrupt()) => {}
         () = wait(SignalKind::terminate()) => {}
         () = wait(SignalKind::hangup()) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_demo_lets_the_archive_expire_on_request_however_it_is_asked() {
+        let expire = |line: &str| {
+            let words = line.split(' ').map(OsString::from);
+            match Arguments::try_parse_from(without_separator(words)).unwrap().command {
+                Command::Demo(arguments) => arguments.expire,
+                Command::Serve(_) => false,
+            }
+        };
+        assert!(!expire("local-stack demo"));
+        assert!(expire("local-stack demo --expire"));
+        assert!(expire("local-stack demo -- --expire"));
     }
 }

@@ -113,6 +113,8 @@ The local stack is up. Ctrl-C stops it, and nothing of it remains.
   queue              {queue}
   dead-letter queue  {dead}
   vault bucket       {bucket}
+  downloads          {presign} (the function that gives their URLs)
+  cleanup            {cleanup}
   database           {database}
   … as the functions {functions}
   artist             {handle} (user {user}) with {count} artworks (posts {first} to {last})
@@ -123,6 +125,7 @@ For an API that is to use it (S3 clients must also ask for path style):
 {exports}
 export QUEUE_URL={queue}
 export VAULT_BUCKET={bucket}
+export PRESIGN_FUNCTION={presign}
 export DATABASE_URL='{database}'
 
 To publish a request by hand, paste the lines above and then:
@@ -137,15 +140,23 @@ BDR_ID=$("$psql" -qAtX "$DATABASE_URL" -c "
 "$aws" --endpoint-url "$AWS_ENDPOINT_URL" sqs send-message \
   --queue-url "$QUEUE_URL" --message-body "{{\"bdr_id\": \"$BDR_ID\"}}"
 
-A moment later, see what became of it, and fetch it into the present directory:
+A moment later, see what became of it; and ask where it can be fetched, as the API does at each click
+(curl -OJ 'URL' then does so under the name it is to have):
 
 "$psql" -xX "$DATABASE_URL" -c "SELECT * FROM batch_download_requests WHERE id = '$BDR_ID'"
-"$aws" --endpoint-url "$AWS_ENDPOINT_URL" s3 cp --recursive "s3://$VAULT_BUCKET/bdr/" .
+"$aws" --endpoint-url "$AWS_ENDPOINT_URL" lambda invoke --function-name "$PRESIGN_FUNCTION" \
+  --payload "{{\"bdr_id\": \"$BDR_ID\", \"user_id\": {user}}}" /dev/stdout
+
+To delete what has expired, as is done every night:
+
+"$aws" --endpoint-url "$AWS_ENDPOINT_URL" lambda invoke --function-name {cleanup} /dev/stdout
 "#,
         endpoint = stack.endpoint(),
         queue = stack.queue_url()?,
         dead = stack.dead_letter_queue_url()?,
         bucket = stack.bucket()?,
+        presign = stack.output("PresignBdrDownloadFunctionName")?,
+        cleanup = stack.output("CleanupExpiredBdrsFunctionName")?,
         database = stack.admin_database_url(),
         functions = stack.database_url(),
         aws = stack.aws_command().display(),

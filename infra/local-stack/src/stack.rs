@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use aws_config::SdkConfig;
+use serde_json::Value;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
@@ -15,6 +16,7 @@ use crate::{
     aws::{ACCESS_KEY, AwsStandIn, REGION, SentEmail},
     deployment, functions,
     keeper::Keeper,
+    lambda,
     options::{Options, Step},
     postgres::{self, Postgres},
     python_tools::PythonTools,
@@ -140,7 +142,11 @@ impl LocalStack {
         self.output("VaultBucketName")
     }
 
-    fn output(&self, name: &str) -> Result<&str> {
+    /// An output of `template.yaml`.
+    ///
+    /// # Errors
+    /// When the template has none of this name.
+    pub fn output(&self, name: &str) -> Result<&str> {
         let value = self.outputs.get(name).map(String::as_str);
         value.with_context(|| format!("template.yaml has no output named {name}"))
     }
@@ -162,6 +168,16 @@ impl LocalStack {
     #[must_use]
     pub fn sqs(&self) -> aws_sdk_sqs::Client {
         aws_sdk_sqs::Client::new(&self.sdk_config())
+    }
+
+    /// Hands `payload` to a deployed function and gives back its answer, as Lambda's Invoke does.
+    /// `output` is the template's output that names the function, such as
+    /// `PresignBdrDownloadFunctionName`.
+    ///
+    /// # Errors
+    /// When the template has no such output, or the function fails; the message then is its own.
+    pub async fn invoke(&self, output: &str, payload: &Value) -> Result<Value> {
+        lambda::invoke(self.endpoint(), self.output(output)?, payload).await
     }
 
     /// The e-mails that the functions have sent, oldest first.

@@ -1,11 +1,10 @@
-//! What became of the request: its row, its archive in the vault, and the message.
+//! What became of the request: its row, and the message.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_sqs::types::QueueAttributeName;
-use local_stack::{LocalStack, http, wait_until};
+use local_stack::{LocalStack, wait_until};
 use time::OffsetDateTime;
 use tokio_postgres::Client;
 use uuid::Uuid;
@@ -15,13 +14,13 @@ use super::{Checks, Scene};
 /// How long an archive can be downloaded.
 const WEEK: time::Duration = time::Duration::WEEK;
 
-/// The row as the function left it.
+/// The row as a function left it.
 #[derive(Debug)]
 pub(crate) struct Row {
-    status: String,
+    pub(crate) status: String,
     error_message: Option<String>,
-    file_path: Option<String>,
-    file_size_bytes: Option<i64>,
+    pub(crate) file_path: Option<String>,
+    pub(crate) file_size_bytes: Option<i64>,
     artwork_count: i32,
     created_at: OffsetDateTime,
     started_at: Option<OffsetDateTime>,
@@ -92,36 +91,6 @@ impl Row {
             );
         });
     }
-}
-
-/// Fetches the archive through a presigned URL, as an artist's browser does.
-pub(crate) async fn download(
-    stack: &LocalStack,
-    row: &Row,
-    checks: &mut Checks,
-) -> Result<Vec<u8>> {
-    const DISPOSITION: &str = "attachment; filename=\"makapix-artworks.zip\"";
-    let key = row.file_path.as_deref().context("the row is ready but has no file_path")?;
-    let life = PresigningConfig::expires_in(Duration::from_mins(15))?;
-    let presigned = stack
-        .s3()
-        .get_object()
-        .bucket(stack.bucket()?)
-        .key(key)
-        .response_content_disposition(DISPOSITION)
-        .presigned(life)
-        .await
-        .context("the download cannot be presigned")?;
-
-    let answer = http::client()?.get(presigned.uri()).send().await?;
-    checks.group("the archive is downloaded through a presigned URL", |checks| {
-        checks.equal("the download's status", &200, &answer.status().as_u16());
-        let disposition =
-            answer.headers().get("content-disposition").and_then(|value| value.to_str().ok());
-        checks.equal("the download's Content-Disposition", &Some(DISPOSITION), &disposition);
-    });
-    let body = answer.error_for_status()?.bytes().await.context("the download broke off")?;
-    Ok(body.to_vec())
 }
 
 /// The message is gone, and nothing is in the dead-letter queue.

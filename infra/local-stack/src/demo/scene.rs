@@ -16,6 +16,8 @@ const POSTS: u64 = 28;
 const REMOTE: [usize; 2] = [6, 20];
 /// This one is gone from the vault.
 const MISSING: usize = 17;
+/// The handle of somebody who comments.
+const FRIEND: &str = "Zoë.draws";
 /// The day on which the artist posted for the first time.
 const FIRST_DAY: OffsetDateTime = datetime!(2023-03-04 09:30:15 UTC);
 
@@ -23,6 +25,9 @@ const FIRST_DAY: OffsetDateTime = datetime!(2023-03-04 09:30:15 UTC);
 #[derive(Debug)]
 pub(crate) struct Scene {
     pub(crate) artist: User,
+    pub(crate) artist_id: i32,
+    /// Another user, who comments.
+    pub(crate) friend_id: i32,
     pub(crate) artist_sqid: String,
     pub(crate) posts: Vec<Exhibit>,
     pub(crate) comments: Vec<Remark>,
@@ -72,6 +77,9 @@ impl Scene {
             public_sqid: Some(artist_sqid.clone()),
         };
         let artist_id = artist.insert(database).await?;
+        let friend =
+            User { handle: FRIEND.into(), email: "zoe@example.com".into(), public_sqid: None };
+        let friend_id = friend.insert(database).await?;
 
         let (mut posts, mut post_ids) = (Vec::new(), Vec::new());
         for index in 0..POSTS {
@@ -84,7 +92,7 @@ impl Scene {
             post_ids.push(exhibit.post.insert(database).await?);
             posts.push(exhibit);
         }
-        let comments = comments(database, artist_id, &post_ids).await?;
+        let comments = comments(database, artist_id, friend_id, &post_ids).await?;
         let reactions =
             vec![(0, "❤️", 12), (0, "👾", 3), (2, "🔥", 1), (9, "❤️", 40), (MISSING, "😢", 2)];
         for &(post, emoji, count) in &reactions {
@@ -99,7 +107,16 @@ impl Scene {
             send_email: true,
         };
         let request_id = request.insert(database).await?;
-        Ok(Self { artist, artist_sqid, posts, comments, reactions, request_id })
+        Ok(Self {
+            artist,
+            artist_id,
+            friend_id,
+            artist_sqid,
+            posts,
+            comments,
+            reactions,
+            request_id,
+        })
     }
 
     /// The posts whose file is to be had.
@@ -165,19 +182,21 @@ fn vault_key(index: u64, exhibit: &Exhibit) -> String {
     format!("{a:02x}/{b:02x}/{c:02x}/{hash:016x}.{}", exhibit.artwork.format)
 }
 
-async fn comments(database: &Client, artist_id: i32, post_ids: &[i32]) -> Result<Vec<Remark>> {
-    let friend =
-        User { handle: "Zoë.draws".into(), email: "zoe@example.com".into(), public_sqid: None };
-    let friend_id = friend.insert(database).await?;
+async fn comments(
+    database: &Client,
+    artist_id: i32,
+    friend_id: i32,
+    post_ids: &[i32],
+) -> Result<Vec<Remark>> {
     // Post, author, text, hidden, deleted, days after the first day: not in their order of age.
     let wanted = [
-        (0, Some((friend_id, "Zoë.draws")), "¡Qué bonito! 😍", false, false, 30),
+        (0, Some((friend_id, FRIEND)), "¡Qué bonito! 😍", false, false, 30),
         (0, None, "How long did this take you?", false, false, 12),
         (0, Some((artist_id, "noa_pixels")), "Two evenings.\nAnd \"one\" night.", false, false, 13),
-        (4, Some((friend_id, "Zoë.draws")), "BUY FOLLOWERS CHEAP", true, false, 50),
-        (4, Some((friend_id, "Zoë.draws")), "I take that back", false, true, 51),
+        (4, Some((friend_id, FRIEND)), "BUY FOLLOWERS CHEAP", true, false, 50),
+        (4, Some((friend_id, FRIEND)), "I take that back", false, true, 51),
         (4, None, "Wärmt richtig 🔥", false, false, 52),
-        (MISSING, Some((friend_id, "Zoë.draws")), "Where has it gone?", false, false, 300),
+        (MISSING, Some((friend_id, FRIEND)), "Where has it gone?", false, false, 300),
     ];
     let mut remarks = Vec::new();
     for (post, author, body, hidden_by_mod, deleted_by_owner, days) in wanted {
