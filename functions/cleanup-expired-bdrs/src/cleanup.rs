@@ -1,28 +1,13 @@
 //! The unit of work: one run.
 
-use shared::clock::Clock;
 use shared::failure::Failure;
 use shared::metrics;
-use shared::request::{Requests, Stuck};
-use shared::vault::Vault;
+use shared::request::Stuck;
 use tokio::time::Instant;
 
+use crate::context::Cleanup;
 use crate::report::Report;
 use crate::tasks::{expire, orphans, purge, republish, rescue};
-
-/// What a run works with.
-pub struct Cleanup {
-    /// The rows of the requests.
-    pub requests: Requests,
-    /// The vault.
-    pub vault: Vault,
-    /// Where requests are published.
-    pub queue: republish::Queue,
-    /// `PURGE_AFTER_DAYS`.
-    pub purge_after_days: Option<i32>,
-    /// For the age of objects; that of rows goes by the database's clock.
-    pub clock: Clock,
-}
 
 /// A part of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

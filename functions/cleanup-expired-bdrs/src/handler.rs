@@ -7,7 +7,8 @@ use serde_json::Value;
 use shared::clock::Clock;
 use tokio::time::Instant;
 
-use crate::cleanup::{Cleanup, Task};
+use crate::cleanup::Task;
+use crate::context::Cleanup;
 use crate::report::Report;
 
 /// Kept before the deadline: a page that has begun must be able to end.
@@ -15,7 +16,7 @@ const DEADLINE_GUARD: Duration = Duration::from_mins(1);
 
 /// Turns events into runs.
 pub struct Handler {
-    /// The run.
+    /// What it runs with.
     pub cleanup: Cleanup,
     /// For the time left until the deadline.
     pub clock: Clock,

@@ -15,7 +15,9 @@
 
 pub mod cleanup;
 pub mod config;
+pub mod context;
 pub mod handler;
+pub mod queue;
 pub mod report;
 pub mod tasks;
 pub mod wiring;

@@ -8,10 +8,10 @@ use shared::database::{Database, SecretReader};
 use shared::request::Requests;
 use shared::vault::Vault;
 
-use crate::cleanup::Cleanup;
 use crate::config::Config;
+use crate::context::Cleanup;
 use crate::handler::Handler;
-use crate::tasks::republish::Queue;
+use crate::queue::Queue;
 
 /// The function, as `config` says, with clients by `aws`.
 #[must_use]

@@ -6,13 +6,13 @@
 //! 2. load the artist, the posts, comments and reactions, all queries at once ([`gather`]);
 //! 3. plan every artwork's source and its name in the ZIP ([`artwork`]);
 //! 4. fetch the artworks from the vault or from remote URLs, many at a time, in order;
-//! 5. write them as a ZIP ([`archive`]), with `metadata.json` and what else was asked for
+//! 5. write them (`store`) as a ZIP ([`archive`]), with `metadata.json` and what else was asked for
 //!    ([`documents`]), straight into a multipart upload (`shared::vault`);
 //! 6. mark the row `ready`, for seven days;
 //! 7. tell the artist ([`notify`], [`email`]).
 //!
 //! What goes wrong carries its decision, retry or fail (`shared::failure`), and is settled in one
-//! place ([`job`]): the row is released or failed, and [`handler`] tells SQS what becomes of the
+//! place (`settle`): the row is released or failed, and [`handler`] tells SQS what becomes of the
 //! message.
 
 pub mod archive;
@@ -28,4 +28,6 @@ pub mod lease;
 pub mod memory;
 pub mod notify;
 pub mod remote;
+mod settle;
+mod store;
 pub mod wiring;

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::goes_on;
-use crate::cleanup::Cleanup;
+use crate::context::Cleanup;
 use crate::report::Report;
 
 /// Expires page by page.

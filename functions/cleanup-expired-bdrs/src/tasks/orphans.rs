@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::goes_on;
-use crate::cleanup::Cleanup;
+use crate::context::Cleanup;
 use crate::report::Report;
 
 /// A ZIP younger than this may belong to an attempt that is about to tell.

@@ -4,7 +4,7 @@ use shared::failure::Failure;
 use tokio::time::Instant;
 
 use super::goes_on;
-use crate::cleanup::Cleanup;
+use crate::context::Cleanup;
 use crate::report::Report;
 
 /// Purges page by page.

@@ -5,7 +5,7 @@ use shared::request::Stuck;
 use tokio::time::Instant;
 
 use super::goes_on;
-use crate::cleanup::Cleanup;
+use crate::context::Cleanup;
 use crate::report::Report;
 
 /// Fails, page by page, what is stuck in this state.
