@@ -21,8 +21,11 @@ impl Message {
     /// let body = r#"{"bdr_id": "8c4f2a00-0000-4000-8000-000000000001", "sent_by": "api"}"#;
     /// assert_eq!(Message::parse(body).unwrap().bdr_id.as_u128() & 0xff, 1);
     /// assert!(Message::parse("not JSON").is_err());
+    /// assert!(Message::parse(r#"["8c4f2a00-0000-4000-8000-000000000001"]"#).is_err());
     /// ```
     pub fn parse(body: &str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(body)
+        // By way of an object: a sequence would also be taken for the struct's members.
+        let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(body)?;
+        serde_json::from_value(object.into())
     }
 }

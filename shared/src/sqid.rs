@@ -44,8 +44,13 @@ impl SqidSource {
     /// With the site's alphabet, or without one: then only stored ids are found.
     ///
     /// # Errors
-    /// When the alphabet is not one (`SQIDS_ALPHABET`: at least 3 distinct ASCII characters).
+    /// When the alphabet is not one (`SQIDS_ALPHABET`: at least 3 distinct ASCII letters and digits).
     pub fn new(alphabet: Option<&str>) -> Result<Self, ConfigError> {
+        // What it makes goes into keys, file names and links.
+        if alphabet.is_some_and(|alphabet| !alphabet.bytes().all(|b| b.is_ascii_alphanumeric())) {
+            let problem = "must be ASCII letters and digits";
+            return Err(ConfigError::new("SQIDS_ALPHABET", problem));
+        }
         let sqids = alphabet
             .map(|alphabet| {
                 Sqids::builder().alphabet(alphabet.chars().collect()).min_length(0).build()
@@ -87,7 +92,9 @@ mod tests {
 
     #[test]
     fn an_unusable_alphabet_is_named() {
-        let error = SqidSource::new(Some("aa")).unwrap_err().to_string();
-        assert!(error.starts_with("environment variable SQIDS_ALPHABET"), "{error}");
+        for alphabet in ["aa", "abc_", "abc-"] {
+            let error = SqidSource::new(Some(alphabet)).unwrap_err().to_string();
+            assert!(error.starts_with("environment variable SQIDS_ALPHABET"), "{error}");
+        }
     }
 }

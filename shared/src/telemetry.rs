@@ -10,6 +10,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::Environment;
 
+/// The crates whose events hold no secrets, at whatever level.
+const OURS: [&str; 4] =
+    ["shared", "process_bdr_job", "cleanup_expired_bdrs", "presign_bdr_download"];
+
 /// How and how much is logged.
 #[derive(Debug, Clone)]
 pub struct Logs {
@@ -20,14 +24,22 @@ pub struct Logs {
 impl Logs {
     /// Reads `AWS_LAMBDA_LOG_FORMAT` (`JSON`, the default here, or `Text`), and the level from
     /// `RUST_LOG`, else `AWS_LAMBDA_LOG_LEVEL`, else `info`.
+    ///
+    /// `AWS_LAMBDA_LOG_LEVEL` makes only our own code more talkative: at `DEBUG` the database's
+    /// driver logs parameters, and at `TRACE` the SDK logs the headers that authorize its requests.
+    /// Who wants those says so by `RUST_LOG`.
     #[must_use]
     pub fn from_environment(environment: &Environment) -> Self {
         let format = environment.optional("AWS_LAMBDA_LOG_FORMAT").unwrap_or("JSON");
-        let level = environment
-            .optional("RUST_LOG")
-            .or_else(|| environment.optional("AWS_LAMBDA_LOG_LEVEL"))
-            .unwrap_or("info");
-        Self { json: !format.eq_ignore_ascii_case("text"), filter: level.to_lowercase() }
+        let level = environment.optional("AWS_LAMBDA_LOG_LEVEL").unwrap_or("info").to_lowercase();
+        let filter = environment.optional("RUST_LOG").map_or_else(
+            || match level.as_str() {
+                "debug" | "trace" => OURS.map(|ours| format!("{ours}={level}")).join(",") + ",info",
+                _ => level.clone(),
+            },
+            str::to_owned,
+        );
+        Self { json: !format.eq_ignore_ascii_case("text"), filter }
     }
 
     /// Makes this the log of the process. A second call changes nothing.
@@ -79,6 +91,19 @@ mod tests {
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn a_talkative_level_is_for_our_own_code_alone() {
+        let filter = |variables: &[(&str, &str)]| {
+            let environment = crate::config::Environment::of(variables.iter().copied());
+            super::Logs::from_environment(&environment).filter
+        };
+        let debug = filter(&[("AWS_LAMBDA_LOG_LEVEL", "DEBUG")]);
+        assert!(debug.starts_with("shared=debug,") && debug.ends_with(",info"), "{debug}");
+        assert_eq!(filter(&[("AWS_LAMBDA_LOG_LEVEL", "INFO")]), "info");
+        assert_eq!(filter(&[]), "info");
+        assert_eq!(filter(&[("AWS_LAMBDA_LOG_LEVEL", "DEBUG"), ("RUST_LOG", "trace")]), "trace");
     }
 
     #[test]

@@ -143,6 +143,8 @@ fn java(path: &Path, count: usize) -> Option<String> {
             try (var z = new ZipInputStream(new BufferedInputStream(new FileInputStream(a[0])))) {\n\
                 while (z.getNextEntry() != null) { while (z.read(b) > 0); n++; } }\n\
             System.out.println(n); } }";
+    // A runtime alone cannot run a source file.
+    Command::new("javac").arg("-version").output().ok()?;
     let source = path.with_file_name("Read.java");
     std::fs::write(&source, program).unwrap();
     let text = run(Command::new("java").arg(&source).arg(path))?;

@@ -8,7 +8,15 @@ use uuid::Uuid;
 fn a_malformed_message_is_reported_and_back_at_once() {
     scenario(async |s| {
         let worker = s.worker(&[]).await;
-        for body in [" ", "not JSON", "{}", r#"{"bdr_id": "7"}"#, r#"{"bdr_id": null}"#, "[]"] {
+        for body in [
+            " ",
+            "not JSON",
+            "{}",
+            r#"{"bdr_id": "7"}"#,
+            r#"{"bdr_id": null}"#,
+            "[]",
+            r#"["8c4f2a00-0000-4000-8000-000000000001"]"#,
+        ] {
             assert_eq!(worker.receive_again(body, 1).await, Delivery::BackNow, "{body}");
             let outcome = s.log.outcome();
             assert_eq!(
@@ -86,6 +94,18 @@ fn a_request_of_nobody_fails_for_good() {
         s.database.batch_execute("SET session_replication_role = replica").await.unwrap();
         s.set(bdr_id, "user_id = 0").await;
         fails(&s, bdr_id, "The account that requested this download was not found.").await;
+    });
+}
+
+#[test]
+fn a_malformed_row_fails_for_good() {
+    scenario(async |s| {
+        let post = s.artwork(Artwork::default()).await;
+        let bdr_id = s.request(&[post]).await;
+        s.set(bdr_id, "post_ids = '{{1,2},{3,4}}'").await;
+        let message = "Something went wrong on our side while we prepared this download. \
+                       Please request it again.";
+        fails(&s, bdr_id, message).await;
     });
 }
 
@@ -198,7 +218,6 @@ fn artworks_that_cannot_be_had_are_named_and_cost_the_others_nothing() {
             ("large", "This artwork's file is too large."),
             ("no address", "This artwork has no file."),
             ("no file", "This artwork's file was not found."),
-            ("empty format", "This artwork's file format is not supported."),
             ("hostile format", "This artwork's file format is not supported."),
             ("an archive", "This artwork's file address is not usable."),
             ("a climb", "This artwork's file address is not usable."),

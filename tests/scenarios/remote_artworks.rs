@@ -111,7 +111,10 @@ fn a_url_that_times_out_is_missing_and_the_rest_arrives() {
         assert_eq!(results[0], Err("This artwork's file could not be downloaded in time.".into()));
         assert_eq!(results[1].as_deref(), Ok(PIXELS));
         let took = s.log.outcome()["duration_ms"].as_u64().unwrap();
-        assert!(took < 10_000, "the guard ended it, and not the limit on silence of 15 s: {took} ms");
+        assert!(
+            took < 10_000,
+            "the guard ended it, and not the limit on silence of 15 s: {took} ms"
+        );
     });
 }
 

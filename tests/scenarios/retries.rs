@@ -1,7 +1,7 @@
 //! What may pass is tried again, and what may not is not.
 
 use bdr_tests::wire::Wire;
-use bdr_tests::{Artwork, Delivery, Scenario, scenario};
+use bdr_tests::{Artwork, Delivery, Scenario, scenario, scenario_apart};
 use local_stack::seed;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -61,13 +61,14 @@ fn a_database_that_is_away_costs_a_receive_and_nothing_else() {
 
 #[test]
 fn a_connection_that_died_between_invocations_is_replaced() {
-    scenario(async |s| {
+    scenario_apart(async |s| {
         let post = s.artwork(Artwork::default()).await;
         let (first, second) = (s.request(&[post]).await, s.request(&[post]).await);
         let worker = s.worker(&[]).await;
         assert_eq!(worker.receive(first).await, Delivery::Acknowledged);
         let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                     WHERE usename = 'makapix_bdr' AND state = 'idle'";
+                     WHERE usename = 'makapix_bdr' AND state = 'idle'
+                       AND datname = current_database()";
         s.database.batch_execute(kill).await.unwrap();
         assert_eq!(worker.receive(second).await, Delivery::Acknowledged);
         assert_eq!(s.row(second).await["status"], "ready");

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::routing::get;
 use bdr_tests::started::now;
 use bdr_tests::strict_s3::StrictS3;
-use bdr_tests::{Artwork, Delivery, Scenario, ZipFile, scenario};
+use bdr_tests::{Artwork, Delivery, Scenario, Worker, ZipFile, scenario};
 use local_stack::remote::RemoteHost;
 use process_bdr_job::artwork::Fetcher;
 use process_bdr_job::memory::Memory;
@@ -15,6 +15,7 @@ use process_bdr_job::remote::Remote;
 use shared::clock::Clock;
 use shared::vault::Vault;
 use time::Duration;
+use uuid::Uuid;
 
 const OTHERS: &[u8] = b"another attempt's ZIP";
 
@@ -92,24 +93,43 @@ fn a_large_zip_goes_up_in_parts_and_comes_back_whole() {
     });
 }
 
+/// A worker whose ZIPs go to this S3, and a request for 20 MiB.
+async fn uploading_to(s: &Scenario, host: &RemoteHost) -> (Worker, Uuid) {
+    let file = vec![1; 20 << 20];
+    let post = s.artwork(Artwork { file: Some(&file), ..Artwork::default() }).await;
+    let bdr_id = s.request(&[post]).await;
+    let mut worker = s.worker(&[]).await;
+    let mut config = s.stack.sdk_config().into_builder();
+    config.set_endpoint_url(Some(host.url("")));
+    let client = shared::aws::s3(&config.build(), true);
+    worker.handler.job.vault = Vault::new(client, "vault");
+    (worker, bdr_id)
+}
+
 #[test]
 fn an_upload_keeps_the_rules_that_only_aws_enforces() {
     scenario(async |s| {
         let strict = StrictS3::default();
         let host = RemoteHost::with_routes(strict.routes()).unwrap();
-        let post =
-            s.artwork(Artwork { file: Some(&vec![1; 20 << 20]), ..Artwork::default() }).await;
-        let bdr_id = s.request(&[post]).await;
-        let mut worker = s.worker(&[]).await;
-        let s3 = aws_sdk_s3::config::Builder::from(&s.stack.sdk_config())
-            .endpoint_url(host.url(""))
-            .force_path_style(true)
-            .build();
-        worker.handler.job.vault = Vault::new(aws_sdk_s3::Client::from_conf(s3), "vault");
+        let (worker, bdr_id) = uploading_to(&s, &host).await;
         assert_eq!(worker.receive(bdr_id).await, Delivery::Acknowledged, "{:?}", s.log.outcome());
         let zip = ZipFile { bytes: strict.object().expect("a completed upload") };
         assert_eq!(zip.names().len(), 2);
         assert_eq!(s.row(bdr_id).await["file_size_bytes"], zip.bytes.len());
+    });
+}
+
+#[test]
+fn an_upload_that_is_never_completed_is_aborted_before_the_deadline() {
+    scenario(async |s| {
+        let strict = StrictS3::default();
+        strict.never_complete();
+        let host = RemoteHost::with_routes(strict.routes()).unwrap();
+        let (mut worker, bdr_id) = uploading_to(&s, &host).await;
+        worker.time_left = std::time::Duration::from_secs(25);
+        assert_eq!(worker.receive(bdr_id).await, Delivery::BackLater);
+        assert_eq!(s.row(bdr_id).await["status"], "pending");
+        assert!(strict.is_aborted());
     });
 }
 

@@ -19,6 +19,8 @@ pub struct StrictS3(Arc<Mutex<Upload>>);
 struct Upload {
     parts: BTreeMap<u32, Bytes>,
     completed: Option<Vec<u8>>,
+    never_completes: bool,
+    aborted: bool,
 }
 
 type Parameters = Query<BTreeMap<String, String>>;
@@ -27,9 +29,20 @@ impl StrictS3 {
     /// The routes for any key of any bucket.
     pub fn routes(&self) -> Router {
         Router::new()
-            .route("/{bucket}/{*key}", put(part).post(begin_or_complete))
+            .route("/{bucket}/{*key}", put(part).post(begin_or_complete).delete(abort))
             .layer(axum::extract::DefaultBodyLimit::disable())
             .with_state(self.clone())
+    }
+
+    /// From now on the completion gets no answer.
+    pub fn never_complete(&self) {
+        self.0.lock().unwrap().never_completes = true;
+    }
+
+    /// Whether the upload was aborted.
+    #[must_use]
+    pub fn is_aborted(&self) -> bool {
+        self.0.lock().unwrap().aborted
     }
 
     /// The object, if its upload was completed.
@@ -67,11 +80,19 @@ async fn begin_or_complete(
     body: String,
 ) -> Response {
     if query.contains_key("uploads") {
+        let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let kind = (header("x-amz-checksum-algorithm"), header("x-amz-checksum-type"));
+        if kind != (Some("CRC32"), Some("COMPOSITE")) {
+            return refuse("the upload does not say which checksums its parts carry");
+        }
         return "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>"
             .into_response();
     }
     if headers.get("if-none-match").is_none_or(|value| value != "*") {
         return refuse("the completion may replace an object");
+    }
+    if s3.0.lock().unwrap().never_completes {
+        std::future::pending::<()>().await;
     }
     let mut state = s3.0.lock().unwrap();
     let named: Vec<u32> =
@@ -92,6 +113,11 @@ async fn begin_or_complete(
     state.completed = Some(state.parts.values().flat_map(|part| part.to_vec()).collect());
     "<CompleteMultipartUploadResult><ETag>\"e\"</ETag></CompleteMultipartUploadResult>"
         .into_response()
+}
+
+async fn abort(State(s3): State<StrictS3>) -> StatusCode {
+    s3.0.lock().unwrap().aborted = true;
+    StatusCode::NO_CONTENT
 }
 
 fn between<'a>(text: &'a str, start: &'a str, end: &'a str) -> impl Iterator<Item = &'a str> {

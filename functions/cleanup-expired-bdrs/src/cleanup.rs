@@ -1,6 +1,6 @@
 //! The unit of work: one run.
 
-use shared::failure::Failure;
+use shared::failure::{Failure, chain};
 use shared::metrics;
 use shared::request::Stuck;
 use tokio::time::Instant;
@@ -47,28 +47,18 @@ impl Cleanup {
     /// Runs `tasks`. No page is begun after `stop_at`; what is left then is said in the report.
     ///
     /// # Errors
-    /// When the database or the vault does not answer: nothing is known of the rest then.
+    /// When the database or the vault does not answer: nothing is known of the rest then. What was
+    /// done before is counted and logged all the same.
     pub async fn run(&self, tasks: &[Task], stop_at: Instant) -> Result<Report, Failure> {
         let begun = Instant::now();
         tracing::info!(?tasks, "cleanup started");
-        self.requests.begin().await.map_err(|error| error.during("failed to begin the cleanup"))?;
         let mut report = Report::default();
-        for task in tasks {
-            match task {
-                Task::Expire => expire::run(self, stop_at, &mut report).await?,
-                Task::Rescue => rescue::run(self, Stuck::Processing, stop_at, &mut report).await?,
-                Task::Republish => {
-                    rescue::run(self, Stuck::Pending, stop_at, &mut report).await?;
-                    republish::run(self, stop_at, &mut report).await?;
-                }
-                Task::Orphans => orphans::run(self, stop_at, &mut report).await?,
-                Task::Purge => purge::run(self, stop_at, &mut report).await?,
-            }
-        }
+        let result = self.run_tasks(tasks, stop_at, &mut report).await;
         metrics::count(metrics::CLEANUP_EXPIRED, report.cleaned_up, &self.clock);
         metrics::count(metrics::CLEANUP_ERRORS, report.error_count, &self.clock);
         tracing::info!(
-            result = "success",
+            result = if result.is_ok() { "success" } else { "failed" },
+            error = result.as_ref().err().map(|failure| chain(failure)),
             duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
             cleaned_up = report.cleaned_up,
             rescued = report.rescued,
@@ -80,6 +70,28 @@ impl Cleanup {
             more = report.more,
             "cleanup ended"
         );
-        Ok(report)
+        result.map(|()| report)
+    }
+
+    async fn run_tasks(
+        &self,
+        tasks: &[Task],
+        stop_at: Instant,
+        report: &mut Report,
+    ) -> Result<(), Failure> {
+        self.requests.begin().await.map_err(|error| error.during("failed to begin the cleanup"))?;
+        for task in tasks {
+            match task {
+                Task::Expire => expire::run(self, stop_at, report).await?,
+                Task::Rescue => rescue::run(self, Stuck::Processing, stop_at, report).await?,
+                Task::Republish => {
+                    rescue::run(self, Stuck::Pending, stop_at, report).await?;
+                    republish::run(self, stop_at, report).await?;
+                }
+                Task::Orphans => orphans::run(self, stop_at, report).await?,
+                Task::Purge => purge::run(self, stop_at, report).await?,
+            }
+        }
+        Ok(())
     }
 }

@@ -75,8 +75,10 @@ async fn sign(
     download: &Download,
     life: Duration,
 ) -> Result<Answer, Failure> {
-    let key = download.file_path.as_deref().and_then(ArchiveKey::parse).ok_or_else(|| {
-        Failure::permanent_fault("the row is malformed", "it is ready, but file_path is no archive")
+    let key = download.file_path.as_deref().and_then(ArchiveKey::parse);
+    let key = key.filter(|key| key.bdr_id() == Some(bdr_id)).ok_or_else(|| {
+        let problem = "it is ready, but file_path is not its archive";
+        Failure::permanent_fault("the row is malformed", problem)
     })?;
     let filename = format!("makapix-artworks-{}.zip", &bdr_id.to_string()[..8]);
     let url = vault

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lambda_runtime::{Error, LambdaEvent};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use shared::failure::chain;
 use shared::request::Requests;
 use shared::vault::Vault;
@@ -36,13 +36,12 @@ impl Handler {
     /// When the payload is not `{"bdr_id": "<uuid>", "user_id": <int>}`, or no answer could be
     /// found; the API gets the error's text.
     pub async fn handle(&self, event: LambdaEvent<Value>) -> Result<Answer, Error> {
-        let Question { bdr_id, user_id } =
-            serde_json::from_value(event.payload).map_err(|error| {
-                tracing::error!(result = "malformed", error = %error, "the payload is malformed");
-                format!(
-                    "the payload must be {{\"bdr_id\": \"<uuid>\", \"user_id\": <int>}}: {error}"
-                )
-            })?;
+        let question = serde_json::from_value::<Map<String, Value>>(event.payload)
+            .and_then(|object| serde_json::from_value(object.into()));
+        let Question { bdr_id, user_id } = question.map_err(|error| {
+            tracing::error!(result = "malformed", error = %error, "the payload is malformed");
+            format!("the payload must be {{\"bdr_id\": \"<uuid>\", \"user_id\": <int>}}: {error}")
+        })?;
         let found = answer(&self.requests, &self.vault, self.url_ttl, bdr_id, user_id).await;
         match &found {
             // Not the answer itself: the URL is a secret.

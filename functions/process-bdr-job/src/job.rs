@@ -59,6 +59,10 @@ impl Job {
         tracing::info!("BDR {bdr_id}: processing started");
         let claim = match self.requests.claim(bdr_id).await {
             Ok(Claimed::Ours(claim)) => claim,
+            Ok(Claimed::Malformed(claim, error)) => {
+                let failure = error.during("the request's row is malformed");
+                return self.settle(&claim, &failure, attempt, begun).await;
+            }
             Ok(Claimed::Closed(status)) => {
                 tracing::info!(result = "skipped", ?status, "BDR {bdr_id}: already processed");
                 return Disposition::Acknowledge;

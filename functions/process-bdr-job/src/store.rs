@@ -77,9 +77,9 @@ impl Job {
                 return Err(Failure::retry("stopped shortly before the deadline", elapsed));
             }
         };
-        let finished = timeout_at(attempt.stop_at(), upload.finish())
+        let finished = upload
+            .finish(attempt.stop_at())
             .await
-            .map_err(|elapsed| Failure::retry("stopped shortly before the deadline", elapsed))?
             .map_err(|error| Failure::retry("failed to complete the upload", error))?;
         match finished {
             Finished::Created(size_bytes) => {

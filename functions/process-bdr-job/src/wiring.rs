@@ -20,6 +20,8 @@ use crate::lease::Queue;
 use crate::notify::Notifier;
 use crate::remote::Remote;
 
+/// Longest wait for a change of a visibility timeout: the last one must fit before the deadline.
+const SQS_LIMIT: Duration = Duration::from_secs(5);
 /// Longest wait for SES. Beyond it nobody knows whether the e-mail went out.
 const SES_LIMIT: Duration = Duration::from_secs(10);
 
@@ -39,7 +41,9 @@ pub fn handler(config: Config, aws: &SdkConfig) -> Result<Handler, Error> {
     let vault = Vault::new(shared::aws::s3(aws, config.s3_path_style), &config.vault_bucket);
     let remote = Arc::new(Remote::new(config.remote_allow_hosts)?);
     let ses = aws_sdk_ses::config::Builder::from(aws)
-        // A retry after a lost answer would send a second e-mail.
+        // A retry after a lost answer would send a second e-mail; so none may be lost to a pooled
+        // connection that died in a freeze.
+        .http_client(shared::aws::unpooled_http_client())
         .retry_config(RetryConfig::disabled())
         .timeout_config(TimeoutConfig::builder().operation_timeout(SES_LIMIT).build())
         .build();
@@ -55,9 +59,12 @@ pub fn handler(config: Config, aws: &SdkConfig) -> Result<Handler, Error> {
         base_url: config.base_url,
         expires_after_days: config.expires_after_days,
     };
+    let sqs = aws_sdk_sqs::config::Builder::from(aws)
+        .timeout_config(TimeoutConfig::builder().operation_timeout(SQS_LIMIT).build())
+        .build();
     Ok(Handler {
         job,
-        queue: Queue::new(aws_sdk_sqs::Client::new(aws), config.queue_url),
+        queue: Queue::new(aws_sdk_sqs::Client::from_conf(sqs), config.queue_url),
         lease: config.lease,
         retry_base: config.retry_base,
         max_receive_count: config.max_receive_count,

@@ -1,9 +1,9 @@
 //! The connection to PostgreSQL: one a function instance, checked once an invocation.
 //!
 //! Lambda freezes an instance between invocations and may thaw it hours later, when the socket has
-//! long been dropped by something in between without a word. So the first statement of an
-//! invocation runs through [`Database::first`], which opens a new connection once when the old one
-//! turns out dead. Statements are unnamed (`query_typed`): a named one would pin the session of an
+//! long been dropped by something in between without a word; a long job leaves it silent for
+//! minutes. So a statement after such a pause runs through [`Database::after_pause`], which opens a
+//! new connection once when the old one turns out dead. Statements are unnamed (`query_typed`): a named one would pin the session of an
 //! RDS Proxy.
 
 mod secret;
@@ -28,7 +28,7 @@ use crate::failure::Failure;
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// Longest wait for a statement. All of them are single-row updates or reads by index.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(20);
-/// Longest wait for the first statement on a connection that may have died in a freeze.
+/// Longest wait for the first statement on a connection that may have died in a pause.
 const THAW_LIMIT: Duration = Duration::from_secs(3);
 
 /// The database of the requests.
@@ -106,12 +106,12 @@ impl Database {
         Ok(client)
     }
 
-    /// Runs the first statement of an invocation; on a connection from an earlier invocation that
-    /// turns out dead, once more on a new one. The statement must bear being run twice.
+    /// Runs the first statement after a pause; on a connection that turns out dead, once more on a
+    /// new one. The statement must bear being run twice.
     ///
     /// # Errors
     /// As the statement's, or when no connection can be opened.
-    pub async fn first<T, F>(
+    pub async fn after_pause<T, F>(
         &self,
         statement: impl Fn(Arc<Client>) -> F,
     ) -> Result<T, DatabaseError>
@@ -122,7 +122,7 @@ impl Database {
         if let Some(client) = kept.filter(|client| !client.is_closed()) {
             match within(THAW_LIMIT, statement(client)).await {
                 Err(error) if error.is_broken_connection() => {
-                    tracing::info!("the connection died between invocations; opening a new one");
+                    tracing::info!("the connection died in a pause; opening a new one");
                 }
                 result => return result,
             }

@@ -1,6 +1,7 @@
 //! Where the database is: a URL, or a secret that holds one.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::Deserialize;
 use tokio_postgres::Config;
@@ -8,6 +9,9 @@ use tokio_postgres::config::SslMode;
 
 use super::secret::SecretReader;
 use crate::config::{ConfigError, Environment};
+
+/// Silence after which the connection shows that it is alive.
+const KEEPALIVE: Duration = Duration::from_mins(1);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -62,13 +66,17 @@ impl DatabaseSource {
     }
 
     pub(super) async fn config(&self, secrets: Option<&SecretReader>) -> Result<Config, BoxError> {
-        match self {
-            Self::Url(config) => Ok(config.as_ref().clone()),
+        let mut config = match self {
+            Self::Url(config) => config.as_ref().clone(),
             Self::Secret(arn) => {
                 let reader = secrets.ok_or("no client for Secrets Manager was given")?;
-                Self::from_secret(&reader.read(arn).await?)
+                Self::from_secret(&reader.read(arn).await?)?
             }
-        }
+        };
+        // A job may not speak to the database for minutes; NAT gateways forget a silent connection
+        // after 350 s.
+        config.keepalives_idle(KEEPALIVE);
+        Ok(config)
     }
 
     fn from_secret(text: &str) -> Result<Config, BoxError> {

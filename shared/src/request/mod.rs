@@ -4,7 +4,7 @@
 //! ```text
 //! pending ──claim──▶ processing ──ready──▶ ready ──expire──▶ expired
 //!    ▲                 │     │
-//!    └────release──────┘     └──fail, rescue──▶ failed
+//!    └────release──────┘     └──fail, give up──▶ failed   (pending gives up too, after a week)
 //! ```
 //!
 //! Nothing is locked while bytes move. A claim sets `started_at`, which is the attempt's fencing
@@ -17,12 +17,12 @@ mod upkeep;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
-use tokio_postgres::Client;
-use tokio_postgres::types::Type;
+use tokio_postgres::Row;
+use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 pub use download::Download;
-pub use upkeep::{EXPIRED, Expired, ExpiryCursor, Stuck};
+pub use upkeep::{EXPIRED, Expired, ExpiryCursor, PAGE, Stuck};
 
 use crate::database::{Database, DatabaseError, column, limited};
 use crate::vault::ArchiveKey;
@@ -87,6 +87,8 @@ pub struct Claim {
 pub enum Claimed {
     /// The request is ours until somebody claims it anew.
     Ours(Claim),
+    /// The request is ours, but its row cannot be read.
+    Malformed(Claim, DatabaseError),
     /// It is past being processed: `ready`, `failed`, `expired`, or a state that is not ours.
     Closed(Option<Status>),
     /// There is no such row.
@@ -159,7 +161,7 @@ impl Requests {
     /// # Errors
     /// When the database does not answer.
     pub async fn begin(&self) -> Result<(), DatabaseError> {
-        self.database.first(|client| async move { client.check_connection().await }).await
+        self.database.after_pause(|client| async move { client.check_connection().await }).await
     }
 
     /// Claims `bdr_id`. This is the first statement of an invocation.
@@ -167,28 +169,31 @@ impl Requests {
     /// # Errors
     /// When the database does not answer, or the row is malformed.
     pub async fn claim(&self, bdr_id: Uuid) -> Result<Claimed, DatabaseError> {
-        let row =
-            self.database
-                .first(|client| async move {
-                    client.query_typed_opt(CLAIM, &[(&bdr_id, Type::UUID)]).await
-                })
-                .await?;
+        let row = self
+            .database
+            .after_pause(|client| async move {
+                client.query_typed_opt(CLAIM, &[(&bdr_id, Type::UUID)]).await
+            })
+            .await?;
         let Some(row) = row else {
-            return Ok(match self.status(&*self.database.connection().await?, bdr_id).await? {
+            return Ok(match self.status(bdr_id).await? {
                 None => Claimed::NotFound,
                 Some(status) => Claimed::Closed(Status::parse(&status)),
             });
         };
-        let post_ids: Option<Vec<Option<i32>>> = column(&row, "post_ids")?;
-        Ok(Claimed::Ours(Claim {
+        let mut claim = Claim {
             bdr_id,
             token: column(&row, "started_at")?,
-            user_id: column(&row, "user_id")?,
-            post_ids: post_ids.unwrap_or_default().into_iter().flatten().collect(),
-            include_comments: column::<Option<bool>>(&row, "include_comments")?.unwrap_or(false),
-            include_reactions: column::<Option<bool>>(&row, "include_reactions")?.unwrap_or(false),
-            send_email: column::<Option<bool>>(&row, "send_email")?.unwrap_or(false),
-        }))
+            user_id: None,
+            post_ids: Vec::new(),
+            include_comments: false,
+            include_reactions: false,
+            send_email: false,
+        };
+        Ok(match read(&row, &mut claim) {
+            Ok(()) => Claimed::Ours(claim),
+            Err(error) => Claimed::Malformed(claim, error),
+        })
     }
 
     /// Marks the request `ready` with its ZIP. `Done` holds `expires_at`, and is seen by one
@@ -203,21 +208,22 @@ impl Requests {
         size_bytes: u64,
         expires_after_days: i32,
     ) -> Result<Change<OffsetDateTime>, DatabaseError> {
-        let client = self.database.connection().await?;
         let size_bytes = i64::try_from(size_bytes).unwrap_or(i64::MAX);
-        let row = limited(client.query_typed_opt(
-            READY,
-            &[
-                (&bdr_id, Type::UUID),
-                (&archive.as_str(), Type::TEXT),
-                (&size_bytes, Type::INT8),
-                (&expires_after_days, Type::INT4),
-            ],
-        ))
-        .await?;
+        let row = self
+            .database
+            .after_pause(|client| async move {
+                let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
+                    (&bdr_id, Type::UUID),
+                    (&archive.as_str(), Type::TEXT),
+                    (&size_bytes, Type::INT8),
+                    (&expires_after_days, Type::INT4),
+                ];
+                client.query_typed_opt(READY, &parameters).await
+            })
+            .await?;
         match row {
             Some(row) => Ok(Change::Done(column(&row, "expires_at")?)),
-            None => self.unchanged(&client, bdr_id).await,
+            None => self.unchanged(bdr_id).await,
         }
     }
 
@@ -226,12 +232,17 @@ impl Requests {
     /// # Errors
     /// When the database does not answer.
     pub async fn release(&self, claim: &Claim) -> Result<Change<()>, DatabaseError> {
-        let client = self.database.connection().await?;
-        let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
-            [(&claim.bdr_id, Type::UUID), (&claim.token, Type::TIMESTAMPTZ)];
-        match limited(client.query_typed_opt(RELEASE, &parameters)).await? {
+        let row = self
+            .database
+            .after_pause(|client| async move {
+                let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+                    [(&claim.bdr_id, Type::UUID), (&claim.token, Type::TIMESTAMPTZ)];
+                client.query_typed_opt(RELEASE, &parameters).await
+            })
+            .await?;
+        match row {
             Some(_) => Ok(Change::Done(())),
-            None => self.unchanged(&client, claim.bdr_id).await,
+            None => self.unchanged(claim.bdr_id).await,
         }
     }
 
@@ -240,19 +251,25 @@ impl Requests {
     /// # Errors
     /// When the database does not answer.
     pub async fn fail(&self, claim: &Claim, message: &str) -> Result<Change<()>, DatabaseError> {
-        let client = self.database.connection().await?;
-        let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 3] = [
-            (&claim.bdr_id, Type::UUID),
-            (&claim.token, Type::TIMESTAMPTZ),
-            (&message, Type::TEXT),
-        ];
-        match limited(client.query_typed_opt(FAIL, &parameters)).await? {
+        let row = self
+            .database
+            .after_pause(|client| async move {
+                let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
+                    (&claim.bdr_id, Type::UUID),
+                    (&claim.token, Type::TIMESTAMPTZ),
+                    (&message, Type::TEXT),
+                ];
+                client.query_typed_opt(FAIL, &parameters).await
+            })
+            .await?;
+        match row {
             Some(_) => Ok(Change::Done(())),
-            None => self.unchanged(&client, claim.bdr_id).await,
+            None => self.unchanged(claim.bdr_id).await,
         }
     }
 
-    async fn status(&self, client: &Client, bdr_id: Uuid) -> Result<Option<String>, DatabaseError> {
+    async fn status(&self, bdr_id: Uuid) -> Result<Option<String>, DatabaseError> {
+        let client = self.database.connection().await?;
         limited(client.query_typed_opt(STATUS, &[(&bdr_id, Type::UUID)]))
             .await?
             .map(|row| column(&row, "status"))
@@ -260,13 +277,21 @@ impl Requests {
     }
 
     /// Why an UPDATE changed no row.
-    async fn unchanged<T>(
-        &self,
-        client: &Client,
-        bdr_id: Uuid,
-    ) -> Result<Change<T>, DatabaseError> {
-        let status = self.status(client, bdr_id).await?;
+    async fn unchanged<T>(&self, bdr_id: Uuid) -> Result<Change<T>, DatabaseError> {
+        let status = self.status(bdr_id).await?;
         let open = status.and_then(|status| Status::parse(&status)).is_some_and(Status::is_open);
         Ok(if open { Change::Superseded } else { Change::Closed })
     }
+}
+
+/// Reads what a claimed row asks for.
+fn read(row: &Row, claim: &mut Claim) -> Result<(), DatabaseError> {
+    let post_ids: Option<Vec<Option<i32>>> = column(row, "post_ids")?;
+    claim.post_ids = post_ids.unwrap_or_default().into_iter().flatten().collect();
+    claim.user_id = column(row, "user_id")?;
+    let flag = |name| Ok(column::<Option<bool>>(row, name)?.unwrap_or(false));
+    claim.include_comments = flag("include_comments")?;
+    claim.include_reactions = flag("include_reactions")?;
+    claim.send_email = flag("send_email")?;
+    Ok(())
 }

@@ -13,7 +13,7 @@ use super::Requests;
 use crate::database::{DatabaseError, column, limited};
 
 /// Rows a page: as many as `DeleteObjects` takes keys.
-const PAGE: i64 = 1000;
+pub const PAGE: i64 = 1000;
 
 /// Where the next page of expired requests begins: rows that could not be dealt with are behind it,
 /// so that they block nobody and no run turns in circles.

@@ -46,8 +46,8 @@ impl Vault {
         Ok(signed.uri().to_owned())
     }
 
-    /// One page of the objects under `bdr/`, by key, after `after`; fewer than
-    /// [`MOST_DELETED_AT_ONCE`] mean that there are no more.
+    /// One page of the objects under `bdr/`, by key, after `after`; an empty one
+    /// means that there are no more.
     ///
     /// # Errors
     /// What S3 answered.

@@ -50,7 +50,11 @@ where
         match (status, code.as_deref()) {
             (_, Some("NoSuchKey")) | (Some(404), None | Some("NotFound")) => Self::NotFound,
             (Some(403), _) => Self::Denied(text),
-            (Some(409 | 412), _) | (_, Some("NoSuchUpload")) => Self::Conflict(text),
+            // Completing an upload may answer with an error under status 200.
+            (Some(409 | 412), _)
+            | (_, Some("NoSuchUpload" | "PreconditionFailed" | "ConditionalRequestConflict")) => {
+                Self::Conflict(text)
+            }
             _ => Self::Service(text),
         }
     }

@@ -55,13 +55,18 @@ impl Vault {
         }
         tracing::info!(key = %key, "deleting a leftover ZIP");
         // If-Match: what is deleted is what was judged, not what somebody has written since.
-        self.client
+        let deleted = self
+            .client
             .delete_object()
             .bucket(&*self.bucket)
             .key(key.as_str())
             .set_if_match(object.e_tag)
             .send()
-            .await?;
-        Ok(None)
+            .await;
+        match deleted.map_err(VaultError::from) {
+            // Gone already, or replaced since: whoever writes next will see.
+            Ok(_) | Err(VaultError::NotFound | VaultError::Conflict(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }

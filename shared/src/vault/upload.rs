@@ -20,7 +20,7 @@ use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt, Shared};
 use futures_util::io::AsyncWrite;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument;
 
 use super::{ArchiveKey, Vault, VaultError};
@@ -32,7 +32,7 @@ const IN_FLIGHT: usize = 2;
 pub const PART_BUFFERS: usize = IN_FLIGHT + 1;
 /// Highest part number.
 const MOST_PARTS: i32 = 10_000;
-/// Longest wait, when giving up, for the answer that tells the id of the upload to abort.
+/// Longest wait, when giving up, for the id of the upload to abort, and again for the abort.
 const ABORT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The size of part `number` (from 1), in bytes: 8 MiB to begin with, doubled twice so that 10,000
@@ -93,13 +93,16 @@ impl Vault {
 }
 
 impl Upload {
-    /// Sends what is left and makes the object appear.
+    /// Sends what is left and makes the object appear, by `until` at the latest.
     ///
     /// # Errors
-    /// What S3 answered; the upload is then aborted.
-    pub async fn finish(mut self) -> Result<Finished, VaultError> {
-        let result = if self.id.is_none() { self.put_whole().await } else { self.complete().await };
-        match result {
+    /// What S3 answered, or that the time is up; the upload is then aborted.
+    pub async fn finish(mut self, until: Instant) -> Result<Finished, VaultError> {
+        let ending = async {
+            if self.id.is_none() { self.put_whole().await } else { self.complete().await }
+        };
+        let time_is_up = |_| Err(VaultError::Service("stopped before the deadline".to_owned()));
+        match timeout_at(until, ending).await.unwrap_or_else(time_is_up) {
             Ok(()) => Ok(Finished::Created(self.size)),
             Err(error) => {
                 self.abort().await;
@@ -118,18 +121,20 @@ impl Upload {
         let Some(upload_id) = self.id.take() else { return };
         // The upload may be about to exist: its id is awaited, or it would stay behind.
         let Ok(Ok(upload_id)) = timeout(ABORT_PATIENCE, upload_id).await else { return };
-        let aborted = self
+        let aborting = self
             .vault
             .client
             .abort_multipart_upload()
             .bucket(&*self.vault.bucket)
             .key(self.key.as_str())
             .upload_id(&*upload_id)
-            .send()
-            .await
-            .map_err(VaultError::from);
+            .send();
+        let aborted = match timeout(ABORT_PATIENCE, aborting).await {
+            Ok(answer) => answer.map(drop).map_err(VaultError::from),
+            Err(_) => Err(VaultError::Service("no answer in time".to_owned())),
+        };
         match aborted {
-            Ok(_) | Err(VaultError::Conflict(_) | VaultError::NotFound) => {}
+            Ok(()) | Err(VaultError::Conflict(_) | VaultError::NotFound) => {}
             Err(error) => tracing::warn!(
                 error = %error,
                 "failed to abort the multipart upload; the bucket's lifecycle will"

@@ -50,9 +50,9 @@ async fn delete_archives(
     for Expired { bdr_id, file_path } in page {
         match file_path.as_deref().map(ArchiveKey::parse) {
             None => gone.push(bdr_id),
-            Some(Some(key)) => archives.push((bdr_id, key)),
-            // Whatever it is, it is not ours to delete.
-            Some(None) => report.error(bdr_id, "file_path is no archive under bdr/"),
+            Some(Some(key)) if key.bdr_id() == Some(bdr_id) => archives.push((bdr_id, key)),
+            // Whatever it is, it is not this request's to delete.
+            Some(_) => report.error(bdr_id, "file_path is not this request's archive under bdr/"),
         }
     }
     let keys: Vec<&ArchiveKey> = archives.iter().map(|(_, key)| key).collect();

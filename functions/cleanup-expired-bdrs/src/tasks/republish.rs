@@ -2,6 +2,7 @@
 //! row and its message. One too many does no harm, since processing is idempotent.
 
 use shared::failure::Failure;
+use shared::request::PAGE;
 use tokio::time::Instant;
 
 use super::goes_on;
@@ -23,6 +24,8 @@ pub(crate) async fn run(
         .unpublished()
         .await
         .map_err(|error| error.during("failed to find requests that wait"))?;
+    // The rest waits for the next run, an hour from now.
+    report.more |= i64::try_from(waiting.len()).is_ok_and(|found| found >= PAGE);
     for ten in waiting.chunks(MOST_AT_ONCE) {
         if !goes_on(stop_at, report) {
             break;

@@ -47,10 +47,10 @@ impl Names {
     }
 }
 
-/// The extension that a `file_format` stands for: `png` when there is none, a leading dot
+/// The extension that a `file_format` stands for: `png` when there is none or it is empty, a leading dot
 /// tolerated, lower case, 1 to 10 letters and digits.
 fn extension(file_format: Option<&str>) -> Option<String> {
-    let format = file_format.unwrap_or("png");
+    let format = file_format.filter(|format| !format.is_empty()).unwrap_or("png");
     let extension = format.strip_prefix('.').unwrap_or(format).to_lowercase();
     let usable = (1..=LONGEST_EXTENSION).contains(&extension.len())
         && extension.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
@@ -86,7 +86,7 @@ mod tests {
             (None, Some("a.png")),
             (Some(".GIF"), Some("a.gif")),
             (Some("webp"), Some("a.webp")),
-            (Some(""), None),
+            (Some(""), Some("a.png")),
             (Some("."), None),
             (Some("..png"), None),
             (Some("../../etc/passwd"), None),

@@ -1,0 +1,64 @@
+//! The message's visibility timeout: a short lease while an attempt lives, and then its delay.
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::routing::post;
+use bdr_tests::{Artwork, Delivery, Scenario, Worker, scenario};
+use local_stack::remote::RemoteHost;
+use process_bdr_job::lease::Queue;
+use serde_json::Value;
+use uuid::Uuid;
+
+/// Gives the worker a queue that notes every visibility timeout that is set, in seconds.
+fn note_visibility(s: &Scenario, worker: &mut Worker) -> (RemoteHost, Arc<Mutex<Vec<u64>>>) {
+    let noted = Arc::new(Mutex::new(Vec::new()));
+    let writer = Arc::clone(&noted);
+    let answer = async move |body: String| {
+        let body: Value = serde_json::from_str(&body).unwrap();
+        writer.lock().unwrap().push(body["VisibilityTimeout"].as_u64().unwrap());
+        "{}"
+    };
+    let host = RemoteHost::with_routes(Router::new().route("/", post(answer))).unwrap();
+    let config = aws_sdk_sqs::config::Builder::from(&s.stack.sdk_config())
+        .endpoint_url(host.url(""))
+        .build();
+    let client = aws_sdk_sqs::Client::from_conf(config);
+    worker.handler.queue = Queue::new(client, host.url("/queue"));
+    (host, noted)
+}
+
+async fn remote(s: &Scenario, path: &str) -> Uuid {
+    let art_url = Some(Some(s.remote.url(&format!("/{path}/{}", s.user_sqid))));
+    let post = s.artwork(Artwork { file: None, art_url, ..Artwork::default() }).await;
+    s.request(&[post]).await
+}
+
+#[test]
+fn the_lease_is_taken_at_once_and_a_finished_attempt_leaves_it_at_that() {
+    scenario(async |s| {
+        let post = s.artwork(Artwork::default()).await;
+        let bdr_id = s.request(&[post]).await;
+        let mut worker = s.worker(&[]).await;
+        let (_host, noted) = note_visibility(&s, &mut worker);
+        assert_eq!(worker.receive(bdr_id).await, Delivery::Acknowledged);
+        assert_eq!(*noted.lock().unwrap(), [120]);
+    });
+}
+
+#[test]
+fn the_lease_is_renewed_while_the_attempt_lives_and_the_delay_comes_last() {
+    scenario(async |s| {
+        let bdr_id = remote(&s, "silent").await;
+        let allow = ("REMOTE_ALLOW_HOSTS", s.remote.authority());
+        let mut worker = s.worker(&[allow, ("LEASE_SECONDS", "3")]).await;
+        // The guard for remote artworks ends the wait after some seconds.
+        worker.time_left = std::time::Duration::from_secs(124);
+        let (_host, noted) = note_visibility(&s, &mut worker);
+        worker.receive(bdr_id).await;
+        let noted = noted.lock().unwrap().clone();
+        let (delay, leases) = noted.split_last().unwrap();
+        assert!((30..=60).contains(delay), "{noted:?}");
+        assert!(leases.len() >= 3 && leases.iter().all(|seconds| *seconds == 3), "{noted:?}");
+    });
+}
