@@ -235,6 +235,27 @@ fn orphans_go_after_a_day_and_what_is_unknown_stays() {
 }
 
 #[test]
+fn orphans_are_found_on_every_page_of_the_list() {
+    scenario_apart(async |s| {
+        // One page lists 1,000 keys; this one comes after all of them.
+        let last = Uuid::from_u128(u128::MAX);
+        for n in 0..1000 {
+            s.put(&key(&Uuid::from_u128(n)), b"").await;
+        }
+        s.put(&key(&last), b"zip").await;
+        let [failed] = requests(&s, 1, "failed", "").await[..] else { panic!("one request") };
+        s.set(failed, &format!("id = '{last}'")).await;
+        let mut cleaner = Cleaner::new(&s, &[]).await;
+        cleaner.handler.cleanup.clock = Clock::fixed(now() + Duration::from_hours(25));
+        let report = cleaner.run(json!({"only": ["orphans"]})).await.unwrap();
+        assert_eq!(
+            (&report["orphans_deleted"], &report["orphans_unknown"]),
+            (&json!(1), &json!(1000))
+        );
+    });
+}
+
+#[test]
 fn an_empty_database_deletes_nothing() {
     scenario_apart(async |s| {
         for _ in 0..3 {
@@ -263,8 +284,11 @@ fn closed_requests_are_forgotten_only_where_the_operator_wants_it() {
             cleaner.run(json!({"only": ["purge"]})).await.unwrap()["purged"].clone()
         };
         assert_eq!(purged("0").await, 0);
+        for open in ["pending", "processing"] {
+            requests(&s, 1, open, "created_at=now() - interval '40 days'").await;
+        }
         assert_eq!(purged("30").await, 5);
-        assert_eq!(count(&s, "true").await, 2);
+        assert_eq!(count(&s, "true").await, 4, "one not for long enough, and three open ones");
     });
 }
 
