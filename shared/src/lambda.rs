@@ -1,16 +1,26 @@
-//! The start of a function, the same for all: environment, log, clients, then whatever Lambda
-//! sends.
+//! What is the same for all functions: their start (environment, log, clients, then whatever Lambda
+//! sends), and the time an invocation has.
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
-use lambda_runtime::{Error, LambdaEvent, service_fn};
+use lambda_runtime::{Context, Error, LambdaEvent, service_fn};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::clock::Clock;
 use crate::config::Environment;
 use crate::telemetry::Logs;
+
+/// How long this invocation may still take. Its deadline is given in milliseconds since the epoch.
+#[must_use]
+pub fn time_left(context: &Context, clock: &Clock) -> Duration {
+    let now_ms = clock.now().unix_timestamp_nanos() / 1_000_000;
+    let left_ms = i128::from(context.deadline) - now_ms;
+    Duration::from_millis(u64::try_from(left_ms).unwrap_or(0))
+}
 
 /// Runs the function `name`: `init` makes its handler, and every event is handed to `handle`.
 ///

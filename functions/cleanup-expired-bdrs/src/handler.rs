@@ -5,6 +5,7 @@ use std::time::Duration;
 use lambda_runtime::{Error, LambdaEvent};
 use serde_json::Value;
 use shared::clock::Clock;
+use shared::lambda::time_left;
 use tokio::time::Instant;
 
 use crate::cleanup::Task;
@@ -29,9 +30,7 @@ impl Handler {
     /// When the run as a whole fails: the invocation then fails too, is repeated by Lambda, and is
     /// heard of.
     pub async fn handle(&self, event: LambdaEvent<Value>) -> Result<Report, Error> {
-        let now_ms = self.clock.now().unix_timestamp_nanos() / 1_000_000;
-        let left = i128::from(event.context.deadline) - now_ms;
-        let left = Duration::from_millis(u64::try_from(left).unwrap_or(0));
+        let left = time_left(&event.context, &self.clock);
         let stop_at = Instant::now() + left.saturating_sub(DEADLINE_GUARD);
         Ok(self.cleanup.run(&tasks(&event.payload), stop_at).await?)
     }

@@ -9,6 +9,7 @@ use lambda_runtime::{Error, LambdaEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::clock::Clock;
+use shared::lambda::time_left;
 use shared::message::Message;
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -72,7 +73,7 @@ impl Handler {
     /// # Errors
     /// When the event is none of SQS's: then no message is known that could be reported.
     pub async fn handle(&self, event: LambdaEvent<Value>) -> Result<Answer, Error> {
-        let deadline = self.deadline(event.context.deadline);
+        let deadline = Instant::now() + time_left(&event.context, &self.clock);
         let records = records(event.payload)?;
         let mut answer = Answer::default();
         for record in records {
@@ -121,13 +122,6 @@ impl Handler {
         }
         .instrument(span)
         .await
-    }
-
-    /// Lambda's deadline (milliseconds since the epoch) on the clock that timers use.
-    fn deadline(&self, epoch_ms: u64) -> Instant {
-        let now_ms = self.clock.now().unix_timestamp_nanos() / 1_000_000;
-        let left = i128::from(epoch_ms) - now_ms;
-        Instant::now() + Duration::from_millis(u64::try_from(left).unwrap_or(0))
     }
 }
 
