@@ -5,6 +5,10 @@
 //! A ZIP smaller than one part is sent as one `PutObject`. Either way the object comes to be whole
 //! or not at all, and never replaces another (`If-None-Match: *`).
 //!
+//! Parts that are never put together cost money and are not seen by anybody. So an upload is aborted
+//! however its attempt ends, and what a killed attempt has left behind is aborted by the one that
+//! succeeds ([`Vault::abort_leftover_uploads`]).
+//!
 //! S3's limits ("Amazon S3 multipart upload limits"): at most 10,000 parts of 5 MiB to 5 GiB, all
 //! but the last at least 5 MiB.
 
@@ -19,6 +23,7 @@ use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUploa
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt, Shared};
 use futures_util::io::AsyncWrite;
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument;
@@ -48,7 +53,8 @@ pub const fn part_size(number: i32) -> usize {
 
 type UploadId = Shared<BoxFuture<'static, Result<Arc<str>, Arc<VaultError>>>>;
 
-/// A ZIP on its way into the vault. Must be ended by [`Upload::finish`] or [`Upload::abort`].
+/// A ZIP on its way into the vault. To be ended by [`Upload::finish`] or [`Upload::abort`]; one that is
+/// dropped, because its attempt panicked or was cancelled, is aborted in the background.
 pub struct Upload {
     vault: Vault,
     key: ArchiveKey,
@@ -103,7 +109,10 @@ impl Upload {
         };
         let time_is_up = |_| Err(VaultError::Service("stopped before the deadline".to_owned()));
         match timeout_at(until, ending).await.unwrap_or_else(time_is_up) {
-            Ok(()) => Ok(Finished::Created(self.size)),
+            Ok(()) => {
+                self.id = None;
+                Ok(Finished::Created(self.size))
+            }
             Err(error) => {
                 self.abort().await;
                 match error {
@@ -118,27 +127,8 @@ impl Upload {
     /// lifecycle rule.
     pub async fn abort(mut self) {
         self.in_flight.shutdown().await;
-        let Some(upload_id) = self.id.take() else { return };
-        // The upload may be about to exist: its id is awaited, or it would stay behind.
-        let Ok(Ok(upload_id)) = timeout(ABORT_PATIENCE, upload_id).await else { return };
-        let aborting = self
-            .vault
-            .client
-            .abort_multipart_upload()
-            .bucket(&*self.vault.bucket)
-            .key(self.key.as_str())
-            .upload_id(&*upload_id)
-            .send();
-        let aborted = match timeout(ABORT_PATIENCE, aborting).await {
-            Ok(answer) => answer.map(drop).map_err(VaultError::from),
-            Err(_) => Err(VaultError::Service("no answer in time".to_owned())),
-        };
-        match aborted {
-            Ok(()) | Err(VaultError::Conflict(_) | VaultError::NotFound) => {}
-            Err(error) => tracing::warn!(
-                error = %error,
-                "failed to abort the multipart upload; the bucket's lifecycle will"
-            ),
+        if let Some(upload_id) = self.id.take() {
+            self.vault.abort_once_created(&self.key, upload_id).await;
         }
     }
 
@@ -237,7 +227,68 @@ impl Upload {
     }
 }
 
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let (Some(upload_id), Ok(runtime)) = (self.id.take(), Handle::try_current()) else {
+            return;
+        };
+        let (vault, key) = (self.vault.clone(), self.key.clone());
+        let mut in_flight = std::mem::take(&mut self.in_flight);
+        let aborting = async move {
+            in_flight.shutdown().await;
+            vault.abort_once_created(&key, upload_id).await;
+        };
+        runtime.spawn(aborting.in_current_span());
+    }
+}
+
 impl Vault {
+    /// Aborts the multipart uploads that were begun for `key` and never ended: those of attempts
+    /// that were killed. An attempt that is alive and loses its upload finds the ZIP already there.
+    /// To be called once it is. What cannot be aborted is left to the bucket's lifecycle rule.
+    pub async fn abort_leftover_uploads(&self, key: &ArchiveKey) {
+        let listing =
+            self.client.list_multipart_uploads().bucket(&*self.bucket).prefix(key.as_str()).send();
+        let listed = match timeout(ABORT_PATIENCE, listing).await {
+            Ok(Ok(listed)) => listed,
+            Ok(Err(error)) => return left_to_lifecycle(&error.into()),
+            Err(_) => return left_to_lifecycle(&no_answer()),
+        };
+        for upload in listed.uploads.unwrap_or_default() {
+            if let (Some(upload_id), true) =
+                (upload.upload_id, upload.key.as_deref() == Some(key.as_str()))
+            {
+                tracing::info!(key = %key, "aborting a multipart upload that was left behind");
+                self.abort_upload(key, &upload_id).await;
+            }
+        }
+    }
+
+    /// Aborts an upload that may be about to exist: its id is awaited, or it would stay behind.
+    async fn abort_once_created(&self, key: &ArchiveKey, upload_id: UploadId) {
+        if let Ok(Ok(upload_id)) = timeout(ABORT_PATIENCE, upload_id).await {
+            self.abort_upload(key, &upload_id).await;
+        }
+    }
+
+    async fn abort_upload(&self, key: &ArchiveKey, upload_id: &str) {
+        let aborting = self
+            .client
+            .abort_multipart_upload()
+            .bucket(&*self.bucket)
+            .key(key.as_str())
+            .upload_id(upload_id)
+            .send();
+        let aborted = match timeout(ABORT_PATIENCE, aborting).await {
+            Ok(answer) => answer.map(drop).map_err(VaultError::from),
+            Err(_) => Err(no_answer()),
+        };
+        match aborted {
+            Ok(()) | Err(VaultError::Conflict(_) | VaultError::NotFound) => {}
+            Err(error) => left_to_lifecycle(&error),
+        }
+    }
+
     async fn create_upload(&self, key: &ArchiveKey) -> Result<Arc<str>, VaultError> {
         let created = self
             .client
@@ -282,6 +333,17 @@ impl Vault {
             .set_checksum_crc32(sent.checksum_crc32)
             .build())
     }
+}
+
+fn no_answer() -> VaultError {
+    VaultError::Service("no answer in time".to_owned())
+}
+
+fn left_to_lifecycle(error: &VaultError) {
+    tracing::warn!(
+        error = %error,
+        "failed to abort the multipart upload; the bucket's lifecycle will"
+    );
 }
 
 impl AsyncWrite for Upload {
