@@ -56,7 +56,18 @@ impl Logs {
                 .with(tracing_subscriber::fmt::layer().with_ansi(false))
                 .try_init()
         };
+        log_panics();
     }
+}
+
+/// Makes a panic a line of the log, with the fields of the spans it happened in, instead of text that
+/// nobody can search by request.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let location = panic.location().map(ToString::to_string).unwrap_or_default();
+        let message = panic.payload_as_str().unwrap_or("no message");
+        tracing::error!(location, "panicked: {message}");
+    }));
 }
 
 /// The JSON form, for a writer of one's choice.

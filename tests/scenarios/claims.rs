@@ -1,11 +1,18 @@
 //! Who may change a row, and when.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
 use bdr_tests::{Artwork, Delivery, Scenario, scenario};
 use local_stack::remote::RemoteHost;
 use serde_json::{Value, json};
+use shared::config::Environment;
+use shared::database::{Database, DatabaseSource};
+use shared::request::{Change, Claimed, Requests};
+use shared::sqid::Sqid;
+use shared::vault::ArchiveKey;
 use uuid::Uuid;
 
 #[test]
@@ -106,5 +113,44 @@ fn a_request_deleted_meanwhile_is_acknowledged() {
         let delete = format!("DELETE FROM batch_download_requests WHERE user_id = {}", s.user_id);
         let (_, delivery) = failing_while(&s, 404, &delete).await;
         assert_eq!(delivery, Delivery::Acknowledged);
+    });
+}
+
+#[test]
+fn an_attempt_whose_answer_was_lost_recognizes_its_own_change() {
+    scenario(async |s| {
+        let key = |bdr_id| ArchiveKey::new(&Sqid::parse(&s.user_sqid).unwrap(), bdr_id);
+        let requests = Requests::new(Arc::new(Database::new(
+            DatabaseSource::from_environment(&Environment::of([("DATABASE_URL", &s.database_url)]))
+                .unwrap(),
+            None,
+        )));
+        let claim = async |bdr_id| match requests.claim(bdr_id).await.unwrap() {
+            Claimed::Ours(claim) => claim,
+            other => panic!("{other:?}"),
+        };
+
+        let bdr_id = s.request(&[1]).await;
+        let (older, newer) = (claim(bdr_id).await, claim(bdr_id).await);
+        assert_eq!(requests.release(&older).await.unwrap(), Change::Superseded);
+        for _ in 0..2 {
+            assert_eq!(requests.release(&newer).await.unwrap(), Change::Done(()));
+        }
+        assert_eq!(requests.fail(&newer, "late").await.unwrap(), Change::Superseded);
+        for _ in 0..2 {
+            let ready = requests.ready(&older, &key(bdr_id), 1, 7).await.unwrap();
+            assert!(matches!(ready, Change::Done(_)), "any attempt may publish: {ready:?}");
+        }
+        let other = requests.ready(&newer, &key(bdr_id), 1, 7).await.unwrap();
+        assert_eq!(other, Change::Closed, "one of them publishes");
+
+        let bdr_id = s.request(&[1]).await;
+        let holder = claim(bdr_id).await;
+        for _ in 0..2 {
+            assert_eq!(requests.fail(&holder, "gone").await.unwrap(), Change::Done(()));
+        }
+        assert_eq!(requests.release(&holder).await.unwrap(), Change::Closed);
+        let ready = requests.ready(&holder, &key(bdr_id), 1, 7).await.unwrap();
+        assert_eq!(ready, Change::Closed, "what failed for good stays failed");
     });
 }

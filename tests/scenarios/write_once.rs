@@ -134,6 +134,37 @@ fn an_upload_that_is_never_completed_is_aborted_before_the_deadline() {
 }
 
 #[test]
+fn an_upload_whose_attempt_is_cancelled_is_aborted() {
+    scenario(async |s| {
+        let strict = StrictS3::default();
+        strict.never_complete();
+        let host = RemoteHost::with_routes(strict.routes()).unwrap();
+        let (worker, bdr_id) = uploading_to(&s, &host).await;
+        let begun = s.wait("a part", async || Ok(strict.has_parts().then_some(())));
+        tokio::select! {
+            delivery = worker.receive(bdr_id) => panic!("{delivery:?}"),
+            () = begun => {}
+        }
+        s.wait("the abort", async || Ok(strict.is_aborted().then_some(()))).await;
+    });
+}
+
+#[test]
+fn what_a_killed_attempt_began_to_upload_is_aborted_by_the_one_that_succeeds() {
+    scenario(async |s| {
+        let post = s.artwork(Artwork::default()).await;
+        let (bdr_id, another) = (s.request(&[post]).await, s.request(&[post]).await);
+        for key in [s.archive_key(bdr_id), s.archive_key(bdr_id), s.archive_key(another)] {
+            let begun = s.s3.create_multipart_upload().bucket(s.bucket()).key(key);
+            begun.send().await.unwrap();
+        }
+        let delivery = s.worker(&[]).await.receive_again(&Scenario::message(bdr_id), 2).await;
+        assert_eq!(delivery, Delivery::Acknowledged);
+        assert_eq!(s.open_uploads().await, 1, "that of the other request");
+    });
+}
+
+#[test]
 fn an_attempt_that_stops_midway_leaves_no_upload_behind() {
     scenario(async |s| {
         // The first artwork fills two parts; the second never comes.

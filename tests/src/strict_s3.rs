@@ -39,6 +39,12 @@ impl StrictS3 {
         self.0.lock().unwrap().never_completes = true;
     }
 
+    /// Whether a part has arrived.
+    #[must_use]
+    pub fn has_parts(&self) -> bool {
+        !self.0.lock().unwrap().parts.is_empty()
+    }
+
     /// Whether the upload was aborted.
     #[must_use]
     pub fn is_aborted(&self) -> bool {

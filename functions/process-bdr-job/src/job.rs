@@ -1,7 +1,9 @@
 //! The unit of work: one attempt at one request, from the claim to the e-mail.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use shared::clock::Clock;
 use shared::database::Database;
 use shared::failure::Failure;
@@ -73,7 +75,9 @@ impl Job {
             }
             Err(error) => return unclaimed(bdr_id, error, attempt),
         };
-        match self.build(&claim, attempt).await {
+        // A panic must not become an error of the invocation: the row would stay as it is.
+        let built = AssertUnwindSafe(self.build(&claim, attempt)).catch_unwind().await;
+        match built.unwrap_or_else(|_| Err(panicked())) {
             Ok(outcome) => conclude(bdr_id, &outcome, begun),
             Err(failure) => self.settle(&claim, &failure, attempt, begun).await,
         }
@@ -87,9 +91,12 @@ impl Job {
             Some(stored) => stored,
             None => self.store(claim, &gathered, &key, attempt).await?,
         };
+        if attempt.receive_count > 1 {
+            self.vault.abort_leftover_uploads(&key).await;
+        }
         let change = self
             .requests
-            .ready(claim.bdr_id, &key, stored.size_bytes, self.expires_after_days)
+            .ready(claim, &key, stored.size_bytes, self.expires_after_days)
             .await
             .map_err(|error| error.during("failed to mark the request ready"))?;
         Ok(match change {
@@ -124,4 +131,9 @@ impl Job {
         };
         self.notifier.ready(artist.email.as_deref(), &email).await
     }
+}
+
+/// What a panic comes to. What it said is in the log already (`shared::telemetry`).
+fn panicked() -> Failure {
+    Failure::retry("the attempt panicked", "this is a defect; the line before says where")
 }

@@ -9,7 +9,12 @@
 //!
 //! Nothing is locked while bytes move. A claim sets `started_at`, which is the attempt's fencing
 //! token: `release` and `fail` change the row only while it still holds that token. `ready` may be
-//! set by any attempt, because the object in the vault is write-once.
+//! set by any attempt, because the object in the vault is write-once, and leaves that attempt's
+//! token in the row.
+//!
+//! All of them may be run twice. When a connection breaks, nobody knows whether the statement was
+//! carried out; run again, it finds its own token in the state it leads to, and answers as if it had
+//! not been carried out before. So no lost answer makes an attempt take its own change for another's.
 
 mod download;
 mod upkeep;
@@ -130,23 +135,25 @@ const STATUS: &str = "SELECT r.status FROM batch_download_requests AS r WHERE r.
 /// Publishes the ZIP. Expiry counts from now, by the database's clock.
 const READY: &str = "
     UPDATE batch_download_requests AS r
-       SET status = 'ready', file_path = $2, file_size_bytes = $3, error_message = NULL,
-           completed_at = now(), expires_at = now() + make_interval(days => $4)
-     WHERE r.id = $1 AND r.status IN ('pending', 'processing')
+       SET status = 'ready', started_at = $2, file_path = $3, file_size_bytes = $4,
+           error_message = NULL, completed_at = now(),
+           expires_at = now() + make_interval(days => $5)
+     WHERE r.id = $1
+       AND (r.status IN ('pending', 'processing') OR (r.status = 'ready' AND r.started_at = $2))
  RETURNING r.expires_at";
 
 /// Gives the request back for a later attempt. `started_at` stays, so that its age is known.
 const RELEASE: &str = "
     UPDATE batch_download_requests AS r
        SET status = 'pending'
-     WHERE r.id = $1 AND r.status = 'processing' AND r.started_at = $2
+     WHERE r.id = $1 AND r.status IN ('processing', 'pending') AND r.started_at = $2
  RETURNING r.id";
 
 /// Ends the request for good.
 const FAIL: &str = "
     UPDATE batch_download_requests AS r
        SET status = 'failed', error_message = $3, completed_at = now()
-     WHERE r.id = $1 AND r.status = 'processing' AND r.started_at = $2
+     WHERE r.id = $1 AND r.status IN ('processing', 'failed') AND r.started_at = $2
  RETURNING r.id";
 
 impl Requests {
@@ -203,7 +210,7 @@ impl Requests {
     /// When the database does not answer.
     pub async fn ready(
         &self,
-        bdr_id: Uuid,
+        claim: &Claim,
         archive: &ArchiveKey,
         size_bytes: u64,
         expires_after_days: i32,
@@ -212,8 +219,9 @@ impl Requests {
         let row = self
             .database
             .after_pause(|client| async move {
-                let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
-                    (&bdr_id, Type::UUID),
+                let parameters: [(&(dyn ToSql + Sync), Type); 5] = [
+                    (&claim.bdr_id, Type::UUID),
+                    (&claim.token, Type::TIMESTAMPTZ),
                     (&archive.as_str(), Type::TEXT),
                     (&size_bytes, Type::INT8),
                     (&expires_after_days, Type::INT4),
@@ -223,7 +231,7 @@ impl Requests {
             .await?;
         match row {
             Some(row) => Ok(Change::Done(column(&row, "expires_at")?)),
-            None => self.unchanged(bdr_id).await,
+            None => self.unchanged(claim.bdr_id).await,
         }
     }
 
