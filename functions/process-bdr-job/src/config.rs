@@ -63,8 +63,8 @@ impl Config {
             lease: Duration::from_secs(environment.parsed(
                 "LEASE_SECONDS",
                 120,
-                "a number of seconds from 3 to 43200",
-                |seconds| (3..=43_200).contains(seconds),
+                "a number of seconds from 1 to 43200",
+                |seconds| (1..=43_200).contains(seconds),
             )?),
             retry_base: Duration::from_secs(environment.parsed(
                 "RETRY_BASE_SECONDS",
@@ -133,7 +133,7 @@ mod tests {
             ("BDR_QUEUE_URL", ""),
             ("BASE_URL", "makapix.club"),
             ("MAX_RECEIVE_COUNT", "0"),
-            ("LEASE_SECONDS", "2"),
+            ("LEASE_SECONDS", "0"),
             ("RETRY_BASE_SECONDS", "-1"),
             ("EXPIRES_AFTER_DAYS", "seven"),
             ("MAX_ARTWORK_BYTES", "64MB"),
