@@ -17,24 +17,31 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest wait for the head of an answer, the sending of the request included: 8 MiB in 30 s is a
 /// tenth of the bandwidth of the smallest function.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest idleness after which a connection is used again. Lambda freezes an instance between
+/// invocations, and what lies between drops its connections without a word.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Tries a request: the first one and two more, with the SDK's jittered backoff.
 const ATTEMPTS: u32 = 3;
 
 /// Region, credentials and endpoints from the environment, as the SDK defines them.
 pub async fn load() -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
-        .http_client(Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https())
+        .http_client(http_client())
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
-        .timeout_config(
-            TimeoutConfig::builder()
-                .connect_timeout(CONNECT_TIMEOUT)
-                .read_timeout(READ_TIMEOUT)
-                .build(),
-        )
+        .timeout_config(time_limits())
         // It mistakes back-pressure for a stalled peer; bodies have time limits of their own.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .load()
         .await
+}
+
+/// The HTTP client of all AWS clients but those that need one of their own.
+#[must_use]
+pub fn http_client() -> SharedHttpClient {
+    Builder::new()
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .build_https()
 }
 
 /// An HTTP client that opens a connection for every request.
@@ -44,6 +51,12 @@ pub fn unpooled_http_client() -> SharedHttpClient {
         .pool_max_idle_per_host(0)
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .build_https()
+}
+
+/// How long AWS is waited for, request by request.
+#[must_use]
+pub fn time_limits() -> TimeoutConfig {
+    TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).build()
 }
 
 /// The S3 client. `path_style` goes with endpoints that have no host name per bucket.

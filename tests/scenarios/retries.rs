@@ -1,9 +1,12 @@
 //! What may pass is tried again, and what may not is not.
 
+use aws_sdk_s3::config::interceptors::BeforeSerializationInterceptorContextRef;
+use aws_sdk_s3::config::{ConfigBag, Intercept};
 use bdr_tests::wire::Wire;
 use bdr_tests::{Artwork, Delivery, Scenario, scenario, scenario_apart};
 use local_stack::seed;
 use serde_json::{Value, json};
+use shared::vault::Vault;
 use uuid::Uuid;
 
 /// A request for one artwork whose host answers 503, and one that is missing for good.
@@ -90,6 +93,64 @@ fn a_connection_that_went_silent_in_a_freeze_is_replaced() {
         wire.go_silent();
         assert_eq!(worker.receive(second).await, Delivery::Acknowledged);
         assert_eq!(s.row(second).await["status"], "ready");
+    });
+}
+
+/// A vault in front of which every request panics.
+#[derive(Debug)]
+struct Panics;
+
+impl Intercept for Panics {
+    fn name(&self) -> &'static str {
+        "panics"
+    }
+
+    fn read_before_execution(
+        &self,
+        _: &BeforeSerializationInterceptorContextRef<'_>,
+        _: &mut ConfigBag,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        panic!("a defect")
+    }
+}
+
+#[test]
+fn a_panic_is_a_failed_attempt_and_not_an_error_of_the_invocation() {
+    scenario(async |s| {
+        let post = s.artwork(Artwork::default()).await;
+        let bdr_id = s.request(&[post]).await;
+        let mut worker = s.worker(&[]).await;
+        let s3 = aws_sdk_s3::config::Builder::from(&s.stack.sdk_config()).interceptor(Panics);
+        worker.handler.job.vault =
+            Vault::new(aws_sdk_s3::Client::from_conf(s3.build()), s.bucket());
+        assert_eq!(worker.receive(bdr_id).await, Delivery::BackLater);
+        assert_eq!(s.row(bdr_id).await["status"], "pending");
+        let outcome = s.log.outcome();
+        assert_eq!(outcome["result"], "retried");
+        assert!(outcome["error"].to_string().contains("panicked"), "{outcome}");
+    });
+}
+
+#[test]
+fn connections_to_aws_that_went_silent_in_a_freeze_are_replaced() {
+    scenario(async |s| {
+        let post = s.artwork(Artwork::default()).await;
+        let (first, second) = (s.request(&[post]).await, s.request(&[post]).await);
+        let endpoint = s.stack.endpoint();
+        let server = endpoint.rsplit_once(':').unwrap().1.parse().unwrap();
+        let wire = Wire::to(server).await;
+        let aws = s.stack.sdk_config().into_builder();
+        let aws = aws
+            .endpoint_url(format!("http://127.0.0.1:{}", wire.port))
+            .http_client(shared::aws::http_client())
+            .timeout_config(shared::aws::time_limits())
+            .build();
+        let worker = s.worker_through(&aws, &[]).await;
+        assert_eq!(worker.receive(first).await, Delivery::Acknowledged);
+        wire.go_silent();
+        assert_eq!(worker.receive(second).await, Delivery::Acknowledged);
+        assert_eq!(s.row(second).await["status"], "ready");
+        assert_eq!(s.emails().await.len(), 2);
     });
 }
 

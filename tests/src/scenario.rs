@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::Result;
+use aws_config::SdkConfig;
 use local_stack::remote::RemoteHost;
 use local_stack::{LocalStack, Options, seed, wait_until};
 use serde_json::{Value, json};
@@ -278,7 +279,12 @@ impl Scenario {
 
     /// The function in this process, by the contract's environment and these further variables.
     pub async fn worker(&self, variables: &[(&str, &str)]) -> Worker {
-        Worker::new(self, variables).await
+        self.worker_through(&self.stack.sdk_config(), variables).await
+    }
+
+    /// The same, with AWS clients by `aws`.
+    pub async fn worker_through(&self, aws: &SdkConfig, variables: &[(&str, &str)]) -> Worker {
+        Worker::new(self, aws, variables).await
     }
 
     /// The body of the message for a request.

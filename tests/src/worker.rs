@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_config::SdkConfig;
 use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
 use lambda_runtime::LambdaEvent;
 use process_bdr_job::config::Config;
@@ -34,7 +35,11 @@ pub enum Delivery {
 }
 
 impl Worker {
-    pub(crate) async fn new(scenario: &Scenario, variables: &[(&str, &str)]) -> Self {
+    pub(crate) async fn new(
+        scenario: &Scenario,
+        aws: &SdkConfig,
+        variables: &[(&str, &str)],
+    ) -> Self {
         let sqs = scenario.sqs.clone();
         let queue = sqs
             .create_queue()
@@ -46,8 +51,7 @@ impl Worker {
         let queue_url = queue.queue_url.unwrap();
         let environment = environment(scenario, &queue_url, variables);
         let config = Config::from_environment(&environment).expect("a configuration");
-        let handler =
-            process_bdr_job::wiring::handler(config, &scenario.stack.sdk_config()).unwrap();
+        let handler = process_bdr_job::wiring::handler(config, aws).unwrap();
         Self { handler, time_left: Duration::from_mins(15), queue_url, sqs }
     }
 
