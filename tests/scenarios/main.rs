@@ -18,5 +18,6 @@ mod lease;
 mod life_of_a_request;
 mod remote_artworks;
 mod retries;
+mod runbook;
 mod secrets;
 mod write_once;

@@ -1,0 +1,168 @@
+//! The runbook's commands, as the README prints them, run by a shell.
+
+use std::process::Stdio;
+
+use bdr_tests::scenario::unique;
+use bdr_tests::{Artwork, Delivery, Scenario, scenario};
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+
+const README: &str = include_str!("../../README.md");
+
+/// The shell blocks under a heading, in order.
+fn blocks(heading: &str) -> Vec<&'static str> {
+    let (_, section) = README.split_once(&format!("\n{heading}\n")).expect("such a heading");
+    let section = section.split("\n#").next().unwrap();
+    let blocks: Vec<_> = section
+        .split("```sh\n")
+        .skip(1)
+        .map(|block| block.split_once("```").expect("the end of the block").0)
+        .collect();
+    assert!(!blocks.is_empty(), "{heading} has no commands");
+    blocks
+}
+
+/// The commands reach the local stack; the older command line reads no endpoint from the environment.
+/// What the stand-in does not know is checked by the command line and not sent. Nobody waits.
+const ON_THE_LOCAL_STACK: &str = r#"
+    aws() {
+      case "$1 $2" in
+        'sqs start-message-move-task') command aws "$@" --generate-cli-skeleton output ;;
+        *) command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@" ;;
+      esac
+    }
+    sleep() { :; }"#;
+
+/// The command line checks every command's options, and sends nothing. (Of some it finds its own
+/// invented answer at fault; that is not the command's.)
+const CHECKED: &str = r#"
+    aws() {
+      local answer
+      answer=$(command aws "$@" --generate-cli-skeleton output 2>&1) && return
+      case $answer in
+        'Parameter validation failed'*|$'\nParameter validation failed'*) ;;
+        *) printf '%s\n' "$answer" >&2; return 1 ;;
+      esac
+    }
+    output() { echo "the stack's $1"; }
+    mapping=00000000-0000-0000-0000-000000000000"#;
+
+/// Runs a script as an operator would; returns what it prints.
+async fn run(s: &Scenario, script: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let commands = [s.stack.aws_command(), s.stack.psql_command()];
+    let folders = commands.iter().map(|command| command.parent().unwrap().to_owned());
+    let usual = ["/usr/bin", "/bin"].map(Into::into);
+    let path = std::env::join_paths(folders.chain(usual)).unwrap();
+    let mut shell = tokio::process::Command::new("bash")
+        .args(["-euo", "pipefail"])
+        .env_clear()
+        .envs(s.stack.environment())
+        .env("PATH", path)
+        .env("DATABASE_URL", s.stack.admin_database_url())
+        .current_dir(folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    shell.stdin.take().unwrap().write_all(script.as_bytes()).await.unwrap();
+    let output = shell.wait_with_output().await.unwrap();
+    let (out, err) = (output.stdout, String::from_utf8_lossy(&output.stderr).into_owned());
+    assert!(output.status.success(), "{script}\n{err}");
+    String::from_utf8(out).unwrap()
+}
+
+/// Runs some of the runbook on the local stack, after its first block and these `names`.
+async fn run_locally(s: &Scenario, names: &str, block: &str) -> String {
+    let first = blocks("## Runbook")[0];
+    run(s, &format!("{ON_THE_LOCAL_STACK}\n{first}\n{names}\n{block}\n")).await
+}
+
+/// The URL of a queue of one's own.
+async fn queue(s: &Scenario) -> String {
+    s.sqs.create_queue().queue_name(unique("r")).send().await.unwrap().queue_url.unwrap()
+}
+
+async fn failed_request(s: &Scenario) -> uuid::Uuid {
+    let post = s.artwork(Artwork::default()).await;
+    let bdr_id = s.request(&[post]).await;
+    // So old that a cleanup would give it up if its age were not counted anew.
+    let failed = "status = 'failed', error_message = 'x', completed_at = now(),
+                  created_at = now() - interval '8 days', started_at = now() - interval '8 days'";
+    s.set(bdr_id, failed).await;
+    bdr_id
+}
+
+async fn assert_open_again(s: &Scenario, bdr_id: uuid::Uuid) {
+    let young = "SELECT greatest(r.created_at, r.started_at) > now() - interval '1 hour'
+                   FROM batch_download_requests AS r WHERE r.id = $1";
+    assert!(s.database.query_one(young, &[&bdr_id]).await.unwrap().get::<_, bool>(0));
+    assert_eq!(s.row(bdr_id).await["error_message"], Value::Null);
+    assert_eq!(s.worker(&[]).await.receive(bdr_id).await, Delivery::Acknowledged);
+    assert_eq!(s.row(bdr_id).await["status"], "ready");
+}
+
+#[test]
+fn what_is_in_the_dead_letter_queue_is_redriven_rows_first() {
+    scenario(async |s| {
+        let dead = queue(&s).await;
+        let bdr_id = failed_request(&s).await;
+        for body in [Scenario::message(bdr_id), "no request at all".to_owned()] {
+            s.sqs.send_message().queue_url(&dead).message_body(body).send().await.unwrap();
+        }
+        // A queue of one's own: the stack's serves other scenarios too.
+        run_locally(&s, &format!("dead={dead}"), blocks("### Redrive")[0]).await;
+        assert_eq!(s.row(bdr_id).await["status"], "pending");
+        assert_open_again(&s, bdr_id).await;
+    });
+}
+
+#[test]
+fn one_request_is_redriven_without_its_message() {
+    scenario(async |s| {
+        let source = queue(&s).await;
+        let bdr_id = failed_request(&s).await;
+        let names = format!("queue={source} bdr_id={bdr_id}");
+        run_locally(&s, &names, blocks("### Redrive")[1]).await;
+        let received = s.sqs.receive_message().queue_url(&source).send().await.unwrap();
+        let body: Value = serde_json::from_str(received.messages()[0].body().unwrap()).unwrap();
+        assert_eq!(body, json!({"bdr_id": bdr_id}));
+        assert_open_again(&s, bdr_id).await;
+    });
+}
+
+#[test]
+fn a_stuck_request_is_seen_and_freed() {
+    scenario(async |s| {
+        let post = s.artwork(Artwork::default()).await;
+        let bdr_id = s.request(&[post]).await;
+        s.set(bdr_id, "created_at = now() - interval '2 hours'").await;
+        let printed = run_locally(&s, "", blocks("### A request is stuck")[0]).await;
+        assert!(printed.contains(&bdr_id.to_string()), "{printed}");
+        assert!(printed.contains("success"), "{printed}");
+        s.wait_for(bdr_id, "ready").await;
+    });
+}
+
+#[test]
+fn the_dead_letter_queue_is_looked_into() {
+    scenario(async |s| {
+        let dead = queue(&s).await;
+        s.sqs.send_message().queue_url(&dead).message_body("poison").send().await.unwrap();
+        let block = blocks("### A message is in the dead-letter queue")[0];
+        let printed = run_locally(&s, &format!("dead={dead}"), block).await;
+        assert!(printed.contains("poison"), "{printed}");
+    });
+}
+
+#[test]
+fn the_commands_that_change_the_account_are_what_the_command_line_takes() {
+    scenario(async |s| {
+        for heading in ["### The database is down", "### E-mails do not arrive"] {
+            for block in blocks(heading) {
+                run(&s, &format!("{CHECKED}\n{block}")).await;
+            }
+        }
+    });
+}
