@@ -2,8 +2,12 @@
 
 use aws_sdk_s3::config::interceptors::BeforeSerializationInterceptorContextRef;
 use aws_sdk_s3::config::{ConfigBag, Intercept};
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::get;
 use bdr_tests::wire::Wire;
 use bdr_tests::{Artwork, Delivery, Scenario, scenario, scenario_apart};
+use local_stack::remote::RemoteHost;
 use local_stack::seed;
 use serde_json::{Value, json};
 use shared::vault::Vault;
@@ -155,7 +159,42 @@ fn connections_to_aws_that_went_silent_in_a_freeze_are_replaced() {
 }
 
 #[test]
-fn a_vault_that_denies_is_an_error_to_be_mended_and_not_a_missing_artwork() {
+fn a_vault_that_denies_is_an_error_to_be_mended() {
+    scenario(async |s| {
+        let denied = (StatusCode::FORBIDDEN, "<Error><Code>AccessDenied</Code></Error>");
+        let vault = Router::new()
+            .route("/vault/good.png", get(async || "pixels"))
+            .route("/vault/denied.png", get(async move || denied));
+        let host = RemoteHost::with_routes(vault).unwrap();
+        let artwork = async |name: &str| {
+            let art_url = Some(Some(format!("/vault/{name}.png")));
+            s.artwork(Artwork { file: None, art_url, ..Artwork::default() }).await
+        };
+        let (good, denied) = (artwork("good").await, artwork("denied").await);
+        let worker = s.worker_with_artworks_from(&host).await;
+
+        // Alone it is retried: it may be mended by then.
+        let bdr_id = s.request(&[denied]).await;
+        assert_eq!(worker.receive(bdr_id).await, Delivery::BackLater);
+        assert_eq!(s.row(bdr_id).await["status"], "pending");
+        let errors = s.log.lines().into_iter().filter(|line| line["level"] == "ERROR");
+        let told =
+            |line: Value| line["message"].to_string().contains("check the function's policy");
+        assert_eq!(errors.filter(|line| told(line.clone())).count(), 1);
+        worker.drain().await;
+
+        // Others do not wait for that.
+        let bdr_id = s.request(&[denied, good]).await;
+        assert_eq!(worker.receive(bdr_id).await, Delivery::Acknowledged);
+        assert_eq!(
+            (&s.log.outcome()["artworks"], &s.log.outcome()["missing"]),
+            (&json!(1), &json!(1))
+        );
+    });
+}
+
+#[test]
+fn a_bucket_that_is_not_there_is_no_missing_artwork() {
     scenario(async |s| {
         let post = s.artwork(Artwork::default()).await;
         let bdr_id = s.request(&[post]).await;

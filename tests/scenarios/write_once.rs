@@ -1,17 +1,11 @@
 //! The ZIP is written once: nothing is replaced, and what another attempt wrote is adopted.
 
-use std::collections::HashSet;
-use std::sync::Arc;
-
 use axum::Router;
 use axum::routing::get;
 use bdr_tests::started::now;
 use bdr_tests::strict_s3::StrictS3;
 use bdr_tests::{Artwork, Delivery, Scenario, Worker, ZipFile, scenario};
 use local_stack::remote::RemoteHost;
-use process_bdr_job::artwork::Fetcher;
-use process_bdr_job::memory::Memory;
-use process_bdr_job::remote::Remote;
 use shared::clock::Clock;
 use shared::vault::Vault;
 use time::Duration;
@@ -178,16 +172,7 @@ fn an_attempt_that_stops_midway_leaves_no_upload_behind() {
             posts.push(s.artwork(Artwork { file: None, art_url, ..Artwork::default() }).await);
         }
         let bdr_id = s.request(&posts).await;
-        let mut worker = s.worker(&[]).await;
-        let s3 = aws_sdk_s3::config::Builder::from(&s.stack.sdk_config())
-            .endpoint_url(host.url(""))
-            .force_path_style(true)
-            .build();
-        worker.handler.job.fetcher = Fetcher::new(
-            Vault::new(aws_sdk_s3::Client::from_conf(s3), "vault"),
-            Arc::new(Remote::new(HashSet::new()).unwrap()),
-            Memory::plan(512 << 20, 64 << 20),
-        );
+        let mut worker = s.worker_with_artworks_from(&host).await;
         // The deadline's guard takes 20 s of it.
         worker.time_left = std::time::Duration::from_secs(24);
         assert_eq!(worker.receive(bdr_id).await, Delivery::BackLater);

@@ -1,13 +1,18 @@
 //! One scenario: an artist of its own on the stack that all share.
 
-use std::sync::OnceLock;
+use std::collections::HashSet;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Result;
 use aws_config::SdkConfig;
 use local_stack::remote::RemoteHost;
 use local_stack::{LocalStack, Options, seed, wait_until};
+use process_bdr_job::artwork::Fetcher;
+use process_bdr_job::memory::Memory;
+use process_bdr_job::remote::Remote;
 use serde_json::{Value, json};
+use shared::vault::Vault;
 use time::OffsetDateTime;
 use time::macros::datetime;
 use tokio::runtime::{Builder, Runtime};
@@ -285,6 +290,18 @@ impl Scenario {
     /// The same, with AWS clients by `aws`.
     pub async fn worker_through(&self, aws: &SdkConfig, variables: &[(&str, &str)]) -> Worker {
         Worker::new(self, aws, variables).await
+    }
+
+    /// The function in this process, with artworks from the vault that `host` plays.
+    pub async fn worker_with_artworks_from(&self, host: &RemoteHost) -> Worker {
+        let mut worker = self.worker(&[]).await;
+        let aws = self.stack.sdk_config().into_builder().endpoint_url(host.url("")).build();
+        worker.handler.job.fetcher = Fetcher::new(
+            Vault::new(shared::aws::s3(&aws, true), "vault"),
+            Arc::new(Remote::new(HashSet::new()).unwrap()),
+            Memory::plan(512 << 20, 64 << 20),
+        );
+        worker
     }
 
     /// The body of the message for a request.
