@@ -85,6 +85,7 @@ fn an_attempt_that_was_superseded_changes_nothing_and_leaves_the_message_alone()
             );
             assert_eq!(s.log.outcome()["result"], "superseded");
         }
+        assert!(s.emails().await.is_empty(), "whoever ends the request tells the artist");
     });
 }
 
@@ -104,6 +105,7 @@ fn an_attempt_whose_request_was_closed_meanwhile_acknowledges() {
             );
             assert_eq!(s.log.outcome()["result"], "closed by another");
         }
+        assert!(s.emails().await.is_empty(), "whoever closed the request tells the artist");
     });
 }
 

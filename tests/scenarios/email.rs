@@ -18,7 +18,7 @@ async fn request(s: &Scenario) -> Uuid {
 
 /// Gives the worker an SES that answers so many times with this error code, and then well; returns
 /// how often it was asked.
-fn give_ses(
+pub(crate) fn give_ses(
     s: &Scenario,
     worker: &mut Worker,
     failures: u32,

@@ -8,7 +8,7 @@ use time::macros::datetime;
 use uuid::Uuid;
 
 /// Replaces what is different in every run.
-fn settings() -> insta::Settings {
+pub(crate) fn settings() -> insta::Settings {
     let mut settings = insta::Settings::clone_current();
     settings.add_filter(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "[uuid]");
     settings.add_filter(r"u[0-9a-f]{11}\b", "[user]");

@@ -14,6 +14,7 @@ mod cleanup;
 mod deployed_stack;
 mod download;
 mod email;
+mod failure_email;
 mod lease;
 mod life_of_a_request;
 mod remote_artworks;

@@ -14,7 +14,7 @@ use shared::vault::Vault;
 use uuid::Uuid;
 
 /// A request for one artwork whose host answers 503, and one that is missing for good.
-async fn unavailable(s: &Scenario) -> Uuid {
+pub(crate) async fn unavailable(s: &Scenario) -> Uuid {
     let url = s.remote.url(&format!("/status/503/{}", s.user_sqid));
     let busy = Artwork { file: None, art_url: Some(Some(url)), ..Artwork::default() };
     let gone = Artwork { file: None, ..Artwork::default() };

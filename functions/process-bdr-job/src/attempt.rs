@@ -9,6 +9,8 @@ use tokio::time::Instant;
 const LONGEST_DELAY: Duration = Duration::from_mins(10);
 /// Kept before the deadline for giving up in good order.
 const DEADLINE_GUARD: Duration = Duration::from_secs(20);
+/// Kept before the deadline for giving the message back once the artist has been told.
+const RETURN_GUARD: Duration = Duration::from_secs(5);
 /// Kept before the deadline for closing the ZIP without the remote artworks still outstanding.
 const REMOTE_GUARD: Duration = Duration::from_mins(2);
 
@@ -53,6 +55,12 @@ impl Attempt {
     #[must_use]
     pub fn remote_stop_at(&self) -> Instant {
         self.deadline.checked_sub(REMOTE_GUARD).unwrap_or(self.deadline)
+    }
+
+    /// When an e-mail about a failure is given up: settling happens after [`Attempt::stop_at`].
+    #[must_use]
+    pub fn email_until(&self) -> Instant {
+        self.deadline.checked_sub(RETURN_GUARD).unwrap_or(self.deadline)
     }
 
     /// How long the message stays invisible before the next attempt: exponential, half of it fixed

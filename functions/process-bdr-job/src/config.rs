@@ -22,6 +22,8 @@ pub struct Config {
     pub base_url: String,
     /// `EMAIL_FROM`; without it no e-mail is sent.
     pub email_from: Option<String>,
+    /// `EMAIL_ON_FAILURE`: whether the artist is also told that a request has failed for good.
+    pub email_on_failure: bool,
     /// `SQIDS_ALPHABET`.
     pub sqids: SqidSource,
     /// `BDR_QUEUE_URL`.
@@ -57,6 +59,12 @@ impl Config {
             s3_path_style: environment.has_s3_endpoint(),
             base_url: base_url(environment)?,
             email_from: environment.optional("EMAIL_FROM").map(str::to_owned),
+            email_on_failure: environment.parsed(
+                "EMAIL_ON_FAILURE",
+                true,
+                "`true` or `false`",
+                |_| true,
+            )?,
             sqids: SqidSource::new(environment.optional("SQIDS_ALPHABET"))?,
             queue_url: environment.required("BDR_QUEUE_URL")?.to_owned(),
             max_receive_count: environment.parsed("MAX_RECEIVE_COUNT", 4, number, |n| *n >= 1)?,
@@ -122,23 +130,35 @@ mod tests {
         assert_eq!((config.max_receive_count, config.expires_after_days), (4, 7));
         assert_eq!((config.lease.as_secs(), config.retry_base.as_secs()), (120, 60));
         assert_eq!(config.memory.max_artwork_bytes, 67_108_864);
+        assert!(config.email_on_failure);
         assert!(config.email_from.is_none() && config.remote_allow_hosts.is_empty());
     }
 
     #[test]
+    fn what_is_set_is_taken_as_it_is_meant() {
+        let of = |variable, value| {
+            let environment = Environment::of(MINIMUM.into_iter().chain([(variable, value)]));
+            Config::from_environment(&environment).unwrap()
+        };
+        assert!(!of("EMAIL_ON_FAILURE", "false").email_on_failure);
+    }
+
+    #[test]
     fn whatever_is_wrong_is_named() {
-        for (variable, value) in [
+        let wrong = [
             ("DATABASE_URL", "mysql://h"),
             ("VAULT_BUCKET", ""),
             ("BDR_QUEUE_URL", ""),
             ("BASE_URL", "makapix.club"),
+            ("EMAIL_ON_FAILURE", "yes"),
             ("MAX_RECEIVE_COUNT", "0"),
             ("LEASE_SECONDS", "0"),
             ("RETRY_BASE_SECONDS", "-1"),
             ("EXPIRES_AFTER_DAYS", "seven"),
             ("MAX_ARTWORK_BYTES", "64MB"),
             ("SQIDS_ALPHABET", "a"),
-        ] {
+        ];
+        for (variable, value) in wrong {
             let variables = MINIMUM.into_iter().filter(|(name, _)| *name != variable);
             let environment = Environment::of(variables.chain([(variable, value)]));
             let error = Config::from_environment(&environment).err().map(|error| error.to_string());

@@ -14,15 +14,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
-/// The artist who asked.
-pub struct Artist {
-    /// `users.handle`. Hostile.
-    pub handle: String,
-    /// `users.email`. Never logged.
-    pub email: Option<String>,
-    /// Public id, in the ZIP's key and the link.
-    pub sqid: Sqid,
-}
+use crate::artist::{ARTIST, Artist};
 
 /// A post that was asked for and exists.
 #[derive(Debug, Clone)]
@@ -88,9 +80,6 @@ pub struct Gathered {
     pub reactions: Option<Vec<Reactions>>,
 }
 
-/// The artist, by id.
-const ARTIST: &str = "SELECT u.handle, u.email, u.public_sqid FROM users AS u WHERE u.id = $1";
-
 /// The posts, by id.
 const POSTS: &str = "
     SELECT p.id, p.public_sqid, p.title, p.description, p.hashtags, p.art_url, p.file_format,
@@ -138,7 +127,7 @@ pub async fn gather(
     .map_err(|error| error.during(CONTEXT))?;
 
     let artist = artist.first().ok_or_else(no_artist)?;
-    let artist = read_artist(artist, sqids, user_id)?;
+    let artist = Artist::read(artist, sqids, user_id)?;
     if posts.is_empty() {
         return Err(Failure::permanent(
             "no posts found",
@@ -178,25 +167,6 @@ where
     F: Future<Output = Result<Vec<Row>, DatabaseError>>,
 {
     OptionFuture::from(query).await.transpose()
-}
-
-fn read_artist(row: &Row, sqids: &SqidSource, user_id: i32) -> Result<Artist, Failure> {
-    let read = || {
-        Ok((
-            column::<Option<String>>(row, "handle")?,
-            column::<Option<String>>(row, "email")?,
-            column::<Option<String>>(row, "public_sqid")?,
-        ))
-    };
-    let (handle, email, stored_sqid) =
-        read().map_err(|error: DatabaseError| error.during("failed to read the artist's row"))?;
-    let sqid = sqids.sqid(stored_sqid.as_deref(), user_id).ok_or_else(|| {
-        Failure::permanent_fault(
-            "the artist has no usable public id",
-            "users.public_sqid is empty or unsafe in a key, and SQIDS_ALPHABET gives none",
-        )
-    })?;
-    Ok(Artist { handle: handle.unwrap_or_default(), email, sqid })
 }
 
 fn in_order(

@@ -38,6 +38,8 @@ pub struct Job {
     pub sqids: SqidSource,
     /// For generated-at stamps and the age of a ZIP found in the vault.
     pub clock: Clock,
+    /// `EMAIL_ON_FAILURE`.
+    pub email_on_failure: bool,
     /// `BASE_URL`.
     pub base_url: String,
     /// `EXPIRES_AFTER_DAYS`.
@@ -129,7 +131,7 @@ impl Job {
             link: &link,
             expires_at,
         };
-        self.notifier.ready(artist.email.as_deref(), &email).await
+        self.notifier.send(artist.email.as_deref(), &email).await
     }
 }
 

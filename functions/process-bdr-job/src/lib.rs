@@ -12,10 +12,11 @@
 //! 7. tell the artist ([`notify`], [`email`]).
 //!
 //! What goes wrong carries its decision, retry or fail (`shared::failure`), and is settled in one
-//! place (`settle`): the row is released or failed, and [`handler`] tells SQS what becomes of the
-//! message.
+//! place (`settle`): the row is released, or failed and the artist told, and [`handler`] tells SQS
+//! what becomes of the message.
 
 pub mod archive;
+pub mod artist;
 pub mod artwork;
 pub mod attempt;
 pub mod config;

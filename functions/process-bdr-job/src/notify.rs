@@ -7,11 +7,17 @@ use aws_sdk_ses::Client;
 use aws_sdk_ses::error::ProvideErrorMetadata;
 use aws_sdk_ses::types::{Body, Content, Destination, Message};
 use shared::clock::Clock;
-use shared::failure::chain;
+use shared::failure::{Failure, chain};
 use shared::metrics;
+use shared::request::Claim;
+use tokio::time::{Instant, timeout_at};
 
+use crate::artist::Recipient;
 use crate::artwork::jittered;
-use crate::email::ReadyEmail;
+use crate::attempt::Attempt;
+use crate::email::{Email, FailedEmail};
+use crate::gather::without_duplicates;
+use crate::job::Job;
 
 /// Times SES is asked when it throttles.
 const MOST_TRIES: u32 = 4;
@@ -23,9 +29,10 @@ const THROTTLED_DELAY: Duration = Duration::from_secs(1);
 pub enum EmailOutcome {
     /// SES took it.
     Sent,
-    /// The artist did not ask for one.
+    /// The artist did not ask for one, or it is about a failure and `EMAIL_ON_FAILURE` is `false`.
     NotWanted,
-    /// There is no sender (`EMAIL_FROM`), or the artist has no address.
+    /// There is no sender (`EMAIL_FROM`), the artist or their address is not to be had, or no time
+    /// is left. The log says which.
     Skipped,
     /// SES did not take it, or did not say.
     Failed,
@@ -59,30 +66,30 @@ impl Notifier {
     }
 
     /// Sends `email` to `recipient`. A failure is logged and counted; it never fails the job.
-    pub async fn ready(&self, recipient: Option<&str>, email: &ReadyEmail<'_>) -> EmailOutcome {
+    pub async fn send(&self, recipient: Option<&str>, email: &impl Email) -> EmailOutcome {
         let Some(sender) = &self.sender else {
-            tracing::info!("no e-mail is sent: EMAIL_FROM is not set");
-            return EmailOutcome::Skipped;
+            return skipped("EMAIL_FROM is not set");
         };
         let Some(recipient) = recipient.filter(|address| !address.is_empty()) else {
-            tracing::info!("no e-mail is sent: the artist has no address");
-            return EmailOutcome::Skipped;
+            return skipped("the artist has no address");
         };
-        match self.send(sender, recipient, email).await {
+        match self.call_ses(sender, recipient, email).await {
             Ok(()) => EmailOutcome::Sent,
-            Err(error) => {
-                tracing::error!(error, "failed to send the e-mail");
-                metrics::count(metrics::EMAIL_FAILED, 1, &self.clock);
-                EmailOutcome::Failed
-            }
+            Err(error) => self.failed(&error),
         }
     }
 
-    async fn send(
+    fn failed(&self, error: &str) -> EmailOutcome {
+        tracing::error!(error, "failed to send the e-mail");
+        metrics::count(metrics::EMAIL_FAILED, 1, &self.clock);
+        EmailOutcome::Failed
+    }
+
+    async fn call_ses(
         &self,
         sender: &str,
         recipient: &str,
-        email: &ReadyEmail<'_>,
+        email: &impl Email,
     ) -> Result<(), String> {
         let rendered = |body: Result<String, askama::Error>| {
             body.map_err(|error| error.to_string()).and_then(content)
@@ -111,6 +118,59 @@ impl Notifier {
         }
         Ok(())
     }
+}
+
+impl Job {
+    /// Tells the artist that the request has failed for good. Only the attempt that marked the row
+    /// `failed` calls this, so there is at most one such e-mail. Whatever goes wrong here changes
+    /// nothing about the request or its message.
+    pub(crate) async fn tell_of_failure(
+        &self,
+        claim: &Claim,
+        failure: &Failure,
+        attempt: &Attempt,
+    ) -> EmailOutcome {
+        if !claim.send_email || !self.email_on_failure {
+            return EmailOutcome::NotWanted;
+        }
+        let until = attempt.email_until();
+        if Instant::now() >= until {
+            return skipped("no time is left before the deadline");
+        }
+        // The failure may have come before the artist was loaded.
+        let recipient = match timeout_at(until, self.recipient(claim)).await {
+            Ok(Ok(recipient)) => recipient,
+            Ok(Err(why)) => return skipped(&why),
+            Err(_) => return skipped("the artist could not be looked up before the deadline"),
+        };
+        let link = match &recipient.sqid {
+            Some(sqid) => format!("{}/u/{sqid}/posts", self.base_url),
+            None => self.base_url.clone(),
+        };
+        let email = FailedEmail {
+            handle: &recipient.handle,
+            requested: without_duplicates(&claim.post_ids).len(),
+            message: &failure.artist_message(),
+            link: &link,
+        };
+        timeout_at(until, self.notifier.send(recipient.email.as_deref(), &email))
+            .await
+            .unwrap_or_else(|_| self.notifier.failed("SES did not answer before the deadline"))
+    }
+
+    /// The artist, or why they are not to be had.
+    async fn recipient(&self, claim: &Claim) -> Result<Recipient, String> {
+        let user_id = claim.user_id.ok_or("the request names no artist")?;
+        Recipient::find(&self.database, &self.sqids, user_id)
+            .await
+            .map_err(|error| chain(&error))?
+            .ok_or_else(|| "there is no such artist".to_owned())
+    }
+}
+
+fn skipped(why: &str) -> EmailOutcome {
+    tracing::info!("no e-mail is sent: {why}");
+    EmailOutcome::Skipped
 }
 
 fn content(data: String) -> Result<Content, String> {

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::attempt::{Attempt, Disposition};
 use crate::job::{Job, Outcome};
+use crate::notify::EmailOutcome;
 
 impl Job {
     /// Gives the request back for a later attempt, or ends it for good.
@@ -23,13 +24,20 @@ impl Job {
     ) -> Disposition {
         let bdr_id = claim.bdr_id;
         let retry = failure.decision() == Decision::Retry;
-        let change = if retry && !attempt.is_last() {
+        let released = retry && !attempt.is_last();
+        let change = if released {
             self.requests.release(claim).await
         } else {
             self.requests.fail(claim, &failure.artist_message()).await
         };
+        let email = match change {
+            Ok(Change::Done(())) if !released => {
+                Some(self.tell_of_failure(claim, failure, attempt).await)
+            }
+            _ => None,
+        };
         let (result, disposition) = match change {
-            Ok(Change::Done(())) if retry && !attempt.is_last() => {
+            Ok(Change::Done(())) if released => {
                 ("retried", Disposition::Return(Some(attempt.retry_delay())))
             }
             // The last receive of a request that might have gone well: an operator shall hear.
@@ -48,6 +56,7 @@ impl Job {
         tracing::error!(
             result,
             error = chain(failure),
+            email = email.map(EmailOutcome::as_str),
             duration_ms = millis(begun),
             "BDR {bdr_id}: the attempt failed"
         );

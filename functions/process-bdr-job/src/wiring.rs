@@ -56,6 +56,7 @@ pub fn handler(config: Config, aws: &SdkConfig) -> Result<Handler, Error> {
         notifier: Notifier::new(ses, config.email_from, clock.clone()),
         sqids: config.sqids,
         clock: clock.clone(),
+        email_on_failure: config.email_on_failure,
         base_url: config.base_url,
         expires_after_days: config.expires_after_days,
     };

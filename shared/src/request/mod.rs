@@ -292,14 +292,14 @@ impl Requests {
     }
 }
 
-/// Reads what a claimed row asks for.
+/// Reads what a claimed row asks for; first whom to tell if the rest is malformed.
 fn read(row: &Row, claim: &mut Claim) -> Result<(), DatabaseError> {
+    let flag = |name| Ok(column::<Option<bool>>(row, name)?.unwrap_or(false));
+    claim.user_id = column(row, "user_id")?;
+    claim.send_email = flag("send_email")?;
     let post_ids: Option<Vec<Option<i32>>> = column(row, "post_ids")?;
     claim.post_ids = post_ids.unwrap_or_default().into_iter().flatten().collect();
-    claim.user_id = column(row, "user_id")?;
-    let flag = |name| Ok(column::<Option<bool>>(row, name)?.unwrap_or(false));
     claim.include_comments = flag("include_comments")?;
     claim.include_reactions = flag("include_reactions")?;
-    claim.send_email = flag("send_email")?;
     Ok(())
 }

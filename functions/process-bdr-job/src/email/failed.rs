@@ -1,0 +1,127 @@
+//! The e-mail that tells an artist that a request has failed for good.
+
+use askama::Template;
+
+use super::Email;
+use super::words::{artworks, clean_handle, clean_link, wrapped};
+
+/// What the artist is told when there will be no ZIP.
+#[derive(Clone, Copy)]
+pub struct FailedEmail<'a> {
+    /// The artist's handle as the database has it. Not trusted: artists choose it.
+    pub handle: &'a str,
+    /// Number of artworks that were asked for; 0 when the row does not say.
+    pub requested: usize,
+    /// The row's `error_message`, which is written for the artist.
+    pub message: &'a str,
+    /// Absolute URL of the page on which a download is asked for.
+    pub link: &'a str,
+}
+
+impl Email for FailedEmail<'_> {
+    fn subject(&self) -> String {
+        "Your Makapix download could not be prepared".to_owned()
+    }
+
+    fn html(&self) -> Result<String, askama::Error> {
+        FailedHtml { mail: self.words() }.render()
+    }
+
+    fn text(&self) -> Result<String, askama::Error> {
+        FailedText { mail: self.words() }.render()
+    }
+}
+
+impl FailedEmail<'_> {
+    fn words(&self) -> Words {
+        Words {
+            subject: self.subject(),
+            handle: clean_handle(self.handle),
+            requested: (self.requested > 0).then(|| artworks(self.requested)),
+            message: wrapped(self.message),
+            link: clean_link(self.link),
+        }
+    }
+}
+
+/// The values of a [`FailedEmail`] as both bodies show them; the HTML template escapes them.
+struct Words {
+    subject: String,
+    handle: String,
+    requested: Option<String>,
+    message: String,
+    link: String,
+}
+
+#[derive(Template)]
+#[template(path = "failed.html")]
+struct FailedHtml {
+    mail: Words,
+}
+
+#[derive(Template)]
+#[template(path = "failed.txt")]
+struct FailedText {
+    mail: Words,
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::failure::OUR_FAULT;
+
+    use super::super::Email;
+    use super::super::tests::{LINK, check_text, words_of};
+    use super::FailedEmail;
+
+    fn mail() -> FailedEmail<'static> {
+        FailedEmail { handle: "pixelcat", requested: 24, message: OUR_FAULT, link: LINK }
+    }
+
+    #[test]
+    fn both_bodies_say_what_failed_and_what_to_do() -> Result<(), askama::Error> {
+        assert_eq!(mail().subject(), "Your Makapix download could not be prepared");
+        for body in [mail().html()?, mail().text()?] {
+            let body = words_of(&body);
+            for said in [
+                "Hi pixelcat,",
+                "we could not prepare your ZIP of 24 artworks.",
+                OUR_FAULT,
+                "ask for a new download",
+                LINK,
+                "because you asked for e-mail about this download",
+            ] {
+                assert!(body.contains(said), "{said:?} is not in:\n{body}");
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_number_is_singular_or_left_out() -> Result<(), askama::Error> {
+        let mail = |requested| FailedEmail { requested, ..mail() };
+        for body in [mail(1).html()?, mail(1).text()?] {
+            assert!(words_of(&body).contains("your ZIP of 1 artwork."), "{body}");
+        }
+        for body in [mail(0).html()?, mail(0).text()?] {
+            assert!(words_of(&body).contains("your ZIP."), "{body}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn long_messages_and_numbers_keep_their_lines() -> Result<(), askama::Error> {
+        let message = "a word and another one ".repeat(22);
+        let mail = FailedEmail { message: &message, requested: usize::MAX, ..mail() };
+        let text = mail.text()?;
+        check_text(&text, LINK);
+        assert!(words_of(&text).contains(message.trim()));
+        Ok(())
+    }
+
+    #[test]
+    fn a_message_is_escaped() -> Result<(), askama::Error> {
+        let html = FailedEmail { message: "<b>&", ..mail() }.html()?;
+        assert!(html.contains("&#60;b&#62;&#38;"), "{html}");
+        Ok(())
+    }
+}

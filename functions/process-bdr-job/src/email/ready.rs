@@ -1,0 +1,167 @@
+//! The e-mail that tells an artist that the ZIP is ready.
+
+use askama::Template;
+use time::OffsetDateTime;
+
+use super::Email;
+use super::words::{artworks, clean_handle, clean_link, human_size, human_time};
+
+/// What the artist is told when the ZIP is ready.
+#[derive(Clone, Copy)]
+pub struct ReadyEmail<'a> {
+    /// The artist's handle as the database has it. Not trusted: artists choose it.
+    pub handle: &'a str,
+    /// Number of artworks in the ZIP.
+    pub artworks: usize,
+    /// Number of artworks that were asked for and are not in the ZIP.
+    pub missing: usize,
+    /// Size of the ZIP in bytes.
+    pub size_bytes: u64,
+    /// Absolute URL of the page that hands out the ZIP; never a presigned URL, which would die
+    /// before the e-mail is read.
+    pub link: &'a str,
+    /// When the ZIP is deleted.
+    pub expires_at: OffsetDateTime,
+}
+
+impl Email for ReadyEmail<'_> {
+    fn subject(&self) -> String {
+        format!("Your Makapix download is ready ({})", artworks(self.artworks))
+    }
+
+    fn html(&self) -> Result<String, askama::Error> {
+        ReadyHtml { mail: self.words() }.render()
+    }
+
+    fn text(&self) -> Result<String, askama::Error> {
+        ReadyText { mail: self.words() }.render()
+    }
+}
+
+impl ReadyEmail<'_> {
+    fn words(&self) -> Words {
+        Words {
+            subject: self.subject(),
+            handle: clean_handle(self.handle),
+            artworks: artworks(self.artworks),
+            missing: self.missing,
+            missing_artworks: artworks(self.missing),
+            size: human_size(self.size_bytes),
+            link: clean_link(self.link),
+            expires: human_time(self.expires_at),
+        }
+    }
+}
+
+/// The values of a [`ReadyEmail`] as both bodies show them; the HTML template escapes them.
+struct Words {
+    subject: String,
+    handle: String,
+    artworks: String,
+    missing: usize,
+    missing_artworks: String,
+    size: String,
+    link: String,
+    expires: String,
+}
+
+#[derive(Template)]
+#[template(path = "ready.html")]
+struct ReadyHtml {
+    mail: Words,
+}
+
+#[derive(Template)]
+#[template(path = "ready.txt")]
+struct ReadyText {
+    mail: Words,
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::super::Email;
+    use super::super::tests::{LINK, check_text, words_of};
+    use super::ReadyEmail;
+
+    fn mail() -> ReadyEmail<'static> {
+        ReadyEmail {
+            handle: "pixelcat",
+            artworks: 24,
+            missing: 0,
+            size_bytes: 48_213_991,
+            link: LINK,
+            expires_at: datetime!(2026-11-30 17:45:59 UTC),
+        }
+    }
+
+    #[test]
+    fn subject_counts_artworks() {
+        let subject = |artworks| ReadyEmail { artworks, ..mail() }.subject();
+        assert_eq!(subject(24), "Your Makapix download is ready (24 artworks)");
+        assert_eq!(subject(1), "Your Makapix download is ready (1 artwork)");
+        assert_eq!(subject(0), "Your Makapix download is ready (0 artworks)");
+    }
+
+    #[test]
+    fn both_bodies_say_everything() -> Result<(), askama::Error> {
+        for body in [mail().html()?, mail().text()?] {
+            let body = words_of(&body);
+            for said in [
+                "Hi pixelcat,",
+                "24 artworks",
+                "48.2 MB",
+                LINK,
+                "until 30 November 2026, 17:45 UTC",
+                "because you asked for e-mail when this download was ready",
+            ] {
+                assert!(body.contains(said), "{said:?} is not in:\n{body}");
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn singular_and_plural() -> Result<(), askama::Error> {
+        let mail = |artworks, missing| ReadyEmail { artworks, missing, ..mail() };
+        for body in [mail(1, 1).html()?, mail(1, 1).text()?] {
+            let body = words_of(&body);
+            assert!(body.contains("1 artwork into a ZIP"), "{body}");
+            assert!(body.contains("1 artwork is missing"), "{body}");
+            assert!(body.contains("lists it and says why"), "{body}");
+            assert!(!body.contains("1 artworks"), "{body}");
+        }
+        for body in [mail(21, 3).html()?, mail(21, 3).text()?] {
+            let body = words_of(&body);
+            assert!(body.contains("21 artworks into a ZIP"), "{body}");
+            assert!(body.contains("3 artworks are missing"), "{body}");
+            assert!(body.contains("metadata.json"), "{body}");
+            assert!(body.contains("lists them and says why"), "{body}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn nothing_missing_is_not_mentioned() -> Result<(), askama::Error> {
+        for body in [mail().html()?, mail().text()?] {
+            let body = body.to_lowercase();
+            assert!(!body.contains("missing"), "{body}");
+            assert!(!body.contains("metadata.json"), "{body}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn large_numbers_keep_their_lines() -> Result<(), askama::Error> {
+        let large = ReadyEmail {
+            artworks: usize::MAX,
+            missing: usize::MAX,
+            size_bytes: u64::MAX,
+            ..mail()
+        };
+        check_text(&large.text()?, LINK);
+        check_text(&ReadyEmail { artworks: 1, missing: 1, size_bytes: 1, ..mail() }.text()?, LINK);
+        Ok(())
+    }
+}

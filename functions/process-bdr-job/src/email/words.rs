@@ -1,0 +1,177 @@
+//! What all e-mails say in the same way: counts, sizes, dates, handles and links, made fit to show.
+
+use time::{OffsetDateTime, UtcOffset};
+
+/// Longest handle shown, in characters; a longer one is cut and ends in `…`.
+///
+/// Makapix allows no longer ones, but this service does not own that column: the limit keeps the
+/// greeting to one line of the text body and to a few on a phone, whatever the row says.
+const MAX_HANDLE_CHARS: usize = 50;
+
+/// Combining marks shown in a row.
+///
+/// Real orthographies need two or three; a stack of dozens is drawn over the lines above and below.
+const MAX_MARKS_IN_A_ROW: usize = 3;
+
+/// Longest line of a plain-text body, in characters, so that a reply still quotes it unbroken.
+const LINE: usize = 76;
+
+/// Bytes in a kB. Decimal units, because most file managers show the ZIP in them.
+const KILO: u64 = 1_000;
+
+/// `1 artwork`, `24 artworks`.
+pub(super) fn artworks(count: usize) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} artwork{plural}")
+}
+
+/// A size in bytes for people: whole bytes below 1 kB, else one decimal, rounded to the nearest.
+pub(super) fn human_size(bytes: u64) -> String {
+    if bytes < KILO {
+        let plural = if bytes == 1 { "" } else { "s" };
+        return format!("{bytes} byte{plural}");
+    }
+    let mut unit_bytes = KILO;
+    let mut unit = "kB";
+    for larger in ["MB", "GB", "TB"] {
+        // Asked of the rounded value, so that 999,950 bytes are 1.0 MB and not 1000.0 kB.
+        if rounded_tenths(bytes, unit_bytes) < 10 * KILO {
+            break;
+        }
+        unit_bytes *= KILO;
+        unit = larger;
+    }
+    let tenths = rounded_tenths(bytes, unit_bytes);
+    format!("{}.{} {unit}", tenths / 10, tenths % 10)
+}
+
+/// `bytes` in tenths of a unit of `unit_bytes` bytes, rounded half up.
+fn rounded_tenths(bytes: u64, unit_bytes: u64) -> u64 {
+    let tenth = unit_bytes / 10;
+    bytes / tenth + u64::from(bytes % tenth >= tenth / 2)
+}
+
+/// A point in time for people, in UTC: `30 November 2026, 17:45 UTC`.
+///
+/// Seconds are dropped, not rounded, so that the e-mail never promises more time than there is.
+pub(super) fn human_time(at: OffsetDateTime) -> String {
+    let at = at.to_offset(UtcOffset::UTC);
+    format!("{} {} {}, {:02}:{:02} UTC", at.day(), at.month(), at.year(), at.hour(), at.minute())
+}
+
+/// The handle as it may be shown: one line, no invisible or direction-changing characters, no
+/// stacks of combining marks, at most [`MAX_HANDLE_CHARS`] characters, never empty.
+pub(super) fn clean_handle(handle: &str) -> String {
+    let mut marks = 0;
+    let printable: String = handle
+        .chars()
+        .filter(|&c| !is_unprintable(c))
+        .filter(|&c| {
+            marks = if is_combining_mark(c) { marks + 1 } else { 0 };
+            marks <= MAX_MARKS_IN_A_ROW
+        })
+        .collect();
+    let mut clean = printable.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some((end, _)) = clean.char_indices().nth(MAX_HANDLE_CHARS) {
+        clean.truncate(end);
+        // Make room for the ellipsis within the limit.
+        clean.pop();
+        clean.push('…');
+    }
+    if clean.is_empty() {
+        // The greeting reads "Hi there,".
+        clean.push_str("there");
+    }
+    clean
+}
+
+/// Text in lines of at most [`LINE`] characters, unless one word is longer.
+pub(super) fn wrapped(text: &str) -> String {
+    textwrap::fill(text.trim(), textwrap::Options::new(LINE).break_words(false))
+}
+
+/// A link on one line: a line break would cut it in two and let its rest pose as our text.
+pub(super) fn clean_link(link: &str) -> String {
+    link.chars().filter(|&c| !is_unprintable(c)).collect()
+}
+
+/// Characters that have no place in one line of a person's name: controls and line breaks, those
+/// that reorder the text around them, and those that take no room at all. ZWJ and ZWNJ stay:
+/// emoji and several scripts need them.
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}'                      // soft hyphen
+            | '\u{61c}'                   // Arabic letter mark
+            | '\u{180e}'                  // Mongolian vowel separator
+            | '\u{200b}'                  // zero-width space
+            | '\u{200e}' | '\u{200f}'     // left-to-right and right-to-left marks
+            | '\u{2028}'..='\u{202e}'     // line and paragraph separators, embeddings, overrides
+            | '\u{2060}'..='\u{206f}'     // word joiner, invisible operators, isolates
+            | '\u{feff}'                  // byte order mark
+            | '\u{fff9}'..='\u{fffb}'     // interlinear annotation
+            | '\u{e0000}'..='\u{e007f}'   // tags
+        )
+}
+
+/// The blocks of combining marks that belong to no script of their own, which stacks are made of.
+fn is_combining_mark(c: char) -> bool {
+    matches!(c,
+        '\u{300}'..='\u{36f}'
+        | '\u{483}'..='\u{489}'
+        | '\u{1ab0}'..='\u{1aff}'
+        | '\u{1dc0}'..='\u{1dff}'
+        | '\u{20d0}'..='\u{20ff}'
+        | '\u{fe20}'..='\u{fe2f}'
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::{clean_handle, human_size, human_time};
+
+    #[test]
+    fn handles_are_made_fit_to_show() {
+        assert_eq!(clean_handle("  Zoë   漢字 \t👩‍🎨 "), "Zoë 漢字 👩‍🎨");
+        assert_eq!(
+            clean_handle("\u{202e}evil\u{2066}\u{200f}\u{feff}\u{0}\u{1b}[31m\u{7f}"),
+            "evil[31m"
+        );
+        for nothing in ["", " \n ", "\u{200b}\u{202e}"] {
+            assert_eq!(clean_handle(nothing), "there");
+        }
+        assert_eq!(clean_handle(&"x".repeat(50)), "x".repeat(50));
+        assert_eq!(clean_handle(&"é".repeat(300)), format!("{}…", "é".repeat(49)));
+        let stack = format!("Z{}o", "\u{301}".repeat(30));
+        assert_eq!(clean_handle(&stack), "Z\u{301}\u{301}\u{301}o");
+    }
+
+    #[test]
+    fn sizes() {
+        for (bytes, said) in [
+            (0, "0 bytes"),
+            (1, "1 byte"),
+            (999, "999 bytes"),
+            (1_000, "1.0 kB"),
+            (1_049, "1.0 kB"),
+            (1_050, "1.1 kB"),
+            (950_000, "950.0 kB"),
+            (999_949, "999.9 kB"),
+            (999_950, "1.0 MB"),
+            (48_213_991, "48.2 MB"),
+            (2_147_483_648, "2.1 GB"),
+            (1_000_000_000_000, "1.0 TB"),
+            (u64::MAX, "18446744.1 TB"),
+        ] {
+            assert_eq!(human_size(bytes), said);
+        }
+    }
+
+    #[test]
+    fn times_are_in_utc_and_never_later_than_the_truth() {
+        assert_eq!(human_time(datetime!(2026-11-30 17:45:59.9 UTC)), "30 November 2026, 17:45 UTC");
+        assert_eq!(human_time(datetime!(2027-01-01 00:05 +01:00)), "31 December 2026, 23:05 UTC");
+    }
+}
