@@ -3,7 +3,7 @@
 //! Each function has a `config.rs` of its own that lists its variables; nothing else reads the
 //! environment.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -77,6 +77,25 @@ impl Environment {
                 .filter(accept)
                 .ok_or_else(|| ConfigError::new(variable, format!("must be {meaning}"))),
         }
+    }
+
+    /// The entries of `variable`, which commas separate, trimmed and in lower case; none when it is
+    /// not set.
+    ///
+    /// # Errors
+    /// When there is an entry that `accept` refuses; `meaning` completes "must be …".
+    pub fn list(
+        &self,
+        variable: &'static str,
+        meaning: &str,
+        accept: impl Fn(&str) -> bool,
+    ) -> Result<HashSet<String>, ConfigError> {
+        let Some(text) = self.optional(variable) else { return Ok(HashSet::new()) };
+        let entries = text.split(',').map(|entry| entry.trim().to_ascii_lowercase());
+        entries
+            .map(|entry| accept(&entry).then_some(entry))
+            .collect::<Option<_>>()
+            .ok_or_else(|| ConfigError::new(variable, format!("must be {meaning}")))
     }
 
     /// Whether the AWS SDK was pointed at an endpoint of one's own, for all services or for S3;

@@ -1,5 +1,6 @@
 //! From the message to the e-mail, by the deployed function.
 
+use bdr_tests::web::WEBP;
 use bdr_tests::{Artwork, Scenario, scenario};
 use insta::{assert_json_snapshot, assert_snapshot};
 use local_stack::seed;
@@ -36,7 +37,7 @@ async fn seed_request(s: &Scenario) -> Uuid {
         ..art("b", "Bitmap")
     };
     let bitmap = s.artwork(bitmap).await;
-    let url = s.remote.put(&format!("/{}.webp", s.user_sqid), "image/webp", b"webp".to_vec());
+    let url = s.remote.put(&format!("/{}.webp", s.user_sqid), "image/webp", WEBP.to_vec());
     let remote = Artwork {
         file: None,
         art_url: Some(Some(url)),

@@ -18,6 +18,7 @@ mod failure_email;
 mod lease;
 mod life_of_a_request;
 mod remote_artworks;
+mod remote_formats;
 mod retries;
 mod runbook;
 mod secrets;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bdr_tests::web::{self, PIXELS, Visits};
-use bdr_tests::{Artwork, Delivery, Scenario, scenario};
+use bdr_tests::{Artwork, Delivery, Scenario, ZipFile, scenario};
 use local_stack::remote::RemoteHost;
 use serde_json::Value;
 
@@ -30,21 +30,25 @@ async fn fetch(
     let mut worker = s.worker(&variables).await;
     worker.time_left = time_left;
     assert_eq!(worker.receive(bdr_id).await, Delivery::Acknowledged);
-    let zip = s.archive(bdr_id).await.expect("the good artwork arrives");
+    outcomes(&s.archive(bdr_id).await.expect("the good artwork arrives"), paths)
+}
+
+/// What became of the artworks with these titles: the file, or the reason why it is missing.
+pub(crate) fn outcomes(zip: &ZipFile, titles: &[&str]) -> Vec<Result<Vec<u8>, String>> {
     let metadata = zip.json("metadata.json");
-    let found = |list: &str, path: &str| -> Option<Value> {
+    let found = |list: &str, title: &str| -> Option<Value> {
         let list = metadata[list].as_array().unwrap();
-        list.iter().find(|entry| entry["title"] == path).cloned()
+        list.iter().find(|entry| entry["title"] == title).cloned()
     };
-    let outcome = |path: &&str| match found("artworks", path) {
+    let outcome = |title: &&str| match found("artworks", title) {
         Some(entry) => {
             Ok(zip.content(&format!("artworks/{}", entry["filename"].as_str().unwrap())))
         }
         None => {
-            Err(found("missing_artworks", path).unwrap()["reason"].as_str().unwrap().to_owned())
+            Err(found("missing_artworks", title).unwrap()["reason"].as_str().unwrap().to_owned())
         }
     };
-    paths.iter().map(outcome).collect()
+    titles.iter().map(outcome).collect()
 }
 
 const PLENTY: Duration = Duration::from_mins(15);

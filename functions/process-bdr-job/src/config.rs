@@ -7,6 +7,7 @@ use shared::config::{ConfigError, Environment};
 use shared::database::DatabaseSource;
 use shared::sqid::SqidSource;
 
+use crate::artwork::is_extension;
 use crate::memory::{MIB, Memory};
 
 /// What `process-bdr-job` can be told.
@@ -36,6 +37,8 @@ pub struct Config {
     pub retry_base: Duration,
     /// `EXPIRES_AFTER_DAYS`.
     pub expires_after_days: i32,
+    /// `EXTRA_FORMATS`: file formats accepted from the web beside the usual ones.
+    pub extra_formats: HashSet<String>,
     /// `REMOTE_ALLOW_HOSTS`: `host:port` pairs exempt from the ban on private addresses.
     pub remote_allow_hosts: HashSet<String>,
     /// `MAX_ARTWORK_BYTES` and the function's memory, divided up.
@@ -85,6 +88,11 @@ impl Config {
                 7,
                 "a number of days from 1 to 365",
                 |days| (1..=365).contains(days),
+            )?,
+            extra_formats: environment.list(
+                "EXTRA_FORMATS",
+                "file extensions of up to 10 letters and digits, separated by commas",
+                is_extension,
             )?,
             remote_allow_hosts: environment
                 .optional("REMOTE_ALLOW_HOSTS")
@@ -140,6 +148,7 @@ mod tests {
             let environment = Environment::of(MINIMUM.into_iter().chain([(variable, value)]));
             Config::from_environment(&environment).unwrap()
         };
+        assert_eq!(of("EXTRA_FORMATS", "avif,apng").extra_formats.len(), 2);
         assert!(!of("EMAIL_ON_FAILURE", "false").email_on_failure);
     }
 
@@ -157,6 +166,9 @@ mod tests {
             ("EXPIRES_AFTER_DAYS", "seven"),
             ("MAX_ARTWORK_BYTES", "64MB"),
             ("SQIDS_ALPHABET", "a"),
+            ("EXTRA_FORMATS", "avif,,apng"),
+            ("EXTRA_FORMATS", ".avif"),
+            ("EXTRA_FORMATS", "abcdefghijk"),
         ];
         for (variable, value) in wrong {
             let variables = MINIMUM.into_iter().filter(|(name, _)| *name != variable);

@@ -51,7 +51,7 @@ pub fn handler(config: Config, aws: &SdkConfig) -> Result<Handler, Error> {
     let job = Job {
         requests: Requests::new(Arc::clone(&database)),
         database,
-        fetcher: Fetcher::new(vault.clone(), remote, config.memory),
+        fetcher: Fetcher::new(vault.clone(), remote, config.memory).accepting(config.extra_formats),
         vault,
         notifier: Notifier::new(ses, config.email_from, clock.clone()),
         sqids: config.sqids,

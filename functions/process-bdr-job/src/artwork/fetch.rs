@@ -6,6 +6,7 @@
 //! in the order of the artworks: the next one to be written never waits for one behind it, so the
 //! budget cannot deadlock. An artwork larger than the whole budget is read alone.
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
 use super::source::Source;
-use super::{Missing, Plan};
+use super::{Missing, Plan, signature};
 use crate::memory::Memory;
 use crate::remote::{Hosts, OpenRemote, Remote, Turn};
 
@@ -45,19 +46,27 @@ pub struct Fetcher {
     vault: Vault,
     remote: Arc<Remote>,
     memory: Memory,
+    extra_formats: Arc<HashSet<String>>,
 }
 
 /// An artwork whose size is known, or, for some remote ones, bounded.
 enum Opened {
     Vault(ArtworkKey, OpenArtwork),
-    Remote(OpenRemote),
+    /// With the format it must turn out to have.
+    Remote(OpenRemote, String),
 }
 
 impl Fetcher {
     /// Fetches from this vault and through this client, within `memory`.
     #[must_use]
     pub fn new(vault: Vault, remote: Arc<Remote>, memory: Memory) -> Self {
-        Self { vault, remote, memory }
+        Self { vault, remote, memory, extra_formats: Arc::default() }
+    }
+
+    /// The same, accepting further file formats from the web (`EXTRA_FORMATS`).
+    #[must_use]
+    pub fn accepting(self, extra_formats: HashSet<String>) -> Self {
+        Self { extra_formats: Arc::new(extra_formats), ..self }
     }
 
     /// Fetches everything in `plans` that can be, and yields every plan with what came of it, in
@@ -121,8 +130,10 @@ impl Fetcher {
         match planned.source.clone() {
             Source::Vault(key) => Ok(spawn(self.clone().open_vault(key))),
             Source::Remote(url) => {
+                let format = planned.packed.extension.clone();
+                signature::accepted(&format, &self.extra_formats)?;
                 let turn = hosts.turn(&url, remote_stop_at).await?;
-                Ok(spawn(self.clone().open_remote(url, turn)))
+                Ok(spawn(self.clone().open_remote(url, format, turn)))
             }
         }
     }
@@ -133,10 +144,15 @@ impl Fetcher {
         Ok(Opened::Vault(key, opened))
     }
 
-    async fn open_remote(self, url: url::Url, turn: Turn) -> Result<Opened, Missing> {
+    async fn open_remote(
+        self,
+        url: url::Url,
+        format: String,
+        turn: Turn,
+    ) -> Result<Opened, Missing> {
         let opened = self.remote.open(url, turn).await?;
         self.check_size(opened.size().unwrap_or(0))?;
-        Ok(Opened::Remote(opened))
+        Ok(Opened::Remote(opened, format))
     }
 
     fn check_size(&self, size: u64) -> Result<(), Missing> {
@@ -157,7 +173,7 @@ impl Fetcher {
         let size = match &opened {
             Opened::Vault(_, opened) => opened.size(),
             // Of unknown size: as large as it may become.
-            Opened::Remote(opened) => opened.size().unwrap_or(largest),
+            Opened::Remote(opened, _) => opened.size().unwrap_or(largest),
         };
         // A share larger than the budget could never be had.
         let share = (size + OVERHEAD).min(self.memory.fetch_budget);
@@ -166,9 +182,13 @@ impl Fetcher {
         match budget.acquire_many_owned(share).await {
             Ok(share) => spawn(async move {
                 let bytes = match opened {
-                    Opened::Vault(key, opened) => fetcher.read_vault(key, opened).await,
-                    Opened::Remote(opened) => opened.read(largest).await,
-                }?;
+                    Opened::Vault(key, opened) => fetcher.read_vault(key, opened).await?,
+                    Opened::Remote(opened, format) => {
+                        let bytes = opened.read(largest).await?;
+                        signature::check(&format, &bytes)?;
+                        bytes
+                    }
+                };
                 Ok(FetchedFile { bytes, _budget: share })
             }),
             // Nobody closes this semaphore.

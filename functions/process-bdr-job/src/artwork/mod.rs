@@ -3,6 +3,7 @@
 
 mod fetch;
 mod name;
+mod signature;
 mod source;
 
 use shared::failure::Decision;
@@ -15,6 +16,7 @@ use source::Source;
 pub use fetch::{FetchedFile, Fetcher};
 pub(crate) use fetch::{jittered, too_large};
 pub use name::Packed;
+pub(crate) use name::is_extension;
 
 /// Why an artwork is not in the ZIP.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,6 +12,8 @@ use crate::archive::Packing;
 pub struct Packed {
     /// The file's name within `artworks/`; `filename` in `metadata.json`.
     pub filename: String,
+    /// Its extension: the artwork's file format.
+    pub extension: String,
     /// Whether it is worth deflating.
     pub packing: Packing,
 }
@@ -34,8 +36,7 @@ impl Names {
         post_id: i32,
         file_format: Option<&str>,
     ) -> Result<Packed, Missing> {
-        let extension = extension(file_format)
-            .ok_or_else(|| Missing::for_good("This artwork's file format is not supported."))?;
+        let extension = extension(file_format).ok_or_else(not_supported)?;
         let mut filename = format!("{sqid}.{extension}");
         if is_reserved(sqid.as_str()) || self.0.contains(&filename.to_ascii_lowercase()) {
             // No sqid has an underscore, so this one is free.
@@ -43,7 +44,7 @@ impl Names {
         }
         self.0.insert(filename.to_ascii_lowercase());
         let packing = if extension == "bmp" { Packing::DeflateFast } else { Packing::Store };
-        Ok(Packed { filename, packing })
+        Ok(Packed { filename, extension, packing })
     }
 }
 
@@ -52,9 +53,18 @@ impl Names {
 fn extension(file_format: Option<&str>) -> Option<String> {
     let format = file_format.filter(|format| !format.is_empty()).unwrap_or("png");
     let extension = format.strip_prefix('.').unwrap_or(format).to_lowercase();
-    let usable = (1..=LONGEST_EXTENSION).contains(&extension.len())
-        && extension.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-    usable.then_some(extension)
+    is_extension(&extension).then_some(extension)
+}
+
+/// What is said of an artwork whose format has no place in the ZIP.
+pub(super) fn not_supported() -> Missing {
+    Missing::for_good("This artwork's file format is not supported.")
+}
+
+/// Whether a text is an extension as names in the ZIP have it.
+pub(crate) fn is_extension(text: &str) -> bool {
+    (1..=LONGEST_EXTENSION).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
 /// Whether Windows takes a file of this stem for a device, whatever its extension ("Naming Files,

@@ -1,0 +1,177 @@
+//! Whether a file fetched from the web is what the artwork's `file_format` says, judged by its
+//! first bytes.
+//!
+//! A host may answer 200 with an error page, a login form or the front page of whoever bought the
+//! domain: none of them shall enter a ZIP as `art.png`. Objects of the vault were checked when they
+//! were uploaded, and are taken as they are.
+//!
+//! Only the signature is looked at. A file that begins well and is damaged further on is the
+//! artist's own, and is handed out as it is.
+
+use std::collections::HashSet;
+
+use super::Missing;
+use super::name::not_supported;
+
+/// Formats accepted from the web without being named in `EXTRA_FORMATS`.
+const BUILT_IN: [&str; 6] = ["png", "gif", "webp", "bmp", "jpeg", "jpg"];
+/// How far into an SVG its root element is looked for, in bytes.
+const SVG_PROLOG: usize = 4096;
+
+/// Whether a file of this format (an extension, as in the ZIP) may be fetched from the web.
+///
+/// # Errors
+/// For good: neither the row nor `EXTRA_FORMATS` is changed by another attempt.
+pub(super) fn accepted(format: &str, extra_formats: &HashSet<String>) -> Result<(), Missing> {
+    if BUILT_IN.contains(&format) || extra_formats.contains(format) {
+        return Ok(());
+    }
+    Err(not_supported())
+}
+
+/// Whether a whole file may be of this format. Of a format that is not known here it is only said
+/// that it is not empty and no HTML or XML.
+///
+/// # Errors
+/// For good. A host that is busy says so by its status, and that is waited for; what it serves with
+/// status 200 is nearly always what it will serve again: a page instead of a file that has moved,
+/// or a `file_format` that is wrong. Retrying the request, which happens when no artwork arrives,
+/// would only make the artist wait a quarter of an hour for the same answer and send the message to
+/// the dead-letter queue, to operators who can do nothing about it. The artist can ask again.
+pub(super) fn check(format: &str, file: &[u8]) -> Result<(), Missing> {
+    let genuine = match format {
+        "png" | "apng" => file.starts_with(b"\x89PNG\r\n\x1a\n"),
+        "gif" => file.starts_with(b"GIF87a") || file.starts_with(b"GIF89a"),
+        "webp" => file.starts_with(b"RIFF") && file.get(8..12) == Some(&b"WEBP"[..]),
+        "bmp" => file.starts_with(b"BM"),
+        "jpeg" | "jpg" => file.starts_with(b"\xff\xd8\xff"),
+        "avif" => brands(file).any(|brand| matches!(brand, b"avif" | b"avis")),
+        "svg" => root_element(file).is_some_and(|root| root == b"svg" || root.ends_with(b":svg")),
+        _ => !file.is_empty() && !is_markup(file),
+    };
+    if genuine {
+        return Ok(());
+    }
+    let detail = format!("{} bytes that are no {format}", file.len());
+    Err(Missing::for_good("This artwork's file does not have the format it should have.")
+        .because(detail))
+}
+
+/// The brands that an ISO base media file (ISO/IEC 14496-12) says it is: major and compatible ones,
+/// from its first box.
+fn brands(file: &[u8]) -> impl Iterator<Item = &[u8; 4]> {
+    let size = file.first_chunk().map_or(0, |size| u32::from_be_bytes(*size) as usize);
+    let is_ftyp = file.get(4..8) == Some(&b"ftyp"[..]);
+    let names = file.get(8..size).filter(|_| is_ftyp).unwrap_or_default();
+    // The second one is the version of the first.
+    names.as_chunks().0.iter().enumerate().filter(|(at, _)| *at != 1).map(|(_, brand)| brand)
+}
+
+/// The name of the first element of a text, after declarations and comments.
+fn root_element(file: &[u8]) -> Option<&[u8]> {
+    let text = is_markup(file).then(|| &file[..file.len().min(SVG_PROLOG)])?;
+    let mut tags = text.split(|&byte| byte == b'<').skip(1);
+    let tag = tags.find(|tag| tag.first().is_some_and(u8::is_ascii_alphabetic))?;
+    tag.split(|byte| byte.is_ascii_whitespace() || b"/>".contains(byte)).next()
+}
+
+/// Whether a file begins as HTML or XML does, in UTF-8 or UTF-16.
+fn is_markup(file: &[u8]) -> bool {
+    let marks: [&[u8]; 3] = [b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff\0"];
+    let text = marks.iter().find_map(|mark| file.strip_prefix(*mark)).unwrap_or(file);
+    text.trim_ascii_start().starts_with(b"<")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use shared::failure::Decision;
+
+    use super::{accepted, check};
+
+    const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR";
+    const WEBP: &[u8] = b"RIFF\x1a\0\0\0WEBPVP8L";
+    const AVIF: &[u8] = b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miafrest";
+    const AVIF_BY_ITS_SECOND_NAME: &[u8] = b"\0\0\0\x18ftypmif1\0\0\0\0miafavif";
+    const HEIC: &[u8] = b"\0\0\0\x18ftypheic\0\0\0\0mif1heicavif";
+    const SVG: &[u8] = b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- (c) --><!DOCTYPE svg><svg\nx='1'>";
+    const HTML: &[u8] = b"<!DOCTYPE html><html><body>404<svg></svg></body></html>";
+
+    #[test]
+    fn a_file_is_what_its_format_says() {
+        for (format, file) in [
+            ("png", PNG),
+            ("apng", PNG),
+            ("gif", b"GIF87a\x01\0"),
+            ("gif", b"GIF89a\x01\0"),
+            ("webp", WEBP),
+            ("bmp", b"BM\x3a\0\0\0"),
+            ("jpg", b"\xff\xd8\xff\xe0\0\x10JFIF"),
+            ("jpeg", b"\xff\xd8\xff\xdb"),
+            ("avif", AVIF),
+            ("avif", AVIF_BY_ITS_SECOND_NAME),
+            ("svg", SVG),
+            ("svg", b" <svg/>"),
+            ("svg", b"<s:svg xmlns:s='http://www.w3.org/2000/svg'>"),
+            ("qoi", b"qoif"),
+            ("aseprite", b"\0\0\0\0\xe0\xa5"),
+        ] {
+            assert_eq!(check(format, file), Ok(()), "{format}: {}", file.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_something_else_is_missing_for_good() {
+        for (format, file) in [
+            ("png", HTML),
+            ("png", b"GIF89a\x01\0"),
+            ("png", b""),
+            ("png", &PNG[..7]),
+            ("png", b"\x89PNG\n\x1a\n\0\0"), // mangled by a transfer as text
+            ("apng", HTML),
+            ("gif", PNG),
+            ("gif", b"GIF88a"),
+            ("gif", b"GIF89"),
+            ("webp", b"RIFF\x1a\0\0\0WAVEfmt "),
+            ("webp", b"JUNK\x1a\0\0\0WEBPVP8L"),
+            ("webp", &WEBP[..11]),
+            ("bmp", b"B"),
+            ("bmp", HTML),
+            ("jpg", b"\xff\xd8"),
+            ("jpeg", PNG),
+            ("avif", HTML),
+            ("avif", &AVIF[..20]),
+            ("avif", b"\0\0\0\x10ftypmp42avif"), // a version that spells a brand
+            ("avif", b"\xff\xff\xff\xffftypavif"),
+            ("avif", b"\0\0\0\x14freeavif\0\0\0\0avif"), // a box of another type
+            ("avif", HEIC),                              // the brand stands behind the box
+            ("svg", HTML),
+            ("svg", b"<?xml version='1.0'?><html><svg/></html>"),
+            ("svg", b"svg"),
+            ("svg", b"<svgx>"),
+            ("svg", b"<!-- -->"),
+            ("svg", b""),
+            ("qoi", b""),
+            ("qoi", HTML),
+            ("qoi", b"\r\n\t <html>"),
+            ("qoi", b"\xef\xbb\xbf <html>"),
+            ("qoi", b"\xff\xfe<\0h\0"),
+            ("qoi", b"\xfe\xff\0<\0h"),
+        ] {
+            let missing = check(format, file).expect_err(&file.escape_ascii().to_string());
+            assert_eq!(missing.decision, Decision::Fail);
+        }
+    }
+
+    #[test]
+    fn formats_are_built_in_or_named() {
+        let extra: HashSet<_> = ["avif".to_owned()].into();
+        for format in ["png", "gif", "webp", "bmp", "jpeg", "jpg", "avif"] {
+            assert_eq!(accepted(format, &extra), Ok(()), "{format}");
+        }
+        for format in ["svg", "html", "apng"] {
+            assert!(accepted(format, &extra).is_err(), "{format}");
+        }
+    }
+}
