@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use email_address::EmailAddress;
 use shared::config::{ConfigError, Environment};
 use shared::database::DatabaseSource;
 use shared::sqid::SqidSource;
@@ -61,7 +62,7 @@ impl Config {
             vault_bucket: environment.required("VAULT_BUCKET")?.to_owned(),
             s3_path_style: environment.has_s3_endpoint(),
             base_url: base_url(environment)?,
-            email_from: environment.optional("EMAIL_FROM").map(str::to_owned),
+            email_from: email_from(environment)?,
             email_on_failure: environment.parsed(
                 "EMAIL_ON_FAILURE",
                 true,
@@ -94,13 +95,11 @@ impl Config {
                 "file extensions of up to 10 letters and digits, separated by commas",
                 is_extension,
             )?,
-            remote_allow_hosts: environment
-                .optional("REMOTE_ALLOW_HOSTS")
-                .unwrap_or_default()
-                .split(',')
-                .map(|host| host.trim().to_ascii_lowercase())
-                .filter(|host| !host.is_empty())
-                .collect(),
+            remote_allow_hosts: environment.list(
+                "REMOTE_ALLOW_HOSTS",
+                "`host:port` pairs, separated by commas, an IPv6 address in brackets",
+                is_authority,
+            )?,
             memory: Memory::plan(memory_mib * MIB, max_artwork_bytes),
         })
     }
@@ -117,6 +116,26 @@ fn base_url(environment: &Environment) -> Result<String, ConfigError> {
         return Err(ConfigError::new("BASE_URL", "must be an http(s) URL without a query"));
     }
     Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// SES takes a sender in ASCII only, and a line break would add headers of somebody else's.
+fn email_from(environment: &Environment) -> Result<Option<String>, ConfigError> {
+    let Some(text) = environment.optional("EMAIL_FROM") else { return Ok(None) };
+    let is_one_ascii_line = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if !is_one_ascii_line || !EmailAddress::is_valid(text) {
+        let problem = "must be an address or `Name <address>`, in ASCII";
+        return Err(ConfigError::new("EMAIL_FROM", problem));
+    }
+    Ok(Some(text.to_owned()))
+}
+
+/// Whether a text is a host and a port, spelled as URLs are when they are judged.
+fn is_authority(text: &str) -> bool {
+    url::Url::parse(&format!("http://{text}")).is_ok_and(|url| {
+        let port = url.port_or_known_default().filter(|port| *port > 0);
+        let host = url.host().zip(port).map(|(host, port)| format!("{host}:{port}"));
+        host.is_some_and(|host| host == text)
+    })
 }
 
 #[cfg(test)]
@@ -143,12 +162,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_set_is_taken_as_it_is_meant() {
+    fn lists_and_senders_are_taken_as_they_are_meant() {
         let of = |variable, value| {
             let environment = Environment::of(MINIMUM.into_iter().chain([(variable, value)]));
             Config::from_environment(&environment).unwrap()
         };
+        let hosts = "A.org:80, 127.0.0.1:8080,[::1]:65535,xn--bcher-kva.example:443";
+        let hosts = of("REMOTE_ALLOW_HOSTS", hosts).remote_allow_hosts;
+        for host in ["a.org:80", "127.0.0.1:8080", "[::1]:65535", "xn--bcher-kva.example:443"] {
+            assert!(hosts.contains(host), "{host}");
+        }
         assert_eq!(of("EXTRA_FORMATS", "avif,apng").extra_formats.len(), 2);
+        for sender in ["no-reply@makapix.club", "Makapix Club <no-reply@makapix.club>"] {
+            assert_eq!(of("EMAIL_FROM", sender).email_from.as_deref(), Some(sender));
+        }
         assert!(!of("EMAIL_ON_FAILURE", "false").email_on_failure);
     }
 
@@ -169,6 +196,25 @@ mod tests {
             ("EXTRA_FORMATS", "avif,,apng"),
             ("EXTRA_FORMATS", ".avif"),
             ("EXTRA_FORMATS", "abcdefghijk"),
+            ("EMAIL_FROM", "Makapix"),
+            ("EMAIL_FROM", "a@b.org, c@d.org"),
+            ("EMAIL_FROM", "Makapix a@b.org"),
+            ("EMAIL_FROM", "Makapix\r\nBcc: x@y.org <a@b.org>"),
+            ("EMAIL_FROM", "Mäkapix <a@b.org>"),
+            ("EMAIL_FROM", "Makapix <a@b.org"),
+            ("REMOTE_ALLOW_HOSTS", "localhost"),
+            ("REMOTE_ALLOW_HOSTS", "localhost:"),
+            ("REMOTE_ALLOW_HOSTS", "localhost:0"),
+            ("REMOTE_ALLOW_HOSTS", "localhost:65536"),
+            ("REMOTE_ALLOW_HOSTS", "localhost:8080/"),
+            ("REMOTE_ALLOW_HOSTS", "http://localhost:8080"),
+            ("REMOTE_ALLOW_HOSTS", "user@localhost:8080"),
+            ("REMOTE_ALLOW_HOSTS", "local host:8080"),
+            ("REMOTE_ALLOW_HOSTS", "127.1:8080"),
+            ("REMOTE_ALLOW_HOSTS", "::1:8080"),
+            ("REMOTE_ALLOW_HOSTS", "[0:0::1]:8080"),
+            ("REMOTE_ALLOW_HOSTS", "a.org:80;b.org:80"),
+            ("REMOTE_ALLOW_HOSTS", "a.org:80,"),
         ];
         for (variable, value) in wrong {
             let variables = MINIMUM.into_iter().filter(|(name, _)| *name != variable);
