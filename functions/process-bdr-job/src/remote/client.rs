@@ -4,19 +4,17 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, LOCATION, RETRY_AFTER};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Response, StatusCode};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use url::Url;
 
-use super::guard::{self, PublicResolver, Verdict};
+use super::guard::{self, Target};
+use super::resolver::{self, PublicResolver};
+use super::{Web, redirect};
 use crate::artwork::Missing;
 
-/// Longest wait for a connection, TLS included.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest silence within an answer.
-const READ_TIMEOUT: Duration = Duration::from_secs(15);
 /// Redirects followed.
 const MOST_REDIRECTS: usize = 3;
 /// Longest delay that a host may ask for.
@@ -38,7 +36,7 @@ impl TryError {
         if error.is_timeout() {
             return Self::TimedOut;
         }
-        if guard::was_refused(&error) {
+        if resolver::was_refused(&error) {
             return Self::ForGood(guard::refused());
         }
         let detail = shared::failure::chain(&error.without_url());
@@ -56,12 +54,12 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn new(
         allow_hosts: HashSet<String>,
+        web: &Web,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
+            .with_root_certificates(web.roots.clone())
             .with_no_client_auth();
         let builder = || {
             reqwest::Client::builder()
@@ -69,27 +67,25 @@ impl Client {
                 .no_proxy()
                 .redirect(Policy::none())
                 .referer(false)
-                .connect_timeout(CONNECT_TIMEOUT)
-                .read_timeout(READ_TIMEOUT)
+                .connect_timeout(web.limits.connection)
+                .read_timeout(web.limits.silence)
                 .user_agent(concat!("makapix-bdr/", env!("CARGO_PKG_VERSION")))
         };
+        let public = PublicResolver { inner: Arc::clone(&web.resolver), is_public: web.is_public };
         Ok(Self {
-            public: builder().dns_resolver(PublicResolver).build()?,
-            exempt: builder().build()?,
+            public: builder().dns_resolver(public).build()?,
+            exempt: builder().dns_resolver(Arc::clone(&web.resolver)).build()?,
             allow_hosts,
         })
     }
 
     /// The answer to a GET, once its status is good and its body would be the file itself.
-    pub(super) async fn get(self: Arc<Self>, mut url: Url) -> Result<Response, TryError> {
+    pub(super) async fn get(self: Arc<Self>, url: Url) -> Result<Response, TryError> {
+        let mut target = Target::judge(url, &self.allow_hosts).map_err(TryError::ForGood)?;
         for _ in 0..=MOST_REDIRECTS {
-            let client = match guard::judge(&url, &self.allow_hosts) {
-                Verdict::Public => &self.public,
-                Verdict::Exempt => &self.exempt,
-                Verdict::Refused => return Err(TryError::ForGood(guard::refused())),
-            };
+            let client = if target.is_exempt() { &self.exempt } else { &self.public };
             let response = client
-                .get(url.clone())
+                .get(target.url().clone())
                 .header(ACCEPT_ENCODING, "identity")
                 .send()
                 .await
@@ -97,19 +93,12 @@ impl Client {
             if !response.status().is_redirection() {
                 return accepted(response);
             }
-            url = redirected(&url, &response)?;
+            let location = response.headers().get(LOCATION).map_or(&[][..], HeaderValue::as_bytes);
+            target = redirect::next(target.url(), location, &self.allow_hosts)
+                .map_err(TryError::ForGood)?;
         }
         Err(TryError::ForGood(not_there("too many redirects")))
     }
-}
-
-fn redirected(from: &Url, response: &Response) -> Result<Url, TryError> {
-    response
-        .headers()
-        .get(LOCATION)
-        .and_then(|location| location.to_str().ok())
-        .and_then(|location| from.join(location).ok())
-        .ok_or_else(|| TryError::ForGood(not_there("a redirect to nowhere")))
 }
 
 fn accepted(response: Response) -> Result<Response, TryError> {

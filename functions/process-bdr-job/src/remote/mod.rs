@@ -1,12 +1,16 @@
 //! Artworks on the web: fetched as from an enemy, and with patience that ends.
 //!
 //! The URL was typed by somebody, the host may lie about everything, and Lambda's own runtime API
-//! listens on loopback. What may be asked at all is decided in [`guard`]; how long and how often a
-//! host is asked, in [`hosts`] and here: 30 s a try, 60 s in all, waiting for room not counted.
+//! listens on loopback. What may be asked at all is decided in [`guard`], [`redirect`] and
+//! [`resolver`]; how long and how often a host is asked, in [`hosts`], [`web`] and here.
 
+mod address;
 mod client;
 mod guard;
 mod hosts;
+pub mod redirect;
+mod resolver;
+mod web;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,12 +25,11 @@ use crate::artwork::{Missing, jittered, too_large};
 use client::{Client, TryError};
 use hosts::Host;
 
+pub use address::is_public;
+pub use guard::Target;
 pub use hosts::{Hosts, Turn};
+pub use web::{Limits, Web};
 
-/// Longest try, from the request to the last byte.
-const TRY_LIMIT: Duration = Duration::from_secs(30);
-/// Longest time for all tries at one artwork.
-const ALL_LIMIT: Duration = Duration::from_mins(1);
 /// Most tries at one artwork.
 const MOST_TRIES: u32 = 4;
 /// Delay before the second try; doubled for each later one.
@@ -35,6 +38,7 @@ const RETRY_DELAY: Duration = Duration::from_millis(500);
 /// Fetches artworks from the web.
 pub struct Remote {
     client: Arc<Client>,
+    limits: Limits,
 }
 
 /// A remote artwork whose answer has begun well and whose body has not been read yet.
@@ -48,6 +52,7 @@ pub struct OpenRemote {
 struct Tries {
     client: Arc<Client>,
     turn: Turn,
+    limits: Limits,
     made: u32,
     left_of_all: Duration,
     left_of_try: Duration,
@@ -60,8 +65,9 @@ impl Remote {
     /// When the TLS configuration cannot be made.
     pub fn new(
         allow_hosts: HashSet<String>,
+        web: &Web,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(Self { client: Arc::new(Client::new(allow_hosts)?) })
+        Ok(Self { client: Arc::new(Client::new(allow_hosts, web)?), limits: web.limits })
     }
 
     /// Asks for an artwork, up to the head of the answer.
@@ -72,9 +78,10 @@ impl Remote {
         let mut tries = Tries {
             client: Arc::clone(&self.client),
             turn,
+            limits: self.limits,
             made: 0,
-            left_of_all: ALL_LIMIT,
-            left_of_try: TRY_LIMIT,
+            left_of_all: self.limits.all_tries,
+            left_of_try: self.limits.one_try,
         };
         let response = tries.open(&url).await?;
         Ok(OpenRemote { response, url, tries })
@@ -115,7 +122,7 @@ impl Tries {
     async fn open(&mut self, url: &Url) -> Result<Response, Missing> {
         loop {
             self.made += 1;
-            self.left_of_try = TRY_LIMIT.min(self.left_of_all);
+            self.left_of_try = self.limits.one_try.min(self.left_of_all);
             let client = Arc::clone(&self.client);
             match self.limited(client.get(url.clone())).await {
                 Ok(response) => return Ok(response),
@@ -184,4 +191,10 @@ async fn body(mut response: Response, limit: u64) -> Result<Bytes, TryError> {
         whole.extend_from_slice(&chunk);
     }
     Ok(whole.freeze())
+}
+
+/// URLs that must not be asked, by kind. The scenarios read the same file.
+#[cfg(test)]
+fn refused_urls() -> std::collections::BTreeMap<String, Vec<String>> {
+    serde_json::from_str(include_str!("../../fixtures/refused_urls.json")).unwrap()
 }
