@@ -15,6 +15,7 @@ mod deployed_stack;
 mod download;
 mod email;
 mod failure_email;
+mod hostile_hosts;
 mod lease;
 mod life_of_a_request;
 mod remote_artworks;

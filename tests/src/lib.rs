@@ -14,9 +14,11 @@
 
 pub mod archive;
 pub mod log;
+pub mod raw_host;
 pub mod scenario;
 pub mod started;
 pub mod strict_s3;
+pub mod trap;
 pub mod web;
 pub mod wire;
 pub mod worker;

@@ -24,8 +24,12 @@ impl Visits {
     }
 
     fn count(&self, uri: &Uri) -> u32 {
+        self.count_path(uri.path())
+    }
+
+    pub(crate) fn count_path(&self, path: &str) -> u32 {
         let mut visits = self.0.lock().unwrap();
-        let count = visits.entry(uri.path().to_owned()).or_default();
+        let count = visits.entry(path.to_owned()).or_default();
         *count += 1;
         *count
     }
@@ -46,10 +50,8 @@ pub fn routes(visits: Visits) -> Router {
         .with_state(visits)
 }
 
-/// What an artwork of this host holds: a PNG of one pixel.
-pub const PIXELS: &[u8] =
-    b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\0\0\0\0:~\x9bU\0\0\0\nIDAT\
-    x\xdach\0\0\0\x82\0\x81\xdaE\x08;\0\0\0\0IEND\xaeB`\x82";
+/// What an artwork of this host holds: a PNG of a few pixels.
+pub const PIXELS: &[u8] = include_bytes!("pixels.png");
 /// A WebP of one pixel.
 pub const WEBP: &[u8] =
     b"RIFF\x1a\0\0\0WEBPVP8L\r\0\0\0/\0\0\0\x10\x07\x10\x11\x11\x88\x88\xfe\x07\0";

@@ -4,19 +4,25 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, DATE, HeaderValue, LOCATION, RETRY_AFTER, TRANSFER_ENCODING,
+};
 use reqwest::redirect::Policy;
 use reqwest::{Response, StatusCode};
 use rustls::ClientConfig;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
 use url::Url;
 
-use super::guard::{self, Target};
+use super::guard::Target;
 use super::resolver::{self, PublicResolver};
 use super::{Web, redirect};
 use crate::artwork::Missing;
 
 /// Redirects followed.
 const MOST_REDIRECTS: usize = 3;
+/// Headers of an answer. Together they may have the 408 KiB that hyper allows the head.
+const MOST_HEADERS: usize = 100;
 /// Longest delay that a host may ask for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
 
@@ -37,7 +43,8 @@ impl TryError {
             return Self::TimedOut;
         }
         if resolver::was_refused(&error) {
-            return Self::ForGood(guard::refused());
+            // In the words of any other failure: whether a private name exists is nobody's business.
+            return Self::ForGood(not_there("the name does not lead to public addresses only"));
         }
         let detail = shared::failure::chain(&error.without_url());
         Self::ForNow { detail, retry_after: None }
@@ -67,6 +74,7 @@ impl Client {
                 .no_proxy()
                 .redirect(Policy::none())
                 .referer(false)
+                .http1_max_headers(MOST_HEADERS)
                 .connect_timeout(web.limits.connection)
                 .read_timeout(web.limits.silence)
                 .user_agent(concat!("makapix-bdr/", env!("CARGO_PKG_VERSION")))
@@ -111,13 +119,13 @@ fn accepted(response: Response) -> Result<Response, TryError> {
         }
         _ => return Err(TryError::ForGood(not_found(status))),
     }
-    let encoded = response
-        .headers()
-        .get_all(CONTENT_ENCODING)
-        .iter()
-        .any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"));
-    if encoded {
-        return Err(TryError::ForGood(not_there("the body has a Content-Encoding")));
+    let is_plain = |header, plain: &str| {
+        let mut values = response.headers().get_all(header).iter();
+        values.all(|value| value.as_bytes().eq_ignore_ascii_case(plain.as_bytes()))
+    };
+    // Nothing is decompressed: not what was not asked for, and nothing that grows.
+    if !is_plain(CONTENT_ENCODING, "identity") || !is_plain(TRANSFER_ENCODING, "chunked") {
+        return Err(TryError::ForGood(not_there("the body is encoded")));
     }
     Ok(response)
 }
@@ -130,9 +138,16 @@ fn not_there(detail: &str) -> Missing {
     Missing::for_good("This artwork's file could not be downloaded.").because(detail)
 }
 
-/// `Retry-After` in seconds, as far as we are ready to wait. The form with a date is rare and
-/// counts as absent.
+/// `Retry-After`, as far as we are ready to wait: in seconds, or as a date, which is read by the
+/// host's own clock.
 fn retry_after(response: &Response) -> Option<Duration> {
-    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
+    let text = |name| response.headers().get(name)?.to_str().ok();
+    let date = |text: &str| OffsetDateTime::parse(text, &Rfc2822).ok();
+    let asked = text(RETRY_AFTER)?;
+    let delay = asked
+        .parse()
+        .map(Duration::from_secs)
+        .ok()
+        .or_else(|| Duration::try_from(date(asked)? - date(text(DATE)?)?).ok())?;
+    Some(delay.min(LONGEST_RETRY_AFTER))
 }

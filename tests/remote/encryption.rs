@@ -1,0 +1,103 @@
+//! Hosts behind TLS: who vouches for them, and redirects between the schemes.
+
+use std::sync::{Arc, Mutex};
+
+use bdr_tests::raw_host::{RawHost, ok, redirect};
+use bdr_tests::web::PIXELS;
+use process_bdr_job::artwork::Missing;
+use process_bdr_job::remote::{Remote, Web};
+use rcgen::{CertifiedKey, KeyPair};
+use rustls::ServerConfig;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey as ServerKey;
+use shared::failure::Decision;
+
+use crate::{NameServer, PUBLIC, fetch, listeners, web};
+
+/// Hands out one certificate, and notes which protocols it was asked for.
+#[derive(Debug)]
+struct Certificate {
+    key: Arc<ServerKey>,
+    protocols: Mutex<Vec<Vec<Vec<u8>>>>,
+}
+
+impl ResolvesServerCert for Certificate {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<ServerKey>> {
+        let protocols = hello.alpn().into_iter().flatten().map(<[u8]>::to_vec).collect();
+        self.protocols.lock().unwrap().push(protocols);
+        Some(Arc::clone(&self.key))
+    }
+}
+
+/// A host behind TLS whose certificate is for this name, its certificate, and a web in which
+/// `host.example.org` leads there. At `/to-http` it redirects.
+fn host(name: &str, to: &str) -> (RawHost, Arc<Certificate>, Web) {
+    let CertifiedKey { cert, signing_key } = signed_by_itself(name);
+    let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let key = ServerKey::from_der(vec![cert.der().clone()], key, &provider).unwrap();
+    let certificate = Arc::new(Certificate { key: Arc::new(key), protocols: Mutex::default() });
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::clone(&certificate) as _);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+
+    let (_, public) = listeners();
+    let port = public.local_addr().unwrap().port();
+    let to = redirect(to.as_bytes());
+    let host = RawHost::at(public, Some(Arc::new(config)), move |path, stream| match path {
+        "/to-http" => stream.write_all(&to),
+        _ => stream.write_all(&ok("", PIXELS)),
+    });
+    let names = [("host.example.org", vec![vec![PUBLIC]])];
+    (host, certificate, web(&NameServer::new(port, names)))
+}
+
+fn signed_by_itself(name: &str) -> CertifiedKey<KeyPair> {
+    rcgen::generate_simple_self_signed([name.to_owned()]).unwrap()
+}
+
+async fn ask(web: &Web) -> Result<Vec<u8>, Missing> {
+    let remote = Remote::new([].into(), web).unwrap();
+    fetch(&remote, "https://host.example.org/").await
+}
+
+#[tokio::test]
+async fn a_host_that_somebody_known_vouches_for_is_asked_by_http_1() {
+    let (host, certificate, mut web) = host("host.example.org", "");
+    web.roots.add(certificate.key.cert[0].clone()).unwrap();
+    assert_eq!(ask(&web).await.as_deref(), Ok(PIXELS));
+    assert_eq!(host.visits.of("/"), 1);
+    let protocols = certificate.protocols.lock().unwrap().concat();
+    assert!(!protocols.contains(&b"h2".to_vec()), "{protocols:?}");
+}
+
+#[tokio::test]
+async fn a_host_that_vouches_for_itself_or_for_another_name_is_told_nothing() {
+    let (unknown, _, web) = host("host.example.org", "");
+    let (misnamed, certificate, mut web_of_misnamed) = host("other.example.org", "");
+    web_of_misnamed.roots.add(certificate.key.cert[0].clone()).unwrap();
+    for (host, web) in [(unknown, web), (misnamed, web_of_misnamed)] {
+        let missing = ask(&web).await.unwrap_err();
+        assert_eq!(missing.decision, Decision::Retry);
+        assert_eq!(missing.reason, "This artwork's file could not be downloaded.");
+        assert!(missing.detail.unwrap().contains("certificate"));
+        assert_eq!((host.connections(), host.visits.of("/")), (4, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_chain_from_http_to_https_and_back_is_followed() {
+    let last = RawHost::start(|_, stream| stream.write_all(&ok("", PIXELS)));
+    let (encrypted, certificate, mut web) = host("127.0.0.2", &last.url("/last"));
+    let to = format!("https://{}/to-http", encrypted.authority);
+    let first = RawHost::start(move |_, stream| stream.write_all(&redirect(to.as_bytes())));
+    web.roots.add(certificate.key.cert[0].clone()).unwrap();
+    let allowed = [&first, &encrypted, &last].map(|host| host.authority.clone());
+    let remote = Remote::new(allowed.into(), &web).unwrap();
+    assert_eq!(fetch(&remote, &first.url("/")).await.as_deref(), Ok(PIXELS));
+    assert_eq!((encrypted.visits.of("/to-http"), last.visits.of("/last")), (1, 1));
+}

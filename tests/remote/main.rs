@@ -1,0 +1,85 @@
+//! The client for artworks on the web, alone, in a web of the test's own: names lead where the test
+//! says, 127.0.0.1 counts as private and 127.0.0.2 as public.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "this is test code: a panic is how it says what is wrong"
+)]
+
+mod encryption;
+mod names;
+mod proxies;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use process_bdr_job::artwork::Missing;
+use process_bdr_job::remote::{Hosts, Remote, Web};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::time::Instant;
+
+const PRIVATE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const PUBLIC: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+
+/// A name server under the test's control.
+#[derive(Clone)]
+struct NameServer {
+    answers: Arc<Mutex<HashMap<&'static str, Vec<Vec<IpAddr>>>>>,
+    /// Where the hosts listen: names say nothing about ports, but a resolver may.
+    port: u16,
+}
+
+impl NameServer {
+    /// For each name the answers in turn; the last one stays.
+    fn new<const N: usize>(port: u16, answers: [(&'static str, Vec<Vec<IpAddr>>); N]) -> Self {
+        Self { answers: Arc::new(Mutex::new(answers.into())), port }
+    }
+
+    /// How many answers of a name were not given yet.
+    fn left(&self, name: &str) -> usize {
+        self.answers.lock().unwrap()[name].len()
+    }
+}
+
+impl Resolve for NameServer {
+    fn resolve(&self, name: Name) -> Resolving {
+        let mut answers = self.answers.lock().unwrap();
+        let answers = answers.get_mut(name.as_str()).expect("a name of the test's");
+        let answer = if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() };
+        let port = self.port;
+        let addresses = answer.into_iter().map(move |address| SocketAddr::new(address, port));
+        Box::pin(async move { Ok(Box::new(addresses) as Addrs) })
+    }
+}
+
+/// The web of these names.
+fn web(names: &NameServer) -> Web {
+    Web {
+        resolver: Arc::new(names.clone()),
+        is_public: |address| address == PUBLIC,
+        ..Web::default()
+    }
+}
+
+/// A private and a public listener at the same port.
+fn listeners() -> (TcpListener, TcpListener) {
+    (0..100)
+        .find_map(|_| {
+            let private = TcpListener::bind((PRIVATE, 0)).unwrap();
+            let public = TcpListener::bind((PUBLIC, private.local_addr().unwrap().port())).ok()?;
+            Some((private, public))
+        })
+        .expect("a port that is free on both addresses")
+}
+
+/// An artwork, fetched as the function does.
+async fn fetch(remote: &Remote, url: &str) -> Result<Vec<u8>, Missing> {
+    let url = url.parse().unwrap();
+    let stop_at = Instant::now() + Duration::from_mins(1);
+    let turn = Hosts::default().turn(&url, stop_at).await?;
+    let opened = remote.open(url, turn).await?;
+    Ok(opened.read(1_000_000).await?.to_vec())
+}

@@ -1,0 +1,45 @@
+//! Proxies that the environment names.
+
+use std::process::Command;
+
+use bdr_tests::raw_host::{RawHost, ok};
+use bdr_tests::web::PIXELS;
+use process_bdr_job::remote::{Remote, Web};
+
+use crate::fetch;
+
+/// Where the process that has proxies in its environment finds the host that it is to ask.
+const HOST: &str = "TEST_HOST";
+
+#[test]
+fn proxies_of_the_environment_are_not_used() {
+    let host = RawHost::start(|_, stream| stream.write_all(&ok("", PIXELS)));
+    let proxy = RawHost::start(|_, stream| stream.write_all(&ok("", b"of the proxy")));
+    let mut test = Command::new(std::env::current_exe().unwrap());
+    test.args(["--exact", "proxies::asked_with_proxies_in_the_environment", "--ignored"]);
+    test.env(HOST, &host.authority);
+    for scheme in ["http", "https", "all"] {
+        test.env(format!("{scheme}_proxy"), proxy.url(""));
+        test.env(format!("{}_PROXY", scheme.to_uppercase()), proxy.url(""));
+    }
+    for name in ["no_proxy", "NO_PROXY", "REQUEST_METHOD"] {
+        test.env_remove(name);
+    }
+    let output = test.output().unwrap();
+    let output = String::from_utf8_lossy(&output.stdout);
+    assert!(output.contains("1 passed"), "{output}");
+    assert_eq!((host.connections(), proxy.connections()), (1, 0));
+}
+
+#[tokio::test]
+#[ignore = "run by the test above in a process of its own"]
+#[expect(clippy::disallowed_methods, reason = "the environment is how the other process is told")]
+async fn asked_with_proxies_in_the_environment() {
+    let authority = std::env::var(HOST).unwrap();
+    let remote = Remote::new([authority.clone()].into(), &Web::default()).unwrap();
+    assert_eq!(fetch(&remote, &format!("http://{authority}/")).await.as_deref(), Ok(PIXELS));
+    // Refused, and not left to a proxy.
+    for url in ["http://127.0.0.1/", "http://localhost/"] {
+        fetch(&remote, url).await.unwrap_err();
+    }
+}

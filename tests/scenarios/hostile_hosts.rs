@@ -1,0 +1,283 @@
+//! Hosts that lie, stall and point elsewhere: each costs its own artworks, and nobody is reached who
+//! must not be.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bdr_tests::raw_host::{RawHost, ok, redirect};
+use bdr_tests::trap::Trap;
+use bdr_tests::web::PIXELS;
+use bdr_tests::{Artwork, Delivery, Scenario, Worker, scenario};
+use process_bdr_job::artwork::Fetcher;
+use process_bdr_job::memory::{MIB, Memory};
+use process_bdr_job::remote::{Limits, Remote, Web};
+use serde_json::Value;
+
+const NOT_DOWNLOADED: &str = "This artwork's file could not be downloaded.";
+const NOT_FOUND: &str = "This artwork's file was not found.";
+const NOT_IN_TIME: &str = "This artwork's file could not be downloaded in time.";
+const NOT_USABLE: &str = "This artwork's file address is not usable.";
+const TOO_LARGE: &str = "This artwork's file is too large.";
+
+/// What became of artworks at these URLs, asked for between two of the vault, by title.
+async fn fetch(
+    s: &Scenario,
+    worker: &Worker,
+    urls: &[(String, String)],
+) -> BTreeMap<String, Result<Vec<u8>, String>> {
+    let first = s.artwork(Artwork { title: "first", ..Artwork::default() }).await;
+    let mut posts = vec![first];
+    for (title, url) in urls {
+        let art_url = Some(Some(url.clone()));
+        posts.push(s.artwork(Artwork { title, file: None, art_url, ..Artwork::default() }).await);
+    }
+    posts.push(s.artwork(Artwork { title: "last", ..Artwork::default() }).await);
+    let bdr_id = s.request(&posts).await;
+    assert_eq!(worker.receive(bdr_id).await, Delivery::Acknowledged);
+
+    let zip = s.archive(bdr_id).await.expect("the good artworks arrive");
+    let metadata = zip.json("metadata.json");
+    let entries = |list: &str| metadata[list].as_array().unwrap().clone();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let there = entries("artworks").into_iter().map(|entry| {
+        let name = format!("artworks/{}", text(&entry["filename"]));
+        (text(&entry["title"]), Ok(zip.content(&name)))
+    });
+    let missing = entries("missing_artworks")
+        .into_iter()
+        .map(|entry| (text(&entry["title"]), Err(text(&entry["reason"]))));
+    let mut results: BTreeMap<_, _> = there.chain(missing).collect();
+    for vault in ["first", "last"] {
+        assert_eq!(results.remove(vault), Some(Ok(b"pixels".to_vec())), "{vault}");
+    }
+    assert_eq!(results.len(), urls.len());
+    results
+}
+
+/// A worker that may ask this host, and waits no longer than this for anybody.
+async fn worker(s: &Scenario, host: &RawHost, limits: Limits) -> Worker {
+    let mut worker = s.worker(&[]).await;
+    let web = Web { limits, ..Web::default() };
+    let remote = Remote::new([host.authority.clone()].into(), &web).unwrap();
+    let memory = Memory::plan(512 * MIB, MIB);
+    let job = &mut worker.handler.job;
+    job.fetcher = Fetcher::new(job.vault.clone(), Arc::new(remote), memory);
+    worker
+}
+
+#[test]
+fn no_refused_url_is_asked_at_first_or_by_a_redirect() {
+    scenario(async |s| {
+        let table = include_str!("../../functions/process-bdr-job/fixtures/refused_urls.json");
+        let table: BTreeMap<String, Vec<String>> = serde_json::from_str(table).unwrap();
+        // PostgreSQL stores no NUL, and a header ends at the end of its line.
+        let table: Vec<_> =
+            table.into_values().flatten().filter(|url| !url.contains('\0')).collect();
+        assert!(table.len() > 200);
+        let locations: Vec<_> = table.iter().map(|url| redirect(url.as_bytes())).collect();
+        let host = RawHost::start(move |path, stream| match path.strip_prefix("/to/") {
+            Some(index) => stream.write_all(&locations[index.parse::<usize>().unwrap()]),
+            None => stream.write_all(&ok("", PIXELS)),
+        });
+        let mut urls = vec![
+            ("good".to_owned(), host.url("/good")),
+            ("redirected well".to_owned(), host.url("/good/2")),
+        ];
+        for (index, url) in table.iter().enumerate() {
+            urls.push((format!("at {url}"), url.clone()));
+            if !url.contains(['\r', '\n']) {
+                urls.push((format!("to {url}"), host.url(&format!("/to/{index}"))));
+            }
+        }
+        let trap = Trap::lay().await;
+        println!("ports watched: {:?}", trap.ports);
+        assert!(!trap.ports.is_empty());
+
+        let worker = worker(&s, &host, Limits::default()).await;
+        let mut results = fetch(&s, &worker, &urls).await;
+        for good in ["good", "redirected well"] {
+            assert_eq!(results.remove(good), Some(Ok(PIXELS.to_vec())));
+        }
+        for (title, result) in results {
+            assert_eq!(result, Err(NOT_USABLE.to_owned()), "{title}");
+        }
+        assert_eq!(trap.caught(), 0);
+        assert_eq!(host.visits.of("/to/0"), 1);
+    });
+}
+
+/// A host whose every path is another lie.
+fn liar(path: &str, stream: &mut dyn Write) -> io::Result<()> {
+    let length = PIXELS.len();
+    let then_pixels = |head: &str| [head.as_bytes(), b"\r\n\r\n", PIXELS].concat();
+    let chunked = |headers: &str| {
+        let head = format!("HTTP/1.1 200 OK\r\n{headers}\r\n{length:x}\r\n");
+        [head.as_bytes(), PIXELS, b"\r\n0\r\n\r\n"].concat()
+    };
+    let answer = match path {
+        "/no-length" => then_pixels("HTTP/1.1 200 OK"),
+        "/http-1.0" => then_pixels("HTTP/1.0 200 OK"),
+        "/more-than-announced" => [ok("", PIXELS), ok("", b"of the next answer")].concat(),
+        "/less-than-announced" => then_pixels("HTTP/1.1 200 OK\r\ncontent-length: 1000"),
+        "/two-lengths" => then_pixels(&format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\ncontent-length: 1"
+        )),
+        "/length-of-nonsense" => then_pixels("HTTP/1.1 200 OK\r\ncontent-length: -1"),
+        "/vast" => then_pixels("HTTP/1.1 200 OK\r\ncontent-length: 18446744073709551614"),
+        "/chunked" => chunked("transfer-encoding: chunked\r\n"),
+        "/chunked-and-length" => chunked("transfer-encoding: chunked\r\ncontent-length: 1\r\n"),
+        "/chunk-of-nonsense" => ok("transfer-encoding: chunked\r\n", b"pixels\r\n"),
+        "/chunks-cut" => {
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\npixel\r\n".to_vec()
+        }
+        "/gzip-chunked" => chunked("transfer-encoding: gzip, chunked\r\n"),
+        "/gzip-then-chunked" => {
+            chunked("transfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n")
+        }
+        "/identity-transfer" => then_pixels("HTTP/1.1 200 OK\r\ntransfer-encoding: identity"),
+        "/identity" => ok("content-encoding: identity\r\n", PIXELS),
+        "/encoded-twice" => ok("content-encoding: identity\r\ncontent-encoding: br\r\n", PIXELS),
+        "/99-headers" => ok(&"x: y\r\n".repeat(99), PIXELS),
+        "/100-headers" => ok(&"x: y\r\n".repeat(100), PIXELS),
+        "/long-header" => ok(&format!("x: {}\r\n", "y".repeat(500_000)), PIXELS),
+        "/endless-header" => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nx: ")?;
+            return endless(stream, b'y');
+        }
+        "/endless-body" => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
+            return endless(stream, 0);
+        }
+        "/informed" => {
+            ["HTTP/1.1 103 Early Hints\r\n\r\n".repeat(200).as_bytes(), &ok("", PIXELS)].concat()
+        }
+        "/206" => then_pixels("HTTP/1.1 206 Partial Content\r\ncontent-range: bytes 0-9/99"),
+        "/content-range" => ok("content-range: bytes 0-9/99\r\n", PIXELS),
+        "/204" => b"HTTP/1.1 204 No Content\r\n\r\n".to_vec(),
+        "/304" => b"HTTP/1.1 304 Not Modified\r\n\r\n".to_vec(),
+        "/status-of-nonsense" => then_pixels("HTTP/1.1 999 Whatever"),
+        "/http-0.9" => PIXELS.to_vec(),
+        "/http-2" => b"\0\0\0\x04\0\0\0\0\0".to_vec(),
+        "/nothing" => Vec::new(),
+        "/to-itself" => redirect(b"/to-itself"),
+        "/to-nowhere" => b"HTTP/1.1 302 Found\r\ncontent-length: 0\r\n\r\n".to_vec(),
+        "/later" => {
+            b"HTTP/1.1 503 Later\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\ncontent-length: 0\r\n\
+              retry-after: Sun, 06 Nov 1994 08:49:38 GMT\r\n\r\n"
+                .to_vec()
+        }
+        _ => b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_vec(),
+    };
+    stream.write_all(&answer)
+}
+
+/// Writes until the client goes away, which it must before this much.
+fn endless(stream: &mut dyn Write, byte: u8) -> io::Result<()> {
+    let block = [byte; 64 * 1024];
+    for _ in 0..256 {
+        stream.write_all(&block)?;
+    }
+    stream.write_all(b"\r\n\r\nthe client took 16 MiB")
+}
+
+#[test]
+fn a_host_that_lies_costs_its_own_artworks() {
+    scenario(async |s| {
+        let host = RawHost::start(liar);
+        let arrives = |path| (path, Ok(()), 1);
+        let given_up = |path, reason| (path, Err(reason), 1);
+        let tried_again = |path| (path, Err(NOT_DOWNLOADED), 4);
+        let table = [
+            arrives("/no-length"),
+            arrives("/http-1.0"),
+            arrives("/more-than-announced"),
+            arrives("/chunked"),
+            arrives("/chunked-and-length"),
+            arrives("/identity"),
+            arrives("/99-headers"),
+            arrives("/informed"),
+            arrives("/content-range"),
+            tried_again("/less-than-announced"),
+            tried_again("/two-lengths"),
+            tried_again("/length-of-nonsense"),
+            given_up("/vast", TOO_LARGE),
+            tried_again("/chunk-of-nonsense"),
+            tried_again("/chunks-cut"),
+            given_up("/gzip-chunked", NOT_DOWNLOADED),
+            given_up("/gzip-then-chunked", NOT_DOWNLOADED),
+            given_up("/identity-transfer", NOT_DOWNLOADED),
+            given_up("/encoded-twice", NOT_DOWNLOADED),
+            tried_again("/100-headers"),
+            tried_again("/long-header"),
+            tried_again("/endless-header"),
+            given_up("/endless-body", TOO_LARGE),
+            given_up("/206", NOT_FOUND),
+            given_up("/204", NOT_FOUND),
+            given_up("/304", NOT_USABLE),
+            given_up("/status-of-nonsense", NOT_FOUND),
+            tried_again("/http-0.9"),
+            tried_again("/http-2"),
+            tried_again("/nothing"),
+            ("/to-itself", Err(NOT_DOWNLOADED), 4),
+            given_up("/to-nowhere", NOT_USABLE),
+        ];
+        let urls: Vec<_> =
+            table.iter().map(|(path, ..)| ((*path).to_owned(), host.url(path))).collect();
+        let worker = worker(&s, &host, Limits::default()).await;
+        let results = fetch(&s, &worker, &urls).await;
+        for (path, expected, visits) in table {
+            let expected = expected.map(|()| PIXELS.to_vec()).map_err(str::to_owned);
+            assert_eq!(results[path], expected, "{path}");
+            assert_eq!(host.visits.of(path), visits, "{path}");
+        }
+    });
+}
+
+#[test]
+fn a_host_that_stalls_costs_its_own_artworks() {
+    scenario(async |s| {
+        let drip = |stream: &mut dyn Write, bytes: &mut dyn Iterator<Item = &u8>| {
+            bytes.try_for_each(|byte| {
+                std::thread::sleep(Duration::from_millis(50));
+                stream.write_all(&[*byte])?;
+                stream.flush()
+            })
+        };
+        let slow = ok("", PIXELS);
+        let head = slow.len() - PIXELS.len();
+        let host = RawHost::start(move |path, stream| match path {
+            "/drips-its-head" => drip(stream, &mut slow.iter()),
+            "/drips-its-body" => {
+                stream.write_all(&slow[..head])?;
+                drip(stream, &mut slow[head..].iter().cycle())
+            }
+            "/informs-for-ever" => loop {
+                stream.write_all(b"HTTP/1.1 102 Processing\r\n\r\n")?;
+            },
+            "/falls-silent" => {
+                stream.write_all(&slow[..head])?;
+                loop {
+                    std::thread::park();
+                }
+            }
+            _ => stream.write_all(&slow),
+        });
+        let limits = Limits {
+            connection: Duration::from_millis(500),
+            silence: Duration::from_millis(500),
+            one_try: Duration::from_secs(1),
+            all_tries: Duration::from_secs(2),
+        };
+        let worker = worker(&s, &host, limits).await;
+        let stalls = ["/drips-its-head", "/drips-its-body", "/informs-for-ever", "/falls-silent"];
+        for path in stalls {
+            let urls = [(path.to_owned(), host.url(path)), ("good".to_owned(), host.url("/good"))];
+            let results = fetch(&s, &worker, &urls).await;
+            assert_eq!(results[path], Err(NOT_IN_TIME.to_owned()), "{path}");
+            assert_eq!(results["good"], Ok(PIXELS.to_vec()), "{path}");
+            assert!((2..=4).contains(&host.visits.of(path)), "{path}");
+        }
+    });
+}
