@@ -61,7 +61,7 @@ fn signed_by_itself(name: &str) -> CertifiedKey<KeyPair> {
 }
 
 async fn ask(web: &Web) -> Result<Vec<u8>, Missing> {
-    let remote = Remote::new([].into(), web).unwrap();
+    let remote = Remote::within(web, [].into()).unwrap();
     fetch(&remote, "https://host.example.org/").await
 }
 
@@ -97,7 +97,7 @@ async fn a_chain_from_http_to_https_and_back_is_followed() {
     let first = RawHost::start(move |_, stream| stream.write_all(&redirect(to.as_bytes())));
     web.roots.add(certificate.key.cert[0].clone()).unwrap();
     let allowed = [&first, &encrypted, &last].map(|host| host.authority.clone());
-    let remote = Remote::new(allowed.into(), &web).unwrap();
+    let remote = Remote::within(&web, allowed.into()).unwrap();
     assert_eq!(fetch(&remote, &first.url("/")).await.as_deref(), Ok(PIXELS));
     assert_eq!((encrypted.visits.of("/to-http"), last.visits.of("/last")), (1, 1));
 }

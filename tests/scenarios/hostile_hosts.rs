@@ -60,7 +60,7 @@ async fn fetch(
 async fn worker(s: &Scenario, host: &RawHost, limits: Limits) -> Worker {
     let mut worker = s.worker(&[]).await;
     let web = Web { limits, ..Web::default() };
-    let remote = Remote::new([host.authority.clone()].into(), &web).unwrap();
+    let remote = Remote::within(&web, [host.authority.clone()].into()).unwrap();
     let memory = Memory::plan(512 * MIB, MIB);
     let job = &mut worker.handler.job;
     job.fetcher = Fetcher::new(job.vault.clone(), Arc::new(remote), memory);
@@ -93,7 +93,6 @@ fn no_refused_url_is_asked_at_first_or_by_a_redirect() {
         }
         let trap = Trap::lay().await;
         println!("ports watched: {:?}", trap.ports);
-        assert!(!trap.ports.is_empty());
 
         let worker = worker(&s, &host, Limits::default()).await;
         let mut results = fetch(&s, &worker, &urls).await;
@@ -103,7 +102,7 @@ fn no_refused_url_is_asked_at_first_or_by_a_redirect() {
         for (title, result) in results {
             assert_eq!(result, Err(NOT_USABLE.to_owned()), "{title}");
         }
-        assert_eq!(trap.caught(), 0);
+        assert_eq!(trap.caught().await, 0);
         assert_eq!(host.visits.of("/to/0"), 1);
     });
 }
@@ -113,7 +112,7 @@ fn liar(path: &str, stream: &mut dyn Write) -> io::Result<()> {
     let length = PIXELS.len();
     let then_pixels = |head: &str| [head.as_bytes(), b"\r\n\r\n", PIXELS].concat();
     let chunked = |headers: &str| {
-        let head = format!("HTTP/1.1 200 OK\r\n{headers}\r\n{length:x}\r\n");
+        let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n{headers}\r\n{length:x}\r\n");
         [head.as_bytes(), PIXELS, b"\r\n0\r\n\r\n"].concat()
     };
     let answer = match path {
@@ -125,7 +124,7 @@ fn liar(path: &str, stream: &mut dyn Write) -> io::Result<()> {
             "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\ncontent-length: 1"
         )),
         "/length-of-nonsense" => then_pixels("HTTP/1.1 200 OK\r\ncontent-length: -1"),
-        "/vast" => then_pixels("HTTP/1.1 200 OK\r\ncontent-length: 18446744073709551614"),
+        "/vast" => then_pixels("HTTP/1.1 200 OK\r\ncontent-length: 18446744073709551613"),
         "/chunked" => chunked("transfer-encoding: chunked\r\n"),
         "/chunked-and-length" => chunked("transfer-encoding: chunked\r\ncontent-length: 1\r\n"),
         "/chunk-of-nonsense" => ok("transfer-encoding: chunked\r\n", b"pixels\r\n"),
@@ -139,9 +138,9 @@ fn liar(path: &str, stream: &mut dyn Write) -> io::Result<()> {
         "/identity-transfer" => then_pixels("HTTP/1.1 200 OK\r\ntransfer-encoding: identity"),
         "/identity" => ok("content-encoding: identity\r\n", PIXELS),
         "/encoded-twice" => ok("content-encoding: identity\r\ncontent-encoding: br\r\n", PIXELS),
-        "/99-headers" => ok(&"x: y\r\n".repeat(99), PIXELS),
-        "/100-headers" => ok(&"x: y\r\n".repeat(100), PIXELS),
-        "/long-header" => ok(&format!("x: {}\r\n", "y".repeat(500_000)), PIXELS),
+        "/100-headers" => ok(&"x: y\r\n".repeat(98), PIXELS),
+        "/101-headers" => ok(&"x: y\r\n".repeat(99), PIXELS),
+        "/long-header" => ok(&format!("x: {}\r\n", "y".repeat(2_000_000)), PIXELS),
         "/endless-header" => {
             stream.write_all(b"HTTP/1.1 200 OK\r\nx: ")?;
             return endless(stream, b'y');
@@ -155,20 +154,15 @@ fn liar(path: &str, stream: &mut dyn Write) -> io::Result<()> {
         }
         "/206" => then_pixels("HTTP/1.1 206 Partial Content\r\ncontent-range: bytes 0-9/99"),
         "/content-range" => ok("content-range: bytes 0-9/99\r\n", PIXELS),
-        "/204" => b"HTTP/1.1 204 No Content\r\n\r\n".to_vec(),
-        "/304" => b"HTTP/1.1 304 Not Modified\r\n\r\n".to_vec(),
+        "/204" => b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n".to_vec(),
+        "/304" => b"HTTP/1.1 304 Not Modified\r\nconnection: close\r\n\r\n".to_vec(),
         "/status-of-nonsense" => then_pixels("HTTP/1.1 999 Whatever"),
         "/http-0.9" => PIXELS.to_vec(),
         "/http-2" => b"\0\0\0\x04\0\0\0\0\0".to_vec(),
         "/nothing" => Vec::new(),
         "/to-itself" => redirect(b"/to-itself"),
-        "/to-nowhere" => b"HTTP/1.1 302 Found\r\ncontent-length: 0\r\n\r\n".to_vec(),
-        "/later" => {
-            b"HTTP/1.1 503 Later\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\ncontent-length: 0\r\n\
-              retry-after: Sun, 06 Nov 1994 08:49:38 GMT\r\n\r\n"
-                .to_vec()
-        }
-        _ => b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_vec(),
+        "/to-nowhere" => b"HTTP/1.1 302 Found\r\nconnection: close\r\n\r\n".to_vec(),
+        _ => b"HTTP/1.1 404 Not Found\r\nconnection: close\r\n\r\n".to_vec(),
     };
     stream.write_all(&answer)
 }
@@ -196,7 +190,7 @@ fn a_host_that_lies_costs_its_own_artworks() {
             arrives("/chunked"),
             arrives("/chunked-and-length"),
             arrives("/identity"),
-            arrives("/99-headers"),
+            arrives("/100-headers"),
             arrives("/informed"),
             arrives("/content-range"),
             tried_again("/less-than-announced"),
@@ -209,7 +203,7 @@ fn a_host_that_lies_costs_its_own_artworks() {
             given_up("/gzip-then-chunked", NOT_DOWNLOADED),
             given_up("/identity-transfer", NOT_DOWNLOADED),
             given_up("/encoded-twice", NOT_DOWNLOADED),
-            tried_again("/100-headers"),
+            tried_again("/101-headers"),
             tried_again("/long-header"),
             tried_again("/endless-header"),
             given_up("/endless-body", TOO_LARGE),
@@ -239,11 +233,11 @@ fn a_host_that_lies_costs_its_own_artworks() {
 fn a_host_that_stalls_costs_its_own_artworks() {
     scenario(async |s| {
         let drip = |stream: &mut dyn Write, bytes: &mut dyn Iterator<Item = &u8>| {
-            bytes.try_for_each(|byte| {
+            for byte in bytes {
                 std::thread::sleep(Duration::from_millis(50));
                 stream.write_all(&[*byte])?;
-                stream.flush()
-            })
+            }
+            Ok(())
         };
         let slow = ok("", PIXELS);
         let head = slow.len() - PIXELS.len();
@@ -255,6 +249,7 @@ fn a_host_that_stalls_costs_its_own_artworks() {
             }
             "/informs-for-ever" => loop {
                 stream.write_all(b"HTTP/1.1 102 Processing\r\n\r\n")?;
+                std::thread::sleep(Duration::from_millis(1));
             },
             "/falls-silent" => {
                 stream.write_all(&slow[..head])?;

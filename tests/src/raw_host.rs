@@ -89,16 +89,17 @@ fn serve(stream: impl Read + Write, visits: &Visits, answer: &Answer) -> io::Res
     stream.get_mut().flush()
 }
 
-/// A good answer, with further headers.
+/// A good answer with two headers and further ones.
 #[must_use]
 pub fn ok(headers: &str, body: &[u8]) -> Vec<u8> {
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n{headers}\r\n", body.len());
-    [head.as_bytes(), body].concat()
+    let length = body.len();
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n");
+    [head.as_bytes(), headers.as_bytes(), b"\r\n", body].concat()
 }
 
 /// A redirect.
 #[must_use]
 pub fn redirect(location: &[u8]) -> Vec<u8> {
-    let head = b"HTTP/1.1 302 Found\r\ncontent-length: 0\r\nlocation: ";
+    let head = b"HTTP/1.1 302 Found\r\ncontent-length: 0\r\nconnection: close\r\nlocation: ";
     [head, location, b"\r\n\r\n"].concat()
 }

@@ -1,59 +1,85 @@
 //! Listeners where nobody has business: they count who comes.
 
-use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::io::ErrorKind;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use local_stack::wait_until;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
-/// The ports that the table of refused URLs is about: the web's own, Lambda's runtime API, and some
+/// Where Lambda's runtime API listens. One trap at a time is laid on a machine, by who has this one.
+const FIRST: u16 = 9001;
+/// Further ports of the table of refused URLs: the web's own, for which it takes privileges, and some
 /// of services that speak to whoever connects.
-const PORTS: [u16; 6] = [80, 443, 9001, 8080, 8443, 6379];
+const OTHERS: [u16; 5] = [80, 443, 8080, 8443, 6379];
+/// Longest wait for another trap to go, and for this one to catch.
+const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Listeners on all addresses of this machine, at as many ports as can be had.
+/// Listeners on all addresses of this machine, at as many ports as can be had, until it is dropped.
 pub struct Trap {
     /// The ports it has.
     pub ports: Vec<u16>,
-    connections: Arc<AtomicU32>,
+    /// The ports from which connections came.
+    visitors: Arc<Mutex<Vec<u16>>>,
+    listeners: JoinSet<()>,
 }
 
 impl Trap {
-    /// Lays it, and sees that it catches.
+    /// Lays it.
     pub async fn lay() -> Self {
-        let connections = Arc::new(AtomicU32::new(0));
-        let mut ports = Vec::new();
-        for port in PORTS {
-            // `::` takes IPv4 too, where there is IPv6 at all.
-            let listener =
-                TcpListener::bind(("::", port)).or_else(|_| TcpListener::bind(("0.0.0.0", port)));
-            let Ok(listener) = listener else { continue };
-            ports.push(port);
-            let connections = Arc::clone(&connections);
-            std::thread::spawn(move || {
-                for _ in listener.incoming() {
-                    connections.fetch_add(1, Ordering::Relaxed);
-                }
+        let first =
+            wait_until("port 9001 to be free", PATIENCE, async || match listen(FIRST).await {
+                Err(error) if error.kind() == ErrorKind::AddrInUse => Ok(None),
+                listener => Ok(Some(listener?)),
             });
+        let mut trap =
+            Self { ports: Vec::new(), visitors: Arc::default(), listeners: JoinSet::new() };
+        trap.watch(FIRST, first.await.unwrap());
+        for port in OTHERS {
+            if let Ok(listener) = listen(port).await {
+                trap.watch(port, listener);
+            }
         }
-        let trap = Self { ports, connections };
-        let mut expected = 0;
-        for port in &trap.ports {
-            TcpStream::connect(("127.0.0.2", *port)).unwrap();
-            expected += 1;
-        }
-        wait_until("the trap to catch", Duration::from_secs(10), async || {
-            Ok((trap.caught() == expected).then_some(()))
-        })
-        .await
-        .unwrap();
-        trap.connections.store(0, Ordering::Relaxed);
         trap
     }
 
-    /// How many connections were made to it.
-    #[must_use]
-    pub fn caught(&self) -> u32 {
-        self.connections.load(Ordering::Relaxed)
+    fn watch(&mut self, port: u16, listener: TcpListener) {
+        self.ports.push(port);
+        let visitors = Arc::clone(&self.visitors);
+        self.listeners.spawn(async move {
+            while let Ok((_, visitor)) = listener.accept().await {
+                visitors.lock().unwrap().push(visitor.port());
+            }
+        });
+    }
+
+    /// How many connections were made to it. Makes one itself to every port: when those were seen,
+    /// so were all before them.
+    pub async fn caught(&self) -> usize {
+        let mut own = Vec::new();
+        for port in &self.ports {
+            own.push(TcpStream::connect(("127.0.0.1", *port)).await.unwrap());
+        }
+        let own: Vec<_> = own.iter().map(|stream| stream.local_addr().unwrap().port()).collect();
+        wait_until("the trap to catch", PATIENCE, async || {
+            let visitors = self.visitors.lock().unwrap();
+            Ok(own.iter().all(|port| visitors.contains(port)).then_some(()))
+        })
+        .await
+        .unwrap();
+        let mut visitors = self.visitors.lock().unwrap();
+        visitors.retain(|port| !own.contains(port));
+        visitors.len()
+    }
+}
+
+/// `::` takes IPv4 too, where there is IPv6 at all.
+async fn listen(port: u16) -> std::io::Result<TcpListener> {
+    match TcpListener::bind(("::", port)).await {
+        Err(error) if error.kind() != ErrorKind::AddrInUse => {
+            TcpListener::bind(("0.0.0.0", port)).await
+        }
+        listener => listener,
     }
 }

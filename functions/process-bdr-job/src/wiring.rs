@@ -18,7 +18,7 @@ use crate::handler::Handler;
 use crate::job::Job;
 use crate::lease::Queue;
 use crate::notify::Notifier;
-use crate::remote::{Remote, Web};
+use crate::remote::Remote;
 
 /// Longest wait for a change of a visibility timeout: the last one must fit before the deadline.
 const SQS_LIMIT: Duration = Duration::from_secs(5);
@@ -39,7 +39,7 @@ pub fn handler(config: Config, aws: &SdkConfig) -> Result<Handler, Error> {
     let clock = Clock::system();
     let database = Arc::new(Database::new(config.database, Some(SecretReader::new(aws))));
     let vault = Vault::new(shared::aws::s3(aws, config.s3_path_style), &config.vault_bucket);
-    let remote = Arc::new(Remote::new(config.remote_allow_hosts, &Web::default())?);
+    let remote = Arc::new(Remote::new(config.remote_allow_hosts)?);
     let ses = aws_sdk_ses::config::Builder::from(aws)
         // A retry after a lost answer would send a second e-mail; so none may be lost to a pooled
         // connection that died in a freeze.

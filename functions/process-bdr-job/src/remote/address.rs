@@ -1,4 +1,7 @@
 //! Which addresses belong to the public internet.
+//!
+//! Our own, because of the 1,143 addresses in the tests that are not public ssrf-guard 0.1.0 lets 335
+//! through, antissrf 0.1.1 391 (`::127.0.0.1`), http-acl 0.14.0 237 (multicast) and bogon 0.3.0 397.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, DATE, HeaderValue, LOCATION, RETRY_AFTER, TRANSFER_ENCODING,
+    ACCEPT_ENCODING, CONTENT_ENCODING, DATE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER,
+    TRANSFER_ENCODING,
 };
 use reqwest::redirect::Policy;
 use reqwest::{Response, StatusCode};
@@ -21,7 +22,7 @@ use crate::artwork::Missing;
 
 /// Redirects followed.
 const MOST_REDIRECTS: usize = 3;
-/// Headers of an answer. Together they may have the 408 KiB that hyper allows the head.
+/// Headers of an answer. hyper gives up on a head that is not complete in its buffer of 408 KiB.
 const MOST_HEADERS: usize = 100;
 /// Longest delay that a host may ask for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
@@ -60,8 +61,8 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(
-        allow_hosts: HashSet<String>,
         web: &Web,
+        allow_hosts: HashSet<String>,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = ClientConfig::builder_with_provider(provider)
@@ -114,7 +115,7 @@ fn accepted(response: Response) -> Result<Response, TryError> {
     match status.as_u16() {
         200 | 203 => {}
         408 | 425 | 429 | 500..=599 => {
-            let retry_after = retry_after(&response);
+            let retry_after = retry_after(response.headers());
             return Err(TryError::ForNow { detail: format!("status {status}"), retry_after });
         }
         _ => return Err(TryError::ForGood(not_found(status))),
@@ -140,8 +141,8 @@ fn not_there(detail: &str) -> Missing {
 
 /// `Retry-After`, as far as we are ready to wait: in seconds, or as a date, which is read by the
 /// host's own clock.
-fn retry_after(response: &Response) -> Option<Duration> {
-    let text = |name| response.headers().get(name)?.to_str().ok();
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name)?.to_str().ok();
     let date = |text: &str| OffsetDateTime::parse(text, &Rfc2822).ok();
     let asked = text(RETRY_AFTER)?;
     let delay = asked
@@ -150,4 +151,36 @@ fn retry_after(response: &Response) -> Option<Duration> {
         .ok()
         .or_else(|| Duration::try_from(date(asked)? - date(text(DATE)?)?).ok())?;
     Some(delay.min(LONGEST_RETRY_AFTER))
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+
+    use super::retry_after;
+
+    #[test]
+    fn the_delay_asked_for_is_seconds_or_a_date_and_at_most_half_a_minute() {
+        for (asked, seconds) in [
+            ("0", Some(0)),
+            ("7", Some(7)),
+            ("3600", Some(30)),
+            ("18446744073709551616", None),
+            ("-1", None),
+            ("1.5", None),
+            ("soon", None),
+            ("Sun, 06 Nov 1994 08:49:49 GMT", Some(12)),
+            ("Sun, 06 Nov 1994 09:49:37 GMT", Some(30)),
+            ("Sun, 06 Nov 1994 08:49:36 GMT", None),
+            ("Sun, 06 Nov 1994", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, asked.parse().unwrap());
+            let is_date = asked.contains(':');
+            let without_date = retry_after(&headers).map(|delay| delay.as_secs());
+            assert_eq!(without_date, seconds.filter(|_| !is_date), "{asked}");
+            headers.insert(DATE, "Sun, 06 Nov 1994 08:49:37 GMT".parse().unwrap());
+            assert_eq!(retry_after(&headers).map(|delay| delay.as_secs()), seconds, "{asked}");
+        }
+    }
 }

@@ -65,9 +65,19 @@ impl Remote {
     /// When the TLS configuration cannot be made.
     pub fn new(
         allow_hosts: HashSet<String>,
-        web: &Web,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(Self { client: Arc::new(Client::new(allow_hosts, web)?), limits: web.limits })
+        Self::within(&Web::default(), allow_hosts)
+    }
+
+    /// The same, in another web.
+    ///
+    /// # Errors
+    /// When the TLS configuration cannot be made.
+    pub fn within(
+        web: &Web,
+        allow_hosts: HashSet<String>,
+    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self { client: Arc::new(Client::new(web, allow_hosts)?), limits: web.limits })
     }
 
     /// Asks for an artwork, up to the head of the answer.
@@ -95,7 +105,8 @@ impl OpenRemote {
         self.response.content_length()
     }
 
-    /// The whole artwork, at most `limit` bytes.
+    /// The whole artwork, at most `limit` bytes. One that breaks off is asked for again from its
+    /// start: a range would save little, and few hosts say whether it is of the same file.
     ///
     /// # Errors
     /// When it is larger, or cannot be had.

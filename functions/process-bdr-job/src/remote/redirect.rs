@@ -48,19 +48,21 @@ mod tests {
 
     #[test]
     fn a_redirect_leads_to_no_url_of_the_table_and_not_to_nowhere() {
-        let from = "https://x.org/a".parse().unwrap();
         let table = crate::remote::refused_urls();
         let long = format!("https://x.org/{}", "a".repeat(10_000));
         let others = ["", "//127.0.0.1/", "\\/127.0.0.1/", "//user@x.org/", "//x.org:22/", &long];
         let table = table.values().flatten().map(String::as_str).chain(others);
         for location in table.map(str::as_bytes).chain([&b"http://\xff.org/"[..]]) {
-            let refused = next(&from, location, &["127.0.0.1:8080".to_owned()].into());
-            assert_eq!(
-                refused.map_err(|missing| missing.reason),
-                Err("This artwork's file address is not usable."),
-                "{:?}",
-                String::from_utf8_lossy(location)
-            );
+            for from in ["https://x.org/a", "http://x.org/a/b", "http://127.0.0.1:8080/"] {
+                let from = from.parse().unwrap();
+                let refused = next(&from, location, &["127.0.0.1:8080".to_owned()].into());
+                assert_eq!(
+                    refused.map_err(|missing| missing.reason),
+                    Err("This artwork's file address is not usable."),
+                    "{from} to {:?}",
+                    String::from_utf8_lossy(location)
+                );
+            }
         }
     }
 }
