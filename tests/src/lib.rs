@@ -3,7 +3,8 @@
 //!
 //! A scenario either publishes to the deployed function ([`Scenario::publish`]), or runs the
 //! function's own handler in this process ([`Worker`]), with a queue of its own, where it can hold
-//! the clock still and look at every line of the log.
+//! the clock still and look at every line of the log, or starts the release binary as a process
+//! ([`lambda`]), which can be killed.
 
 #![expect(
     clippy::unwrap_used,
@@ -13,6 +14,7 @@
 )]
 
 pub mod archive;
+pub mod lambda;
 pub mod log;
 pub mod raw_host;
 pub mod scenario;

@@ -11,7 +11,6 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a report is what it is for")]
 
 mod artwork;
-mod lambda;
 mod measurement;
 mod options;
 mod plot;

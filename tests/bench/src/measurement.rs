@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use bdr_tests::lambda::{Deployed, Function, Queue};
 use local_stack::LocalStack;
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
-    lambda::{Deployed, Function, Queue},
     resident::{Sampler, Usage},
     s3::S3Server,
     workload::{Seeded, Workload},
@@ -35,11 +35,12 @@ pub(crate) struct Measured {
 impl<'a> Bench<'a> {
     /// Makes ready what the stack does not have.
     pub(crate) async fn prepare(stack: &'a LocalStack, latency: Duration) -> Result<Self> {
+        let deployed = Deployed::process_bdr_job(stack).await?;
         Ok(Self {
             stack,
             s3: S3Server::start(latency)?,
-            queue: Queue::create(stack.sqs()).await?,
-            deployed: Deployed::process_bdr_job(stack).await?,
+            queue: Queue::create(stack.sqs(), "bench", deployed.timeout).await?,
+            deployed,
         })
     }
 

@@ -8,13 +8,17 @@ use serde::Deserialize;
 
 /// What Lambda knows of a function.
 #[derive(Debug)]
-pub(crate) struct Deployed {
-    pub(crate) bootstrap: PathBuf,
-    pub(crate) arn: String,
-    pub(crate) memory_mb: u64,
-    pub(crate) timeout: Duration,
+pub struct Deployed {
+    /// Its binary.
+    pub bootstrap: PathBuf,
+    /// Its name in AWS.
+    pub arn: String,
+    /// Its memory, in MiB.
+    pub memory_mb: u64,
+    /// The longest that an invocation may take.
+    pub timeout: Duration,
     /// What the function finds in its environment: what the template gives it, and what Lambda adds.
-    pub(crate) environment: BTreeMap<String, String>,
+    pub environment: BTreeMap<String, String>,
 }
 
 /// `GetFunctionConfiguration`, as far as it is needed.
@@ -36,7 +40,10 @@ struct Environment {
 
 impl Deployed {
     /// process-bdr-job, as it was deployed to this stack.
-    pub(crate) async fn process_bdr_job(stack: &LocalStack) -> Result<Self> {
+    ///
+    /// # Errors
+    /// When the stack does not know it.
+    pub async fn process_bdr_job(stack: &LocalStack) -> Result<Self> {
         const NAME: &str = "ProcessBdrJobFunctionName";
         let name = stack.outputs().get(NAME);
         let name = name.with_context(|| format!("template.yaml has no output named {NAME}"))?;
@@ -66,8 +73,8 @@ fn environment(configuration: &Configuration, stack: &LocalStack) -> BTreeMap<St
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &memory),
         ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
         ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
-        ("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/bench"),
-        ("AWS_LAMBDA_LOG_STREAM_NAME", "bench"),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/process"),
+        ("AWS_LAMBDA_LOG_STREAM_NAME", "process"),
         ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
         ("AWS_LAMBDA_LOG_LEVEL", "INFO"),
         ("LANG", "en_US.UTF-8"),

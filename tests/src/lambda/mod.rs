@@ -6,6 +6,6 @@ mod process;
 mod queue;
 mod runtime_api;
 
-pub(crate) use deployed::Deployed;
-pub(crate) use process::Function;
-pub(crate) use queue::Queue;
+pub use deployed::Deployed;
+pub use process::{Ending, Function, Invocation, Killer};
+pub use queue::{Message, Queue};
