@@ -14,6 +14,7 @@
 )]
 
 pub mod archive;
+pub mod faults;
 pub mod lambda;
 pub mod log;
 pub mod raw_host;

@@ -2,10 +2,12 @@
 //! polls, and the queue whose messages it is given.
 
 mod deployed;
+mod event_source;
 mod process;
 mod queue;
 mod runtime_api;
 
 pub use deployed::Deployed;
+pub use event_source::{Deliveries, EventSource};
 pub use process::{Ending, Function, Invocation, Killer};
 pub use queue::{Message, Queue};
