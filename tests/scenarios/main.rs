@@ -16,6 +16,7 @@ mod download;
 mod email;
 mod failure_email;
 mod hostile_hosts;
+mod faults;
 mod lease;
 mod life_of_a_request;
 mod remote_artworks;

@@ -70,6 +70,8 @@ pub enum Target {
     Nth(Service, String, usize),
     /// The n-th call, from 1, after the fault that stands before it in the script.
     After(usize),
+    /// The next call whose request contains this.
+    Containing(String),
 }
 
 /// The faults for one request's way through its workers, struck in this order.
@@ -146,6 +148,7 @@ impl Script {
                 same(&call) && state.calls.iter().filter(|call| same(call)).count() == n
             }
             Target::After(n) => state.calls.len() == state.calls_before + n,
+            Target::Containing(text) => call.request.contains(&text),
         };
         strikes.then(|| {
             state.calls_before = state.calls.len();

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{Deployed, Ending, Function, Queue, process::Killer};
+use super::{Deployed, Ending, Function, Killer, Message, Queue};
 
 /// Longest wait for a message, before looking whether there still is one.
 const LOOK: Duration = Duration::from_secs(1);
@@ -84,6 +84,19 @@ impl<'a> EventSource<'a> {
         begin: impl Fn(Killer, u32),
     ) -> Result<Option<Ending>> {
         let Some(message) = queue.receive(LOOK).await? else { return Ok(None) };
+        self.process(queue, &message, begin).await.map(Some)
+    }
+
+    /// Delivers a message that was received.
+    ///
+    /// # Errors
+    /// When the function cannot start, or fails.
+    pub async fn process(
+        &mut self,
+        queue: &Queue,
+        message: &Message,
+        begin: impl Fn(Killer, u32),
+    ) -> Result<Ending> {
         let mut function = match self.function.take() {
             Some(function) => function,
             None => self.start().await?,
@@ -95,11 +108,16 @@ impl<'a> EventSource<'a> {
             let failures = invocation.response["batchItemFailures"].as_array();
             let failures = failures.context("the answer has no batchItemFailures")?;
             if !failures.iter().any(|failure| failure["itemIdentifier"] == message.id()) {
-                queue.delete(&message).await?;
+                queue.delete(message).await?;
             }
             self.function = Some(function);
         }
-        Ok(Some(ending))
+        Ok(ending)
+    }
+
+    /// Kills its process, if there is one.
+    pub fn kill(&mut self) {
+        self.function = None;
     }
 
     async fn start(&mut self) -> Result<Function> {

@@ -56,8 +56,8 @@ pub enum Ending {
 pub struct Killer(mpsc::UnboundedSender<oneshot::Sender<()>>);
 
 impl Killer {
-    /// Sends `SIGKILL`, and returns when the process has gone. One that has gone already, or that
-    /// is not being invoked any more, is left alone.
+    /// Sends `SIGKILL`, and returns when the process has gone. One that is not being invoked any
+    /// more gets it with its next invocation.
     pub async fn kill(&self) {
         let (done, gone) = oneshot::channel();
         if self.0.send(done).is_ok() {
