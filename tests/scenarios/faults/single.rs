@@ -30,6 +30,7 @@ const OF_HTTP: [Fault; 2] = [Fault::Throttling, Fault::Denial];
 pub(super) async fn targets(stage: &Stage) -> Vec<(Call, Target)> {
     let trial = stage.trial().await;
     let mut worker = trial.worker(Vec::new()).await;
+    trial.queue.publish(trial.bdr_id).await.unwrap();
     let deliveries = worker.drain(&trial.queue).await.unwrap();
     assert_eq!((deliveries.received, deliveries.died), (1, 0));
     assert_eq!(trial.check().await.unwrap(), 0, "missing artworks");

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// template.
 const VISIBILITY: Duration = Duration::from_secs(5);
 /// `LEASE_SECONDS`.
-const LEASE: &str = "3";
+const LEASE: &str = "1";
 
 /// How large the ZIPs are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
