@@ -1,8 +1,10 @@
 //! Two workers at one request: the same message twice at once, the API publishing twice, a stale
 //! worker that finishes late.
 
-use bdr_tests::faults::{Fault, Service, Target};
-use bdr_tests::lambda::{Deliveries, Ending};
+use std::time::Duration;
+
+use bdr_tests::faults::{Fault, Script, Service, Target};
+use bdr_tests::lambda::{Deliveries, Ending, Message};
 use bdr_tests::scenario;
 use futures_util::{StreamExt as _, stream};
 use tokio::join;
@@ -84,6 +86,28 @@ fn the_same_message_handed_to_two_workers_at_once_is_done_once() {
 }
 
 #[test]
+fn a_worker_that_takes_longer_than_its_lease_keeps_its_message() {
+    scenario(async |s| {
+        let stage = Stage::set(s, Size::Small).await;
+        let trial = stage.trial().await;
+        let put = Target::Nth(Service::S3, "PutObject".to_owned(), 1);
+        let mut worker = trial.worker(vec![(put, Fault::Hold)]).await;
+        trial.queue.publish(trial.bdr_id).await.unwrap();
+        let script = worker.script.clone();
+        let (_, taken) = join!(worker.deliver(&trial.queue), async {
+            script.wait_for_hold().await;
+            // Several leases long.
+            let taken = trial.queue.receive(Duration::from_secs(4)).await.unwrap();
+            script.let_go();
+            taken
+        });
+        assert!(taken.is_none(), "somebody else was given the message: {taken:?}");
+        worker.drain(&trial.queue).await.unwrap();
+        check_done_once(&trial, &[&worker]).await;
+    });
+}
+
+#[test]
 fn a_superseded_attempt_that_fails_leaves_the_message_to_the_one_that_may_need_it() {
     scenario(async |s| {
         let stage = Stage::set(s, Size::Small).await;
@@ -120,10 +144,10 @@ fn a_superseded_attempt_that_fails_leaves_the_message_to_the_one_that_may_need_i
 
 /// Begins to process the message again once the first attempt hangs.
 async fn newer_after(
-    held: &bdr_tests::faults::Script,
+    held: &Script,
     newer: &mut Worker<'_>,
     trial: &Trial<'_>,
-    message: &bdr_tests::lambda::Message,
+    message: &Message,
 ) -> Ending {
     held.wait_for_hold().await;
     newer.process(&trial.queue, message).await

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use aws_sdk_sqs::operation::create_queue::builders::CreateQueueFluentBuilder;
+use aws_sdk_sqs::operation::delete_message::DeleteMessageError;
 use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
 use local_stack::seed;
 use serde_json::{Value, json};
@@ -136,14 +137,20 @@ impl Queue {
         counted.iter().filter_map(|name| attributes.get(name)).map(|n| Ok(n.parse::<u64>()?)).sum()
     }
 
-    /// Deletes a message that is done.
+    /// Deletes a message that is done. One that has been deleted or received anew since is left
+    /// alone.
     ///
     /// # Errors
     /// When the queue fails.
     pub async fn delete(&self, message: &Message) -> Result<()> {
         let deleted = self.sqs.delete_message().queue_url(&self.url);
-        let deleted = deleted.receipt_handle(&message.receipt_handle).send().await;
-        deleted.map(drop).context("the message cannot be deleted")
+        match deleted.receipt_handle(&message.receipt_handle).send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match error.into_service_error() {
+                DeleteMessageError::ReceiptHandleIsInvalid(_) => Ok(()),
+                error => Err(error).context("the message cannot be deleted"),
+            },
+        }
     }
 }
 
