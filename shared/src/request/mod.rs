@@ -132,12 +132,15 @@ const CLAIM: &str = "
 /// The state of a request.
 const STATUS: &str = "SELECT r.status FROM batch_download_requests AS r WHERE r.id = $1";
 
-/// Publishes the ZIP. Expiry counts from now, by the database's clock.
+/// Publishes the ZIP. Expiry counts from now, by the database's clock; from the first time, when a
+/// statement given up for lost arrives after it was run again.
 const READY: &str = "
     UPDATE batch_download_requests AS r
        SET status = 'ready', started_at = $2, file_path = $3, file_size_bytes = $4,
-           error_message = NULL, completed_at = now(),
-           expires_at = now() + make_interval(days => $5)
+           error_message = NULL,
+           completed_at = CASE r.status WHEN 'ready' THEN r.completed_at ELSE now() END,
+           expires_at = CASE r.status WHEN 'ready' THEN r.expires_at
+                                      ELSE now() + make_interval(days => $5) END
      WHERE r.id = $1
        AND (r.status IN ('pending', 'processing') OR (r.status = 'ready' AND r.started_at = $2))
  RETURNING r.expires_at";
