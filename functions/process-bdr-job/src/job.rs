@@ -9,7 +9,7 @@ use shared::database::Database;
 use shared::failure::Failure;
 use shared::request::{Change, Claim, Claimed, Requests};
 use shared::sqid::SqidSource;
-use shared::vault::{ArchiveKey, Vault};
+use shared::vault::{ArchiveKey, Vault, part_size};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -93,7 +93,9 @@ impl Job {
             Some(stored) => stored,
             None => self.store(claim, &gathered, &key, attempt).await?,
         };
-        if attempt.receive_count > 1 {
+        // A killed attempt leaves one behind, and so does a creation whose answer was lost and that
+        // the SDK has made again; that costs one more request for a ZIP in parts.
+        if attempt.receive_count > 1 || stored.size_bytes > part_size(1) as u64 {
             self.vault.abort_leftover_uploads(&key).await;
         }
         let change = self
