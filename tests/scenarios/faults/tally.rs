@@ -124,11 +124,9 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let title = ["fault", "injected", "survived", "lost", "receives", "deaths"];
-        let [fault, injected, survived, lost, receives, deaths] = title;
         writeln!(
             f,
-            "{fault:<16} {injected:>9} {survived:>9} {lost:>5} {receives:>9} {deaths:>7}  not sent, or missing"
+            "fault             injected  survived  lost  receives  deaths  not sent, or missing"
         )?;
         for (fault, line) in &self.lines {
             let unsent = line.unsent.iter().map(|(call, n)| format!("{n} e-mail: {call}"));

@@ -30,7 +30,7 @@ pub struct Function {
     log: PathBuf,
     timeout: Duration,
     killer: Killer,
-    killed: mpsc::UnboundedReceiver<oneshot::Sender<()>>,
+    requests: mpsc::UnboundedReceiver<oneshot::Sender<()>>,
 }
 
 /// What came of an invocation.
@@ -92,7 +92,7 @@ impl Function {
         let child = started()
             .with_context(|| format!("{} cannot be started", deployed.bootstrap.display()))?;
         let pid = child.id().context("the function has ended as soon as it was started")?;
-        let (killer, killed) = mpsc::unbounded_channel();
+        let (killer, requests) = mpsc::unbounded_channel();
         Ok(Self {
             child,
             pid,
@@ -100,7 +100,7 @@ impl Function {
             log: log.to_owned(),
             timeout: deployed.timeout,
             killer: Killer(killer),
-            killed,
+            requests,
         })
     }
 
@@ -138,7 +138,7 @@ impl Function {
                 answer.context("the function has not answered before its deadline")??
             }
             status = self.child.wait() => return Ok(Ending::Died(status?)),
-            Some(done) = self.killed.recv() => {
+            Some(done) = self.requests.recv() => {
                 self.child.start_kill()?;
                 let status = self.child.wait().await?;
                 // Whoever killed it may have gone too.
