@@ -11,6 +11,7 @@ mod archives_open_everywhere;
 mod bad_input;
 mod claims;
 mod cleanup;
+mod database_tls;
 mod deployed_stack;
 mod download;
 mod email;

