@@ -144,7 +144,8 @@ async fn install(
 
     let mut pip = keeper.command(directory.join("bin/python"));
     pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--quiet"])
-        .arg("--requirement")
+        // Nothing beyond what is listed with its hash: the list is complete.
+        .args(["--no-deps", "--require-hashes", "--requirement"])
         .arg(requirements)
         .env_remove("PYTHONPATH")
         .env_remove("PYTHONHOME");
