@@ -42,11 +42,17 @@ impl Logs {
         Self { json: !format.eq_ignore_ascii_case("text"), filter }
     }
 
+    /// What is logged, of whose code.
+    #[must_use]
+    pub fn filter(&self) -> EnvFilter {
+        EnvFilter::builder()
+            .with_default_directive(LevelFilter::INFO.into())
+            .parse_lossy(&self.filter)
+    }
+
     /// Makes this the log of the process. A second call changes nothing.
     pub fn init(&self) {
-        let filter = EnvFilter::builder()
-            .with_default_directive(LevelFilter::INFO.into())
-            .parse_lossy(&self.filter);
+        let filter = self.filter();
         // A second subscriber is refused, which is what is wanted.
         let _ = if self.json {
             registry().with(filter).with(json_layer(std::io::stdout)).try_init()

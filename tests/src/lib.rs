@@ -18,6 +18,7 @@ pub mod faults;
 pub mod lambda;
 pub mod log;
 pub mod raw_host;
+pub mod privacy;
 pub mod scenario;
 pub mod started;
 pub mod strict_s3;

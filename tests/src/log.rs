@@ -4,6 +4,8 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
+use shared::config::Environment;
+use shared::telemetry::Logs;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -12,23 +14,31 @@ use tracing_subscriber::layer::SubscriberExt;
 pub struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// Begins to catch what this thread logs, until the guard is dropped.
+    /// Begins to catch what this thread logs, until the guard is dropped: as much as an operator can
+    /// ask for with the template's parameter `LogLevel`.
     #[must_use]
     pub fn catch() -> (Self, DefaultGuard) {
         let log = Self::default();
         let writer = log.clone();
         let layer = shared::telemetry::json_layer(move || writer.clone());
-        let filter = tracing_subscriber::filter::LevelFilter::INFO;
-        let subscriber = tracing_subscriber::registry().with(filter).with(layer);
+        let logs = Logs::from_environment(&Environment::of([("AWS_LAMBDA_LOG_LEVEL", "TRACE")]));
+        let subscriber = tracing_subscriber::registry().with(logs.filter()).with(layer);
         (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    /// All lines as they were written.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 
     /// All lines, each one JSON object.
     #[must_use]
     pub fn lines(&self) -> Vec<Value> {
-        let bytes = self.0.lock().unwrap();
-        let text = std::str::from_utf8(&bytes).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+        self.text()
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("a line of JSON"))
+            .collect()
     }
 
     /// The outcome line of the last attempt: the one that has a `result`.

@@ -1,7 +1,7 @@
 //! One scenario: an artist of its own on the stack that all share.
 
 use std::collections::HashSet;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use crate::archive::ZipFile;
 use crate::log::Log;
+use crate::privacy::Secrets;
 use crate::web::{self, Visits};
 use crate::worker::Worker;
 
@@ -41,16 +42,21 @@ pub struct Scenario {
     pub bucket: String,
     /// The vault.
     pub s3: aws_sdk_s3::Client,
+    /// How functions in this process reach AWS.
+    pub aws: SdkConfig,
     /// The queues.
     pub sqs: aws_sdk_sqs::Client,
     /// What this process logs.
     pub log: Log,
+    /// What no log may hold; looked for when the scenario has ended.
+    pub secrets: Secrets,
     /// `users.id` of the artist.
     pub user_id: i32,
     /// `users.public_sqid` of the artist.
     pub user_sqid: String,
     /// `users.email` of the artist.
     pub email: String,
+    published: Arc<Mutex<Vec<Uuid>>>,
 }
 
 /// An artwork to be seeded. Every scenario sets what it is about.
@@ -137,6 +143,12 @@ fn run(
         };
         let user_id = user.insert(&database).await.unwrap();
         let (s3, sqs) = (stack.s3(), stack.sqs());
+        let (secrets, published) = (Secrets::default(), Arc::<Mutex<Vec<Uuid>>>::default());
+        let [.., (_, secret_key), _] = stack.environment();
+        secrets.add(secret_key);
+        secrets.add(&email);
+        secrets.add_password(&database_url);
+        secrets.add_password(stack.admin_database_url());
         let scenario = Scenario {
             stack,
             remote,
@@ -144,13 +156,21 @@ fn run(
             database_url,
             bucket,
             s3,
+            aws: stack.sdk_config(),
             sqs,
-            log,
+            log: log.clone(),
+            secrets: secrets.clone(),
             user_id,
             user_sqid,
             email,
+            published: Arc::clone(&published),
         };
         test(scenario).await;
+        secrets.look_for_leaks(log.text().lines());
+        let published = std::mem::take(&mut *published.lock().unwrap());
+        if !published.is_empty() {
+            secrets.look_for_leaks_of_functions(stack, &published).await;
+        }
     });
 }
 
@@ -161,6 +181,8 @@ fn stack() -> (&'static LocalStack, &'static RemoteHost) {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let remote = RemoteHost::with_routes(web::routes(Visits::default())).unwrap();
         let options = Options::default()
+            // As talkative as the template allows: what is logged at no level is logged never.
+            .parameter("LogLevel", "TRACE")
             .parameter("LeaseSeconds", 3)
             .parameter("RetryBaseSeconds", 2)
             .parameter("RemoteAllowHosts", remote.authority());
@@ -225,6 +247,7 @@ impl Scenario {
     /// Publishes a request to the deployed function.
     pub async fn publish(&self, bdr_id: Uuid) {
         seed::publish(&self.sqs, self.stack.queue_url().unwrap(), bdr_id).await.unwrap();
+        self.published.lock().unwrap().push(bdr_id);
     }
 
     /// Waits until the request's row has this status.
@@ -284,7 +307,7 @@ impl Scenario {
 
     /// The function in this process, by the contract's environment and these further variables.
     pub async fn worker(&self, variables: &[(&str, &str)]) -> Worker {
-        self.worker_through(&self.stack.sdk_config(), variables).await
+        self.worker_through(&self.aws, variables).await
     }
 
     /// The same, with AWS clients by `aws`.

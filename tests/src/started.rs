@@ -59,7 +59,7 @@ impl Cleaner {
         let queue_url = queue.send().await.unwrap().queue_url.unwrap();
         let environment = environment(scenario, &queue_url, variables);
         let config = cleanup_expired_bdrs::config::Config::from_environment(&environment).unwrap();
-        let handler = cleanup_expired_bdrs::wiring::handler(config, &scenario.stack.sdk_config());
+        let handler = cleanup_expired_bdrs::wiring::handler(config, &scenario.aws);
         Self { handler, time_left: Duration::from_mins(15), queue_url }
     }
 
@@ -84,7 +84,7 @@ pub async fn presign(
 ) -> Result<Value, Error> {
     let environment = environment(scenario, "none", variables);
     let config = presign_bdr_download::config::Config::from_environment(&environment)?;
-    let handler = presign_bdr_download::wiring::handler(config, &scenario.stack.sdk_config());
+    let handler = presign_bdr_download::wiring::handler(config, &scenario.aws);
     let event = LambdaEvent::new(payload, context(Duration::from_secs(10)));
     Ok(serde_json::to_value(handler.handle(event).await?)?)
 }

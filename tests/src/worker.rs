@@ -10,6 +10,7 @@ use process_bdr_job::handler::Handler;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::privacy::Secrets;
 use crate::scenario::{Scenario, unique};
 use crate::started::{context, environment};
 
@@ -21,6 +22,7 @@ pub struct Worker {
     pub time_left: Duration,
     queue_url: String,
     sqs: aws_sdk_sqs::Client,
+    secrets: Secrets,
 }
 
 /// What became of a message.
@@ -52,7 +54,14 @@ impl Worker {
         let environment = environment(scenario, &queue_url, variables);
         let config = Config::from_environment(&environment).expect("a configuration");
         let handler = process_bdr_job::wiring::handler(config, aws).unwrap();
-        Self { handler, time_left: Duration::from_mins(15), queue_url, sqs }
+        let secrets = scenario.secrets.clone();
+        Self { handler, time_left: Duration::from_mins(15), queue_url, sqs, secrets }
+    }
+
+    /// The worker's own queue.
+    #[must_use]
+    pub fn queue_url(&self) -> &str {
+        &self.queue_url
     }
 
     /// Delivers the request's message for the first time.
@@ -74,6 +83,8 @@ impl Worker {
             .unwrap();
         let message = &received.messages()[0];
         let (id, handle) = (message.message_id().unwrap(), message.receipt_handle().unwrap());
+        // Whoever has it can take the message away.
+        self.secrets.add(handle);
         let event = json!({"Records": [{
             "messageId": id,
             "receiptHandle": handle,

@@ -23,8 +23,10 @@ use crate::{
 };
 
 pub(crate) const REGION: &str = "us-east-1";
-/// MiniStack accepts any; these are the customary ones.
+/// MiniStack accepts any; this is the customary one.
 pub(crate) const ACCESS_KEY: &str = "test";
+/// Found nowhere by chance, so that a test can see that it was not logged.
+pub(crate) const SECRET_KEY: &str = "SecretAccessKeyOfTheLocalStack";
 
 const START_PATIENCE: Duration = Duration::from_mins(1);
 
@@ -109,7 +111,7 @@ impl AwsStandIn {
     /// For clients of the stand-in. Each call gives a configuration with connections of its own,
     /// which belong to the runtime it is used on.
     pub(crate) fn sdk_config(&self) -> SdkConfig {
-        let credentials = Credentials::new(ACCESS_KEY, ACCESS_KEY, None, None, "local-stack");
+        let credentials = Credentials::new(ACCESS_KEY, SECRET_KEY, None, None, "local-stack");
         SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(REGION))
@@ -206,6 +208,8 @@ fn start_server(
             ("LAMBDA_EXECUTOR", "local"),
             // Handed on to the functions, so that they call it and not AWS.
             ("AWS_ENDPOINT_URL", &format!("http://127.0.0.1:{port}")),
+            // By which it checks signatures, and handed on as well.
+            ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
             // Lambda sets these from a function's LoggingConfig; MiniStack does not.
             ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
             ("AWS_LAMBDA_LOG_LEVEL", log_level),
@@ -226,7 +230,7 @@ pub(crate) fn as_client<'a>(command: &'a mut Command, endpoint: &str) -> &'a mut
         ("HOME", "/nonexistent"),
         ("AWS_ENDPOINT_URL", endpoint),
         ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
-        ("AWS_SECRET_ACCESS_KEY", ACCESS_KEY),
+        ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
         ("AWS_DEFAULT_REGION", REGION),
         ("AWS_EC2_METADATA_DISABLED", "true"),
         ("AWS_PAGER", ""),

@@ -13,7 +13,7 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use crate::{
-    aws::{ACCESS_KEY, AwsStandIn, REGION, SentEmail},
+    aws::{ACCESS_KEY, AwsStandIn, REGION, SECRET_KEY, SentEmail},
     deployment, functions,
     keeper::Keeper,
     lambda,
@@ -87,7 +87,7 @@ impl LocalStack {
         [
             ("AWS_ENDPOINT_URL", self.endpoint()),
             ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
-            ("AWS_SECRET_ACCESS_KEY", ACCESS_KEY),
+            ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
             ("AWS_DEFAULT_REGION", REGION),
         ]
     }
