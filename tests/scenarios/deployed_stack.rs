@@ -1,11 +1,13 @@
 //! The template, as it is deployed and as it stands: what AWS enforces and the stand-in does not,
 //! and what the functions and the queue must agree on.
 
+use std::path::Path;
+
 use bdr_tests::{Artwork, Scenario, scenario};
 use serde_json::{Value, json};
 
 /// Runs the AWS command line against the stack.
-async fn aws(s: &Scenario, arguments: &[&str]) -> Value {
+pub(crate) async fn aws(s: &Scenario, arguments: &[&str]) -> Value {
     let output = tokio::process::Command::new(s.stack.aws_command())
         .args(arguments)
         .args(["--output", "json", "--endpoint-url", s.stack.endpoint()])
@@ -18,18 +20,18 @@ async fn aws(s: &Scenario, arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)
 }
 
-/// The resources of `template.yaml`, with intrinsic functions in their long form.
+/// Packages `template.yaml` into this file, with intrinsic functions in their long form.
+pub(crate) async fn package(s: &Scenario, file: &Path) {
+    let package = ["cloudformation", "package", "--use-json", "--template-file", "template.yaml"];
+    let file = ["--s3-bucket", "artifacts", "--output-template-file", file.to_str().unwrap()];
+    aws(s, &[&package[..], &file].concat()).await;
+}
+
+/// `template.yaml` as it is packaged.
 async fn template(s: &Scenario) -> Value {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("template.json");
-    let file = file.to_str().unwrap();
-    let package = ["cloudformation", "package", "--use-json", "--template-file", "template.yaml"];
-    let output = ["--s3-bucket", "artifacts", "--output-template-file", file];
-    let mut command = tokio::process::Command::new(s.stack.aws_command());
-    command.args(package).args(output).args(["--endpoint-url", s.stack.endpoint()]);
-    command.envs(s.stack.environment()).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-    let output = command.output().await.unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    package(s, &file).await;
     serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
 }
 

@@ -26,7 +26,8 @@ fn the_database_may_be_named_by_a_secret() {
     });
 }
 
-async fn create_secret(s: &bdr_tests::Scenario, text: &str) -> String {
+/// Puts a text into Secrets Manager; returns its ARN.
+pub(crate) async fn create_secret(s: &bdr_tests::Scenario, text: &str) -> String {
     let output = tokio::process::Command::new(s.stack.aws_command())
         .args(["secretsmanager", "create-secret", "--output", "text", "--query", "ARN"])
         .args(["--name", &bdr_tests::scenario::unique("s"), "--secret-string", text])

@@ -16,9 +16,11 @@
 pub mod archive;
 pub mod faults;
 pub mod lambda;
+pub mod iam;
 pub mod log;
 pub mod raw_host;
 pub mod privacy;
+pub mod recorder;
 pub mod scenario;
 pub mod started;
 pub mod strict_s3;

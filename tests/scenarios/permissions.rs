@@ -1,0 +1,183 @@
+//! The roles of the template allow what the functions do, and nothing that they do not do.
+
+use std::collections::BTreeMap;
+
+use bdr_tests::iam::{Grant, grants, needs};
+use bdr_tests::recorder::Recorder;
+use bdr_tests::scenario::unique;
+use bdr_tests::started::{Cleaner, now, presign};
+use bdr_tests::{Artwork, Delivery, Scenario, scenario_apart};
+use serde_json::{Value, json};
+use shared::clock::Clock;
+use time::Duration;
+
+use crate::deployed_stack::{aws, package};
+use crate::secrets::create_secret;
+
+/// What is granted and not called for by the functions themselves: role, action, the end of the
+/// resource, and who needs it.
+const NOT_BY_THE_FUNCTION: [(&str, &str, &str, &str); 11] = [
+    ("ProcessBdrJobRole", "sqs:ReceiveMessage", "-requests", "Lambda's event source"),
+    ("ProcessBdrJobRole", "sqs:DeleteMessage", "-requests", "Lambda's event source"),
+    ("ProcessBdrJobRole", "sqs:GetQueueAttributes", "-requests", "Lambda's event source"),
+    ("ProcessBdrJobRole", "ses:SendEmail", ":configuration-set/*", "a sender that has one"),
+    ("ProcessBdrJobRole", "logs:CreateLogStream", "", "Lambda"),
+    ("ProcessBdrJobRole", "logs:PutLogEvents", "", "Lambda"),
+    ("CleanupExpiredBdrsRole", "sqs:SendMessage", "CleanupFailureQueue", "Lambda, for failed runs"),
+    ("CleanupExpiredBdrsRole", "logs:CreateLogStream", "", "Lambda"),
+    ("CleanupExpiredBdrsRole", "logs:PutLogEvents", "", "Lambda"),
+    ("PresignBdrDownloadRole", "logs:CreateLogStream", "", "Lambda"),
+    ("PresignBdrDownloadRole", "logs:PutLogEvents", "", "Lambda"),
+];
+
+/// The template, deployed once more: with a secret, for which the roles have a policy of its own.
+struct Deployed(BTreeMap<String, String>);
+
+impl Deployed {
+    async fn with_secret(s: &Scenario, arn: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("template.json");
+        package(s, &file).await;
+        let (stack, secret) = (unique("with-secret-"), format!("DatabaseSecretArn={arn}"));
+        let deploy = ["cloudformation", "deploy", "--stack-name", &stack, "--capabilities"];
+        let capabilities = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND", "--s3-bucket", "artifacts"];
+        let template = ["--template-file", file.to_str().unwrap(), "--parameter-overrides"];
+        let parameters = [&secret, "EmailFrom=Makapix <no-reply@makapix.club>"];
+        aws(s, &[&deploy[..], &capabilities, &template, &parameters].concat()).await;
+        let describe = ["cloudformation", "describe-stack-resources", "--stack-name", &stack];
+        let resources = aws(s, &describe).await;
+        let resources = resources["StackResources"].as_array().unwrap().iter();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        Self(
+            resources
+                .map(|r| (text(&r["LogicalResourceId"]), text(&r["PhysicalResourceId"])))
+                .collect(),
+        )
+    }
+
+    /// What the policies of a role grant, as they are deployed.
+    async fn grants(&self, s: &Scenario, role: &str) -> Vec<Grant> {
+        let name = ["--role-name", &self.0[role]];
+        let of_role = async |command| aws(s, &[&["iam", command][..], &name].concat()).await;
+        let attached = of_role("list-attached-role-policies").await;
+        assert_eq!(attached["AttachedPolicies"], json!([]), "{role} has policies of somebody else");
+        let mut granted = Vec::new();
+        for policy in of_role("list-role-policies").await["PolicyNames"].as_array().unwrap() {
+            let get = ["iam", "get-role-policy", "--policy-name", policy.as_str().unwrap()];
+            let policy = aws(s, &[&get[..], &name].concat()).await;
+            granted.extend(grants(policy["PolicyDocument"].clone()));
+        }
+        granted
+    }
+
+    /// The last part of the name of a queue, as URLs and ARNs have it.
+    fn queue(&self) -> &str {
+        self.0["BdrQueue"].rsplit('/').next().unwrap()
+    }
+
+    /// Fails unless the role grants all of these calls and, but for the exceptions, nothing else.
+    /// The functions worked on a vault of the scenario's own and on `queue_url`.
+    async fn check(&self, s: &Scenario, role: &str, calls: &Recorder, queue_url: &str) {
+        let (_, queue) = queue_url.rsplit_once('/').unwrap();
+        let grants = self.grants(s, role).await;
+        let mut used = vec![false; grants.len()];
+        for call in calls.calls() {
+            for mut need in needs(&call) {
+                need.resource = need.resource.replace(s.bucket(), &self.0["VaultBucket"]);
+                need.resource = need.resource.replace(queue, self.queue());
+                let allowed: Vec<bool> = grants.iter().map(|grant| grant.allows(&need)).collect();
+                assert!(allowed.contains(&true), "{role} does not allow {need:?}");
+                used.iter_mut().zip(allowed).for_each(|(used, allowed)| *used |= allowed);
+            }
+        }
+        let mut unused: Vec<&Grant> =
+            grants.iter().zip(used).filter(|(_, used)| !used).map(|(grant, _)| grant).collect();
+        for (_, action, resource, by) in NOT_BY_THE_FUNCTION.iter().filter(|e| e.0 == role) {
+            let before = unused.len();
+            unused.retain(|g| g.action != *action || !g.resource.contains(resource));
+            assert_eq!(unused.len(), before - 1, "{role} grants {action} ({by})");
+        }
+        assert!(unused.is_empty(), "{role} allows what nobody does: {unused:?}");
+    }
+}
+
+#[test]
+fn the_roles_allow_what_the_functions_do_and_nothing_else() {
+    scenario_apart(async |mut s| {
+        let url = json!({ "url": s.database_url });
+        let secret = create_secret(&s, &url.to_string()).await;
+        let deployed = Deployed::with_secret(&s, &secret).await;
+        let by_secret = [("DATABASE_URL", ""), ("DATABASE_SECRET_ARN", secret.as_str())];
+
+        let recorder = Recorder::start(s.stack);
+        s.aws = recorder.sdk_config(s.stack);
+        let queue_url = process(&s, &by_secret).await;
+        deployed.check(&s, "ProcessBdrJobRole", &recorder, &queue_url).await;
+
+        let recorder = Recorder::start(s.stack);
+        s.aws = recorder.sdk_config(s.stack);
+        let queue_url = clean_up(&s, &by_secret).await;
+        deployed.check(&s, "CleanupExpiredBdrsRole", &recorder, &queue_url).await;
+
+        let recorder = Recorder::start(s.stack);
+        s.aws = recorder.sdk_config(s.stack);
+        hand_out(&s, &by_secret).await;
+        deployed.check(&s, "PresignBdrDownloadRole", &recorder, "/none").await;
+    });
+}
+
+/// Has `process-bdr-job` do all that makes it call AWS; returns its queue.
+async fn process(s: &Scenario, variables: &[(&str, &str)]) -> String {
+    let mut worker = s.worker(variables).await;
+    let small = s.artwork(Artwork::default()).await;
+    let large = s.artwork(Artwork { file: Some(&vec![1; 9 << 20]), ..Artwork::default() }).await;
+    let missing = s.artwork(Artwork { file: None, ..Artwork::default() }).await;
+    for posts in [vec![small, missing], vec![small, large]] {
+        let bdr_id = s.request(&posts).await;
+        assert_eq!(worker.receive(bdr_id).await, Delivery::Acknowledged);
+        assert_eq!(s.log.outcome()["email"], "sent");
+    }
+    // The other one's is adopted, and our own upload aborted.
+    let bdr_id = s.request(&[large]).await;
+    s.put(&s.archive_key(bdr_id), b"another attempt's ZIP").await;
+    assert_eq!(worker.receive(bdr_id).await, Delivery::Acknowledged);
+    assert_eq!(s.log.outcome()["adopted"], true);
+    assert_eq!(worker.receive_again("{}", 1).await, Delivery::BackNow);
+    worker.drain().await;
+
+    let bdr_id = s.request(&[small]).await;
+    s.put(&s.archive_key(bdr_id), b"a leftover").await;
+    worker.handler.job.clock = Clock::fixed(now() + Duration::hours(13));
+    let delivery = worker.receive_again(&Scenario::message(bdr_id), 2).await;
+    assert_eq!(delivery, Delivery::Acknowledged);
+    assert_eq!(s.log.outcome()["adopted"], false);
+    worker.queue_url().to_owned()
+}
+
+/// Has `cleanup-expired-bdrs` do all that makes it call AWS; returns its queue.
+async fn clean_up(s: &Scenario, variables: &[(&str, &str)]) -> String {
+    let (expired, waiting) = (s.request(&[1]).await, s.request(&[1]).await);
+    s.put(&s.archive_key(expired), b"zip").await;
+    let over = "status = 'ready', expires_at = now() - interval '1 day'";
+    s.set(expired, &format!("{over}, file_path = '{}'", s.archive_key(expired))).await;
+    s.set(waiting, "created_at = now() - interval '2 hours'").await;
+    let mut cleaner = Cleaner::new(s, variables).await;
+    cleaner.handler.cleanup.clock = Clock::fixed(now() + Duration::hours(25));
+    let report = cleaner.run(json!({})).await.unwrap();
+    assert_eq!((&report["cleaned_up"], &report["republished"]), (&json!(1), &json!(1)), "{report}");
+    assert_eq!(report["errors"], Value::Null);
+    cleaner.queue_url
+}
+
+/// Has `presign-bdr-download` hand out a ZIP, and downloads it.
+async fn hand_out(s: &Scenario, variables: &[(&str, &str)]) {
+    let bdr_id = s.request(&[1]).await;
+    let key = s.archive_key(bdr_id);
+    s.put(&key, b"zip").await;
+    s.set(bdr_id, &format!("status = 'ready', file_path = '{key}', file_size_bytes = 3")).await;
+    let question = json!({"bdr_id": bdr_id, "user_id": s.user_id});
+    let answer = presign(s, variables, question).await.unwrap();
+    let client = local_stack::http::client().unwrap();
+    let zip = client.get(answer["url"].as_str().unwrap()).send().await.unwrap();
+    assert_eq!(zip.bytes().await.unwrap(), &b"zip"[..]);
+}

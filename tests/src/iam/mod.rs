@@ -1,0 +1,8 @@
+//! Permissions: those that calls need ([`needs`]), and those that a role's policies grant
+//! ([`Grant`]).
+
+mod need;
+mod policy;
+
+pub use need::{Need, needs};
+pub use policy::{Grant, grants};
