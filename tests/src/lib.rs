@@ -15,11 +15,11 @@
 
 pub mod archive;
 pub mod faults;
-pub mod lambda;
 pub mod iam;
+pub mod lambda;
 pub mod log;
-pub mod raw_host;
 pub mod privacy;
+pub mod raw_host;
 pub mod recorder;
 pub mod scenario;
 pub mod started;
