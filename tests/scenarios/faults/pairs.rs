@@ -1,4 +1,4 @@
-//! Two faults in one request. Takes long, and so runs at night: `cargo test -p bdr-tests -- --ignored`.
+//! Two faults in one request. Takes long, and so runs at night: `cargo test -p bdr-tests -- --ignored every_pair`.
 
 use bdr_tests::faults::{Fault, Target};
 use bdr_tests::scenario;
