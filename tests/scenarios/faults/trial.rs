@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use bdr_tests::faults::{Fault, HttpProxy, PostgresProxy, Script, Target};
 use bdr_tests::lambda::{Deliveries, Deployed, Ending, EventSource, Message, Queue};
 use bdr_tests::scenario::unique;
+use bdr_tests::web::PIXELS;
 use bdr_tests::{Artwork, Scenario, ZipFile};
 use local_stack::{seed, wait_until};
 use uuid::Uuid;
@@ -112,7 +113,7 @@ impl Stage {
         post_ids.push(self.s.artwork(remote).await);
         let mut files = self.files.clone();
         let remote_file = format!("/{user_sqid}.png");
-        files.push((format!("artworks/{sqid}.png"), b"pixels from the web".to_vec()));
+        files.push((format!("artworks/{sqid}.png"), PIXELS.to_vec()));
         self.s.remote.put(&remote_file, "image/png", files.last().unwrap().1.clone());
         let request = seed::Request {
             user_id,
