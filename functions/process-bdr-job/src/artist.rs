@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use shared::database::{Database, DatabaseError, column, limited};
+use shared::database::{Database, DatabaseError, column};
 use shared::failure::Failure;
 use shared::sqid::{Sqid, SqidSource};
 use tokio_postgres::Row;
@@ -60,8 +60,11 @@ impl Recipient {
         sqids: &SqidSource,
         user_id: i32,
     ) -> Result<Option<Self>, DatabaseError> {
-        let client = database.connection().await?;
-        let row = limited(client.query_typed_opt(ARTIST, &[(&user_id, Type::INT4)])).await?;
+        let row = database
+            .read(|client| async move {
+                client.query_typed_opt(ARTIST, &[(&user_id, Type::INT4)]).await
+            })
+            .await?;
         row.map(|row| Self::read(&row, sqids, user_id)).transpose()
     }
 

@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::future::OptionFuture;
-use shared::database::{Database, DatabaseError, column, limited};
+use shared::database::{Database, DatabaseError, column};
 use shared::failure::Failure;
 use shared::request::Claim;
 use shared::sqid::{Sqid, SqidSource};
 use time::OffsetDateTime;
+use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
 use crate::artist::{ARTIST, Artist};
@@ -114,17 +114,21 @@ pub async fn gather(
 ) -> Result<Gathered, Failure> {
     const CONTEXT: &str = "failed to load the request's artist, posts, comments and reactions";
     let user_id = claim.user_id.ok_or_else(no_artist)?;
-    let client = database.connection().await.map_err(|error| error.during(CONTEXT))?;
-    let asked = without_duplicates(&claim.post_ids);
-    let of_artist: [(&(dyn ToSql + Sync), Type); 1] = [(&user_id, Type::INT4)];
-    let of_posts: [(&(dyn ToSql + Sync), Type); 1] = [(&asked, Type::INT4_ARRAY)];
-    let (artist, posts, comments, reactions) = tokio::try_join!(
-        query(&client, ARTIST, &of_artist),
-        query(&client, POSTS, &of_posts),
-        optional(claim.include_comments.then(|| query(&client, COMMENTS, &of_posts))),
-        optional(claim.include_reactions.then(|| query(&client, REACTIONS, &of_posts))),
-    )
-    .map_err(|error| error.during(CONTEXT))?;
+    let asked = &without_duplicates(&claim.post_ids);
+    let (artist, posts, comments, reactions) = database
+        .read(|client| async move {
+            let of_artist: [(&(dyn ToSql + Sync), Type); 1] = [(&user_id, Type::INT4)];
+            let of_posts: [(&(dyn ToSql + Sync), Type); 1] = [(asked, Type::INT4_ARRAY)];
+            let of_posts = |sql| client.query_typed(sql, &of_posts);
+            tokio::try_join!(
+                client.query_typed(ARTIST, &of_artist),
+                of_posts(POSTS),
+                optional(claim.include_comments.then(|| of_posts(COMMENTS))),
+                optional(claim.include_reactions.then(|| of_posts(REACTIONS))),
+            )
+        })
+        .await
+        .map_err(|error| error.during(CONTEXT))?;
 
     let artist = artist.first().ok_or_else(no_artist)?;
     let artist = Artist::read(artist, sqids, user_id)?;
@@ -134,7 +138,7 @@ pub async fn gather(
             "None of the requested artworks exist any more.",
         ));
     }
-    let posts = in_order(&asked, &posts, sqids).map_err(|error| error.during(CONTEXT))?;
+    let posts = in_order(asked, &posts, sqids).map_err(|error| error.during(CONTEXT))?;
     Ok(Gathered {
         artist,
         posts,
@@ -154,17 +158,9 @@ fn no_artist() -> Failure {
     Failure::permanent("user not found", "The account that requested this download was not found.")
 }
 
-async fn query(
-    client: &Client,
-    sql: &str,
-    parameters: &[(&(dyn ToSql + Sync), Type)],
-) -> Result<Vec<Row>, DatabaseError> {
-    limited(client.query_typed(sql, parameters)).await
-}
-
-async fn optional<F>(query: Option<F>) -> Result<Option<Vec<Row>>, DatabaseError>
+async fn optional<F, E>(query: Option<F>) -> Result<Option<Vec<Row>>, E>
 where
-    F: Future<Output = Result<Vec<Row>, DatabaseError>>,
+    F: Future<Output = Result<Vec<Row>, E>>,
 {
     OptionFuture::from(query).await.transpose()
 }

@@ -2,9 +2,9 @@
 //!
 //! Lambda freezes an instance between invocations and may thaw it hours later, when the socket has
 //! long been dropped by something in between without a word; a long job leaves it silent for
-//! minutes. So a statement after such a pause runs through [`Database::after_pause`], which opens a
-//! new connection once when the old one turns out dead. Statements are unnamed (`query_typed`): a named one would pin the session of an
-//! RDS Proxy.
+//! minutes. So a statement after such a pause runs through [`Database::after_pause`], and reads run
+//! through [`Database::read`]: both open a new connection once when the old one turns out dead.
+//! Statements are unnamed (`query_typed`): a named one would pin the session of an RDS Proxy.
 
 mod secret;
 mod server;
@@ -119,11 +119,34 @@ impl Database {
     where
         F: Future<Output = Result<T, tokio_postgres::Error>>,
     {
+        self.twice(THAW_LIMIT, statement).await
+    }
+
+    /// Runs reads; on a connection that breaks meanwhile, once more on a new one, which spares the
+    /// request another attempt.
+    ///
+    /// # Errors
+    /// As the reads', or when no connection can be opened.
+    pub async fn read<T, F>(&self, reads: impl Fn(Arc<Client>) -> F) -> Result<T, DatabaseError>
+    where
+        F: Future<Output = Result<T, tokio_postgres::Error>>,
+    {
+        self.twice(STATEMENT_LIMIT, reads).await
+    }
+
+    async fn twice<T, F>(
+        &self,
+        first_limit: Duration,
+        statement: impl Fn(Arc<Client>) -> F,
+    ) -> Result<T, DatabaseError>
+    where
+        F: Future<Output = Result<T, tokio_postgres::Error>>,
+    {
         let kept = self.connection.lock().await.clone();
         if let Some(client) = kept.filter(|client| !client.is_closed()) {
-            match within(THAW_LIMIT, statement(client)).await {
+            match within(first_limit, statement(client)).await {
                 Err(error) if error.is_broken_connection() => {
-                    tracing::info!("the connection died in a pause; opening a new one");
+                    tracing::info!("the connection has died; opening a new one");
                 }
                 result => return result,
             }

@@ -29,7 +29,7 @@ use uuid::Uuid;
 pub use download::Download;
 pub use upkeep::{EXPIRED, Expired, ExpiryCursor, PAGE, Stuck};
 
-use crate::database::{Database, DatabaseError, column, limited};
+use crate::database::{Database, DatabaseError, column};
 use crate::vault::ArchiveKey;
 
 /// The state of a request, as the column `status` spells it.
@@ -280,11 +280,13 @@ impl Requests {
     }
 
     async fn status(&self, bdr_id: Uuid) -> Result<Option<String>, DatabaseError> {
-        let client = self.database.connection().await?;
-        limited(client.query_typed_opt(STATUS, &[(&bdr_id, Type::UUID)]))
-            .await?
-            .map(|row| column(&row, "status"))
-            .transpose()
+        let row =
+            self.database
+                .read(|client| async move {
+                    client.query_typed_opt(STATUS, &[(&bdr_id, Type::UUID)]).await
+                })
+                .await?;
+        row.map(|row| column(&row, "status")).transpose()
     }
 
     /// Why an UPDATE changed no row.
