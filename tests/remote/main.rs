@@ -24,16 +24,18 @@ use tokio::time::Instant;
 const PRIVATE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const PUBLIC: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
+/// For each name the answers in turn; the last one stays.
+type Answers = HashMap<&'static str, Vec<Vec<IpAddr>>>;
+
 /// A name server under the test's control.
 #[derive(Clone)]
 struct NameServer {
-    answers: Arc<Mutex<HashMap<&'static str, Vec<Vec<IpAddr>>>>>,
+    answers: Arc<Mutex<Answers>>,
     /// Where the hosts listen: names say nothing about ports, but a resolver may.
     port: u16,
 }
 
 impl NameServer {
-    /// For each name the answers in turn; the last one stays.
     fn new<const N: usize>(port: u16, answers: [(&'static str, Vec<Vec<IpAddr>>); N]) -> Self {
         Self { answers: Arc::new(Mutex::new(answers.into())), port }
     }

@@ -14,7 +14,7 @@ const FIRST: u16 = 9001;
 /// of services that speak to whoever connects.
 const OTHERS: [u16; 5] = [80, 443, 8080, 8443, 6379];
 /// Longest wait for another trap to go, and for this one to catch.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Listeners on all addresses of this machine, at as many ports as can be had, until it is dropped.
 pub struct Trap {

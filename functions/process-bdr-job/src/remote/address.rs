@@ -53,8 +53,8 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         }
         [first, ..] if first & 0xe000 != 0x2000 => false, // not global unicast
         [0x2001, second, ..] if second < 0x200 => false,  // 2001::/23: Teredo, ORCHID, benchmarking
-        [0x2001, 0xdb8, ..] => false,                     // documentation
-        [0x2620, 0x4f, 0x8000, ..] => false,              // AS112
+        // Documentation; AS112.
+        [0x2001, 0xdb8, ..] | [0x2620, 0x4f, 0x8000, ..] => false,
         [0x3fff, second, ..] if second < 0x1000 => false, // 3fff::/20: documentation
         [.., 0 | 0x200, 0x5efe, high, low] if !inner(high, low) => false,
         [0x2002, high, low, ..] => inner(high, low),

@@ -17,7 +17,7 @@ use url::Url;
 
 use super::guard::Target;
 use super::resolver::{self, PublicResolver};
-use super::{Web, redirect};
+use super::{Limits, Web, redirect};
 use crate::artwork::Missing;
 
 /// Redirects followed.
@@ -57,6 +57,7 @@ pub(super) struct Client {
     public: reqwest::Client,
     exempt: reqwest::Client,
     allow_hosts: HashSet<String>,
+    pub(super) limits: Limits,
 }
 
 impl Client {
@@ -85,6 +86,7 @@ impl Client {
             public: builder().dns_resolver(public).build()?,
             exempt: builder().dns_resolver(Arc::clone(&web.resolver)).build()?,
             allow_hosts,
+            limits: web.limits,
         })
     }
 

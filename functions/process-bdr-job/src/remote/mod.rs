@@ -38,7 +38,6 @@ const RETRY_DELAY: Duration = Duration::from_millis(500);
 /// Fetches artworks from the web.
 pub struct Remote {
     client: Arc<Client>,
-    limits: Limits,
 }
 
 /// A remote artwork whose answer has begun well and whose body has not been read yet.
@@ -52,7 +51,6 @@ pub struct OpenRemote {
 struct Tries {
     client: Arc<Client>,
     turn: Turn,
-    limits: Limits,
     made: u32,
     left_of_all: Duration,
     left_of_try: Duration,
@@ -77,7 +75,7 @@ impl Remote {
         web: &Web,
         allow_hosts: HashSet<String>,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(Self { client: Arc::new(Client::new(web, allow_hosts)?), limits: web.limits })
+        Ok(Self { client: Arc::new(Client::new(web, allow_hosts)?) })
     }
 
     /// Asks for an artwork, up to the head of the answer.
@@ -88,10 +86,9 @@ impl Remote {
         let mut tries = Tries {
             client: Arc::clone(&self.client),
             turn,
-            limits: self.limits,
             made: 0,
-            left_of_all: self.limits.all_tries,
-            left_of_try: self.limits.one_try,
+            left_of_all: self.client.limits.all_tries,
+            left_of_try: self.client.limits.one_try,
         };
         let response = tries.open(&url).await?;
         Ok(OpenRemote { response, url, tries })
@@ -133,7 +130,7 @@ impl Tries {
     async fn open(&mut self, url: &Url) -> Result<Response, Missing> {
         loop {
             self.made += 1;
-            self.left_of_try = self.limits.one_try.min(self.left_of_all);
+            self.left_of_try = self.client.limits.one_try.min(self.left_of_all);
             let client = Arc::clone(&self.client);
             match self.limited(client.get(url.clone())).await {
                 Ok(response) => return Ok(response),

@@ -1,6 +1,7 @@
 //! Where a redirect leads.
 
 use std::collections::HashSet;
+use std::hash::BuildHasher;
 
 use url::Url;
 
@@ -14,7 +15,11 @@ const LONGEST_LOCATION: usize = 8000;
 ///
 /// # Errors
 /// When there is none, or it must not be asked.
-pub fn next(from: &Url, location: &[u8], allow_hosts: &HashSet<String>) -> Result<Target, Missing> {
+pub fn next<S: BuildHasher>(
+    from: &Url,
+    location: &[u8],
+    allow_hosts: &HashSet<String, S>,
+) -> Result<Target, Missing> {
     let url = std::str::from_utf8(location)
         .ok()
         .filter(|location| !location.is_empty() && location.len() <= LONGEST_LOCATION)
@@ -25,6 +30,8 @@ pub fn next(from: &Url, location: &[u8], allow_hosts: &HashSet<String>) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::next;
 
     #[test]
@@ -40,7 +47,7 @@ mod tests {
             ("https://ü.org/ö", "https://xn--tda.org/%C3%B6"),
             ("http://127.0.0.1:8080/d", "http://127.0.0.1:8080/d"),
         ] {
-            let allow = ["127.0.0.1:8080".to_owned()].into();
+            let allow = HashSet::from(["127.0.0.1:8080".to_owned()]);
             let target = next(&from, location.as_bytes(), &allow).unwrap();
             assert_eq!(target.url().as_str(), to, "{location}");
         }
@@ -55,7 +62,7 @@ mod tests {
         for location in table.map(str::as_bytes).chain([&b"http://\xff.org/"[..]]) {
             for from in ["https://x.org/a", "http://x.org/a/b", "http://127.0.0.1:8080/"] {
                 let from = from.parse().unwrap();
-                let refused = next(&from, location, &["127.0.0.1:8080".to_owned()].into());
+                let refused = next(&from, location, &HashSet::from(["127.0.0.1:8080".to_owned()]));
                 assert_eq!(
                     refused.map_err(|missing| missing.reason),
                     Err("This artwork's file address is not usable."),

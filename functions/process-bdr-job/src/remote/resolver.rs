@@ -55,5 +55,5 @@ impl std::error::Error for NotPublic {}
 /// Whether a transport error is our own refusal.
 pub(super) fn was_refused(error: &reqwest::Error) -> bool {
     let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-    causes.into_iter().any(|cause| cause.is::<NotPublic>())
+    causes.into_iter().any(<dyn std::error::Error>::is::<NotPublic>)
 }
