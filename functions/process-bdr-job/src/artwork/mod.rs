@@ -3,7 +3,7 @@
 
 mod fetch;
 mod name;
-mod signature;
+pub mod signature;
 mod source;
 
 use shared::failure::Decision;
@@ -11,12 +11,12 @@ use shared::sqid::Sqid;
 
 use crate::gather::Post;
 use name::Names;
-use source::Source;
 
 pub use fetch::{FetchedFile, Fetcher};
 pub(crate) use fetch::{jittered, too_large};
 pub use name::Packed;
 pub(crate) use name::is_extension;
+pub use source::Source;
 
 /// Why an artwork is not in the ZIP.
 #[derive(Debug, Clone, PartialEq, Eq)]

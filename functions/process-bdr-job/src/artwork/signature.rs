@@ -38,7 +38,7 @@ pub(super) fn accepted(format: &str, extra_formats: &HashSet<String>) -> Result<
 /// or a `file_format` that is wrong. Retrying the request, which happens when no artwork arrives,
 /// would only make the artist wait a quarter of an hour for the same answer and send the message to
 /// the dead-letter queue, to operators who can do nothing about it. The artist can ask again.
-pub(super) fn check(format: &str, file: &[u8]) -> Result<(), Missing> {
+pub fn check(format: &str, file: &[u8]) -> Result<(), Missing> {
     let genuine = match format {
         "png" | "apng" => file.starts_with(b"\x89PNG\r\n\x1a\n"),
         "gif" => file.starts_with(b"GIF87a") || file.starts_with(b"GIF89a"),
@@ -67,12 +67,29 @@ fn brands(file: &[u8]) -> impl Iterator<Item = &[u8; 4]> {
     names.as_chunks().0.iter().enumerate().filter(|(at, _)| *at != 1).map(|(_, brand)| brand)
 }
 
-/// The name of the first element of a text, after declarations and comments.
+/// The name of the first element of a text, after declarations and comments. A page's declaration
+/// makes it a page, whatever follows.
 fn root_element(file: &[u8]) -> Option<&[u8]> {
-    let text = is_markup(file).then(|| &file[..file.len().min(SVG_PROLOG)])?;
-    let mut tags = text.split(|&byte| byte == b'<').skip(1);
-    let tag = tags.find(|tag| tag.first().is_some_and(u8::is_ascii_alphabetic))?;
-    tag.split(|byte| byte.is_ascii_whitespace() || b"/>".contains(byte)).next()
+    let mut text = is_markup(file).then(|| &file[..file.len().min(SVG_PROLOG)])?;
+    loop {
+        let tag = text.iter().position(|&byte| byte == b'<')?;
+        text = &text[tag + 1..];
+        let end: &[u8] = match text {
+            [b'!', b'-', b'-', ..] => b"-->",
+            [b'?', ..] => b"?>",
+            [b'!', declaration @ ..] => {
+                let page = b"doctype html";
+                if declaration.get(..page.len())?.eq_ignore_ascii_case(page) {
+                    return None;
+                }
+                b">"
+            }
+            _ => break,
+        };
+        let over = text.windows(end.len()).position(|window| window == end)?;
+        text = &text[over + end.len()..];
+    }
+    text.split(|byte| byte.is_ascii_whitespace() || b"/>".contains(byte)).next()
 }
 
 /// Whether a file begins as HTML or XML does, in UTF-8 or UTF-16.
@@ -114,6 +131,7 @@ mod tests {
             ("svg", SVG),
             ("svg", b" <svg/>"),
             ("svg", b"<s:svg xmlns:s='http://www.w3.org/2000/svg'>"),
+            ("svg", b"<!DOCTYPE svg PUBLIC '-//W3C' 'x.dtd' [ <!ENTITY a 'b'> ]>\n<svg>"),
             ("qoi", b"qoif"),
             ("aseprite", b"\0\0\0\0\xe0\xa5"),
         ] {
@@ -148,6 +166,11 @@ mod tests {
             ("avif", HEIC),                              // the brand stands behind the box
             ("svg", HTML),
             ("svg", b"<?xml version='1.0'?><html><svg/></html>"),
+            ("svg", b"<!doctype HTML><svg/>"),
+            ("svg", b"<!-- <svg> --><html/>"),
+            ("svg", b"<!-- <svg>"),
+            ("svg", b"<?x <svg>"),
+            ("svg", b"<!"),
             ("svg", b"svg"),
             ("svg", b"<svgx>"),
             ("svg", b"<!-- -->"),

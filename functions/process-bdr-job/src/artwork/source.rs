@@ -10,7 +10,7 @@ const LONGEST_URL: usize = 2048;
 
 /// Where an artwork's file is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Source {
+pub enum Source {
     /// An object of the vault.
     Vault(ArtworkKey),
     /// Somewhere on the web. Whether it may be asked is decided when it is.
@@ -19,7 +19,10 @@ pub(super) enum Source {
 
 impl Source {
     /// Reads an `art_url`: `/vault/…` is a key, `http(s)://…` a remote URL, anything else nothing.
-    pub(super) fn of(art_url: Option<&str>) -> Result<Self, Missing> {
+    ///
+    /// # Errors
+    /// When it is absent or none of these; the artwork is then missing for good.
+    pub fn of(art_url: Option<&str>) -> Result<Self, Missing> {
         let art_url = art_url.ok_or_else(|| Missing::for_good("This artwork has no file."))?;
         if let Some(key) = ArtworkKey::from_art_url(art_url) {
             return key.map(Self::Vault).map_err(|_| unusable());
