@@ -1,5 +1,6 @@
 //! What was promised for seven days ends after seven days.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::Router;
@@ -9,7 +10,7 @@ use bdr_tests::{Scenario, scenario_apart};
 use local_stack::remote::RemoteHost;
 use serde_json::{Value, json};
 use shared::clock::Clock;
-use shared::vault::Vault;
+use shared::vault::{ArchiveKey, ListedArchive, NotDeleted, Vault};
 use uuid::Uuid;
 
 /// Inserts so many requests, with these further columns, whose `file_path` is where it belongs;
@@ -231,6 +232,31 @@ fn orphans_go_after_a_day_and_what_is_unknown_stays() {
         for kept in wanted.iter().map(key).chain(strangers).chain(["artwork.png".to_owned()]) {
             assert!(exists(&s, &kept).await, "{kept}");
         }
+    });
+}
+
+#[test]
+fn a_zip_written_since_the_orphan_was_seen_stays() {
+    scenario_apart(async |s| {
+        let vault = Vault::new(s.s3.clone(), s.bucket());
+        let key = key(&Uuid::new_v4());
+        let delete = async |seen: &ListedArchive| {
+            let key = ArchiveKey::parse(&seen.key).unwrap();
+            vault.delete_archives([(&key, seen.e_tag.as_deref())]).await.unwrap()
+        };
+        s.put(&key, b"orphan").await;
+        let seen = vault.list_archives(None).await.unwrap();
+        s.s3.delete_object().bucket(s.bucket()).key(&key).send().await.unwrap();
+        let gone = delete(&seen[0]).await;
+        s.put(&key, b"ready").await;
+        let replaced = delete(&seen[0]).await;
+        let changed: HashMap<_, _> = [(key.clone(), NotDeleted::Changed)].into();
+        assert_eq!((gone, replaced), (changed.clone(), changed));
+        assert!(exists(&s, &key).await);
+
+        let seen = vault.list_archives(None).await.unwrap();
+        assert_eq!(delete(&seen[0]).await, HashMap::new());
+        assert!(!exists(&s, &key).await);
     });
 }
 

@@ -68,6 +68,21 @@ fn a_leftover_older_than_twelve_hours_is_replaced() {
 }
 
 #[test]
+fn a_zip_that_another_attempt_may_just_have_adopted_is_neither_adopted_nor_deleted() {
+    scenario(async |s| {
+        let post = s.artwork(Artwork::default()).await;
+        let bdr_id = s.request(&[post]).await;
+        s.put(&s.archive_key(bdr_id), OTHERS).await;
+        let mut worker = s.worker(&[]).await;
+        worker.handler.job.clock = Clock::fixed(now() + Duration::minutes(12 * 60 + 5));
+        let delivery = worker.receive_again(&Scenario::message(bdr_id), 2).await;
+        assert_eq!(delivery, Delivery::BackLater);
+        assert_eq!(s.row(bdr_id).await["status"], "pending");
+        assert_eq!(s.archive(bdr_id).await.unwrap().bytes, OTHERS);
+    });
+}
+
+#[test]
 fn a_large_zip_goes_up_in_parts_and_comes_back_whole() {
     scenario(async |s| {
         let file: Vec<u8> = (0..7 << 20).map(|n: u32| n.to_le_bytes()[n as usize % 4]).collect();

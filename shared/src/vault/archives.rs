@@ -20,6 +20,17 @@ pub struct ListedArchive {
     pub key: String,
     /// When it was written.
     pub last_modified: Option<OffsetDateTime>,
+    /// Tells it from what may stand at its key later.
+    pub e_tag: Option<String>,
+}
+
+/// Why a ZIP was not deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotDeleted {
+    /// It is gone already, or another one stands in its place.
+    Changed,
+    /// S3 refused, with this code.
+    Refused(String),
 }
 
 impl Vault {
@@ -68,28 +79,33 @@ impl Vault {
             Some(ListedArchive {
                 key: object.key?,
                 last_modified: modified.and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok()),
+                e_tag: object.e_tag,
             })
         });
         Ok(listed.collect())
     }
 
-    /// Deletes at most [`MOST_DELETED_AT_ONCE`] ZIPs. One that is not there counts as deleted.
-    /// Returns those that could not be, each with S3's reason.
+    /// Deletes at most [`MOST_DELETED_AT_ONCE`] ZIPs: what stands at a key, or only the object of
+    /// this ETag (which takes `s3:GetObject` as well). One that is not there counts as deleted,
+    /// unless there is an ETag. Returns those that were not deleted.
     ///
     /// # Errors
     /// When S3 does not take the call at all.
     pub async fn delete_archives(
         &self,
-        keys: &[&ArchiveKey],
-    ) -> Result<HashMap<String, String>, VaultError> {
-        if keys.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let objects = keys
-            .iter()
-            .map(|key| ObjectIdentifier::builder().key(key.as_str()).build())
+        archives: impl IntoIterator<Item = (&ArchiveKey, Option<&str>)>,
+    ) -> Result<HashMap<String, NotDeleted>, VaultError> {
+        let objects = archives
+            .into_iter()
+            .map(|(key, e_tag)| {
+                let e_tag = e_tag.map(str::to_owned);
+                ObjectIdentifier::builder().key(key.as_str()).set_e_tag(e_tag).build()
+            })
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| VaultError::Service(error.to_string()))?;
+        if objects.is_empty() {
+            return Ok(HashMap::new());
+        }
         let delete = Delete::builder()
             .set_objects(Some(objects))
             .quiet(true)
@@ -97,10 +113,13 @@ impl Vault {
             .map_err(|error| VaultError::Service(error.to_string()))?;
         let answer =
             self.client.delete_objects().bucket(&*self.bucket).delete(delete).send().await?;
-        let refused = answer.errors.unwrap_or_default().into_iter().filter_map(|error| {
-            let reason = error.code.unwrap_or_else(|| "no reason given".to_owned());
+        let not_deleted = answer.errors.unwrap_or_default().into_iter().filter_map(|error| {
+            let reason = match error.code.as_deref() {
+                Some("PreconditionFailed" | "NoSuchKey" | "NotFound") => NotDeleted::Changed,
+                code => NotDeleted::Refused(code.unwrap_or("no reason given").to_owned()),
+            };
             Some((error.key?, reason))
         });
-        Ok(refused.collect())
+        Ok(not_deleted.collect())
     }
 }

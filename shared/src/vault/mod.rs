@@ -9,7 +9,7 @@ mod upload;
 
 use std::sync::Arc;
 
-pub use archives::{ListedArchive, MOST_DELETED_AT_ONCE};
+pub use archives::{ListedArchive, MOST_DELETED_AT_ONCE, NotDeleted};
 pub use error::VaultError;
 pub use key::{ArchiveKey, ArtworkKey, BadArtworkKey};
 pub use object::ArchiveObject;

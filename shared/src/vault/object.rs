@@ -9,6 +9,9 @@ use super::{ArchiveKey, Vault, VaultError};
 /// A ZIP younger than this was made by an attempt at the same request and is as good as one's own;
 /// an older one is a leftover from before the request was last opened.
 const ADOPTABLE: Duration = Duration::from_hours(12);
+/// A ZIP older than this is deleted. Whoever adopted it has ended by then (AWS Lambda, "Function
+/// timeout": 15 minutes), or a row could become `ready` whose ZIP is just being deleted.
+const LEFTOVER: Duration = Duration::from_mins(12 * 60 + 15);
 
 /// What is known of a ZIP in the vault.
 #[derive(Debug, Clone)]
@@ -39,8 +42,8 @@ impl Vault {
         }
     }
 
-    /// The ZIP at `key` if it may serve as this request's: made within the last 12 h. An older one
-    /// is deleted, so that a new one can be written.
+    /// The ZIP at `key` if it may serve as this request's: made within the last 12 h. A leftover is
+    /// deleted, so that a new one can be written; one in between is left to a later attempt.
     ///
     /// # Errors
     /// When S3 does not say, or refuses to delete the leftover.
@@ -50,8 +53,12 @@ impl Vault {
         now: OffsetDateTime,
     ) -> Result<Option<ArchiveObject>, VaultError> {
         let Some(object) = self.archive(key).await? else { return Ok(None) };
-        if object.last_modified.is_some_and(|made| now - made < ADOPTABLE) {
+        let is_younger_than = |age| object.last_modified.is_some_and(|made| now - made < age);
+        if is_younger_than(ADOPTABLE) {
             return Ok(Some(object));
+        }
+        if is_younger_than(LEFTOVER) {
+            return Ok(None);
         }
         tracing::info!(key = %key, "deleting a leftover ZIP");
         // If-Match: what is deleted is what was judged, not what somebody has written since.

@@ -95,8 +95,14 @@ fn of_s3(call: &Call) -> Vec<Need> {
         }
         (&Method::POST, "") if has("delete") => {
             let body = std::str::from_utf8(&call.body).unwrap();
-            let keys = body.split("<Key>").skip(1).map(|rest| rest.split("</Key>").next().unwrap());
-            keys.map(|key| on_object("s3:DeleteObject", key)).collect()
+            let objects = body.split("<Key>").skip(1);
+            let needs = objects.flat_map(|object| {
+                let key = object.split("</Key>").next().unwrap();
+                // The same as by `If-Match`, for each of them.
+                let read = object.contains("<ETag>").then(|| on_object("s3:GetObject", key));
+                [on_object("s3:DeleteObject", key)].into_iter().chain(read)
+            });
+            needs.collect()
         }
         (_, "") => panic!("{} {} is not known here", call.method, call.uri),
         (&Method::GET | &Method::HEAD, key) => {

@@ -3,7 +3,7 @@
 
 use shared::failure::Failure;
 use shared::request::{Expired, ExpiryCursor};
-use shared::vault::ArchiveKey;
+use shared::vault::{ArchiveKey, NotDeleted};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -55,18 +55,18 @@ async fn delete_archives(
             Some(_) => report.error(bdr_id, "file_path is not this request's archive under bdr/"),
         }
     }
-    let keys: Vec<&ArchiveKey> = archives.iter().map(|(_, key)| key).collect();
-    let refused = cleanup
+    // Whatever stands there: no attempt writes once the row is `ready`.
+    let not_deleted = cleanup
         .vault
-        .delete_archives(&keys)
+        .delete_archives(archives.iter().map(|(_, key)| (key, None)))
         .await
         .map_err(|error| Failure::retry("failed to delete expired ZIPs", error))?;
     for (bdr_id, key) in &archives {
-        match refused.get(key.as_str()) {
-            Some(reason) => {
+        match not_deleted.get(key.as_str()) {
+            Some(NotDeleted::Refused(reason)) => {
                 report.error(*bdr_id, &format!("S3 refused to delete the ZIP: {reason}"));
             }
-            None => gone.push(*bdr_id),
+            Some(NotDeleted::Changed) | None => gone.push(*bdr_id),
         }
     }
     Ok(gone)

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use shared::failure::Failure;
 use shared::request::Status;
-use shared::vault::{ArchiveKey, ListedArchive, MOST_DELETED_AT_ONCE};
+use shared::vault::{ArchiveKey, ListedArchive, MOST_DELETED_AT_ONCE, NotDeleted};
 use time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -17,6 +17,12 @@ use crate::report::Report;
 
 /// A ZIP younger than this may belong to an attempt that is about to tell.
 const GRACE: Duration = Duration::days(1);
+
+/// A ZIP that perhaps nobody wants.
+struct Orphan<'a> {
+    key: ArchiveKey,
+    e_tag: Option<&'a str>,
+}
 
 /// Sweeps the objects under `bdr/` page by page.
 ///
@@ -50,12 +56,12 @@ async fn sweep(
 ) -> Result<(), Failure> {
     let now = cleanup.clock.now();
     let old = page.iter().filter(|object| object.last_modified.is_some_and(|at| now - at > GRACE));
-    let mut archives: HashMap<Uuid, ArchiveKey> = HashMap::new();
+    let mut archives: HashMap<Uuid, Orphan> = HashMap::new();
     for object in old {
         let key = ArchiveKey::parse(&object.key);
         match key.and_then(|key| Some((key.bdr_id()?, key))) {
             Some((bdr_id, key)) if !archives.contains_key(&bdr_id) => {
-                archives.insert(bdr_id, key);
+                archives.insert(bdr_id, Orphan { key, e_tag: object.e_tag.as_deref() });
             }
             _ => unknown(&object.key, report),
         }
@@ -68,34 +74,36 @@ async fn sweep(
         .map_err(|error| error.during("failed to find the requests of ZIPs"))?;
     let mut unwanted = Vec::new();
     for (bdr_id, status) in states {
-        let Some(key) = archives.remove(&bdr_id) else { continue };
+        let Some(orphan) = archives.remove(&bdr_id) else { continue };
         if matches!(Status::parse(&status), Some(Status::Failed | Status::Expired)) {
-            unwanted.push((bdr_id, key));
+            unwanted.push((bdr_id, orphan));
         }
     }
-    for key in archives.values() {
-        unknown(key.as_str(), report);
+    for orphan in archives.values() {
+        unknown(orphan.key.as_str(), report);
     }
     delete(cleanup, &unwanted, report).await
 }
 
 async fn delete(
     cleanup: &Cleanup,
-    unwanted: &[(Uuid, ArchiveKey)],
+    unwanted: &[(Uuid, Orphan<'_>)],
     report: &mut Report,
 ) -> Result<(), Failure> {
     for page in unwanted.chunks(MOST_DELETED_AT_ONCE) {
-        let keys: Vec<&ArchiveKey> = page.iter().map(|(_, key)| key).collect();
-        let refused = cleanup
+        // By its ETag: an operator may have opened the request again, and an attempt have written
+        // another ZIP, since we asked for its state.
+        let not_deleted = cleanup
             .vault
-            .delete_archives(&keys)
+            .delete_archives(page.iter().map(|(_, orphan)| (&orphan.key, orphan.e_tag)))
             .await
             .map_err(|error| Failure::retry("failed to delete orphans", error))?;
-        for (bdr_id, key) in page {
-            match refused.get(key.as_str()) {
-                Some(reason) => {
+        for (bdr_id, orphan) in page {
+            match not_deleted.get(orphan.key.as_str()) {
+                Some(NotDeleted::Refused(reason)) => {
                     report.error(*bdr_id, &format!("S3 refused to delete the orphan: {reason}"));
                 }
+                Some(NotDeleted::Changed) => {}
                 None => report.orphans_deleted += 1,
             }
         }
