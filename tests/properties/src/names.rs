@@ -1,0 +1,174 @@
+//! The names in the ZIP: made from what stands in the rows, and met by every disk and every reader.
+
+use std::collections::HashSet;
+use std::io::{Cursor, Read};
+use std::sync::LazyLock;
+
+use futures_util::FutureExt;
+use futures_util::io::AllowStdIo;
+use process_bdr_job::archive::{Archive, Packing};
+use process_bdr_job::artwork::{Plan, plan};
+use process_bdr_job::documents::Metadata;
+use process_bdr_job::gather::Post;
+use serde_json::Value;
+use shared::sqid::SqidSource;
+use time::OffsetDateTime;
+use zip::ZipArchive;
+
+/// Longest name of a file on the disks that people have, in bytes (ext4, APFS; NTFS counts more).
+const LONGEST_NAME: usize = 255;
+
+/// What a post's row may hold, as far as names depend on it.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// `posts.id`.
+    pub id: i32,
+    /// `posts.public_sqid`.
+    pub sqid: Option<String>,
+    /// `posts.file_format`.
+    pub file_format: Option<String>,
+    /// `posts.title`.
+    pub title: String,
+}
+
+/// A ZIP that was made from rows, and what belongs into it.
+pub struct Made {
+    /// The ZIP.
+    pub zip: Vec<u8>,
+    /// Names and contents, in order.
+    pub entries: Vec<(String, Vec<u8>)>,
+}
+
+/// The input is the artist's handle, then sqid, format and title of each post, all of them ended by
+/// a byte that UTF-8 does not have.
+pub fn check(input: &[u8]) {
+    let mut texts = input.split(|byte| *byte == 0xff).map(String::from_utf8_lossy);
+    let handle = texts.next().unwrap_or_default();
+    let texts: Vec<_> = texts.map(std::borrow::Cow::into_owned).collect();
+    let rows: Vec<Row> = (1..)
+        .zip(texts.chunks(3))
+        .map(|(id, texts)| Row {
+            id,
+            sqid: texts.first().filter(|sqid| !sqid.is_empty()).cloned(),
+            file_format: texts.get(1).cloned(),
+            title: texts.get(2).cloned().unwrap_or_default(),
+        })
+        .collect();
+    let _ = check_rows(&handle, &rows);
+}
+
+/// No entry leaves its folder, meets another on a disk that ignores case, is a device on Windows or
+/// is too long; and the archive gives back what was put in.
+#[must_use]
+pub fn check_rows(handle: &str, rows: &[Row]) -> Made {
+    let posts: Vec<Result<Post, i32>> = rows.iter().map(|row| Ok(post(row))).collect();
+    let plans = plan(&posts);
+    let mut metadata = Metadata::new(OffsetDateTime::UNIX_EPOCH, handle);
+    let mut entries = Vec::new();
+    for plan in &plans {
+        match plan {
+            Plan::Fetch(planned) => {
+                let filename = &planned.packed.filename;
+                check_name(filename);
+                metadata.add(planned.post, planned.sqid, filename);
+                let content = format!("{} is {}", filename, planned.post.id).into_bytes();
+                entries.push((format!("artworks/{filename}"), planned.packed.packing, content));
+            }
+            Plan::Missing(post, missing) => metadata.lack(post, missing.reason.to_owned()),
+            Plan::NoSuchPost(id, missing) => metadata.lack_post(*id, missing.reason.to_owned()),
+        }
+    }
+    assert_eq!(metadata.artworks() + metadata.missing(), rows.len());
+    let json = serde_json::to_vec_pretty(&metadata).unwrap();
+    entries.push(("metadata.json".to_owned(), Packing::Deflate, json));
+    let on_disk: HashSet<String> = entries.iter().map(|(name, ..)| name.to_lowercase()).collect();
+    assert_eq!(on_disk.len(), entries.len(), "two entries are one file where case is ignored");
+    let zip = write(&entries);
+    let entries = entries.into_iter().map(|(name, _, content)| (name, content)).collect();
+    let made = Made { zip, entries };
+    check_archive(&made);
+    check_metadata(&made, handle, rows);
+    made
+}
+
+/// An alphabet of few letters, so that made-up ids meet stored ones.
+static SQIDS: LazyLock<SqidSource> = LazyLock::new(|| SqidSource::new(Some("NULconab")).unwrap());
+
+fn post(row: &Row) -> Post {
+    Post {
+        id: row.id,
+        sqid: SQIDS.sqid(row.sqid.as_deref(), row.id),
+        title: Some(row.title.clone()),
+        description: Some(row.title.clone()),
+        hashtags: vec![row.title.clone()],
+        art_url: Some("/vault/x".to_owned()),
+        file_format: row.file_format.clone(),
+        width: None,
+        height: None,
+        frame_count: None,
+        created_at: None,
+    }
+}
+
+/// One file in the folder it is put in, on every disk.
+fn check_name(name: &str) {
+    assert!((1..=LONGEST_NAME).contains(&name.len()), "{name:?}");
+    let harmless = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    assert!(name.chars().all(harmless), "{name:?}");
+    assert!(!name.starts_with(['.', '-']) && !name.ends_with('.'), "{name:?}");
+    assert!(!is_device(name), "{name:?}");
+}
+
+/// Whether Windows takes a file for a device ("Naming Files, Paths, and Namespaces"): by what
+/// stands before the first dot, spaces at its end left out.
+fn is_device(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or_default().trim_end().to_uppercase();
+    let numbered = ["COM", "LPT"]
+        .iter()
+        .flat_map(|port| "0123456789¹²³".chars().map(move |digit| format!("{port}{digit}")));
+    ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", "CLOCK$"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain(numbered)
+        .any(|device| device == stem)
+}
+
+fn write(entries: &[(String, Packing, Vec<u8>)]) -> Vec<u8> {
+    let written = async {
+        let mut archive = Archive::new(AllowStdIo::new(Cursor::new(Vec::new())));
+        for (name, packing, content) in entries {
+            archive.add(name, OffsetDateTime::UNIX_EPOCH, *packing, content).await.unwrap();
+        }
+        archive.close().await.unwrap().into_inner().into_inner()
+    };
+    written.now_or_never().expect("a sink in memory never waits")
+}
+
+/// Another library reads the same names and the same bytes, and would write them below its folder.
+fn check_archive(made: &Made) {
+    let mut archive = ZipArchive::new(Cursor::new(&made.zip[..])).unwrap();
+    assert_eq!(archive.len(), made.entries.len());
+    for (index, (name, content)) in made.entries.iter().enumerate() {
+        let mut entry = archive.by_index(index).unwrap();
+        assert_eq!(entry.name().unwrap(), name.as_str());
+        assert_eq!(entry.enclosed_name().unwrap().to_str(), Some(name.as_str()));
+        let mut read = Vec::new();
+        entry.read_to_end(&mut read).unwrap();
+        assert_eq!(read, *content, "{name}");
+    }
+}
+
+/// `metadata.json` says of every row what became of it, title and handle to the letter.
+fn check_metadata(made: &Made, handle: &str, rows: &[Row]) {
+    let (_, json) = made.entries.last().unwrap();
+    let json: Value = serde_json::from_slice(json).unwrap();
+    assert_eq!(json["user_handle"], handle);
+    let list = |name: &str| json[name].as_array().unwrap().clone();
+    let told: Vec<Value> = [list("artworks"), list("missing_artworks")].concat();
+    for row in rows {
+        assert!(told.iter().any(|entry| entry["title"] == row.title.as_str()), "{row:?}");
+    }
+    for (entry, (name, _)) in list("artworks").iter().zip(&made.entries) {
+        assert_eq!(format!("artworks/{}", entry["filename"].as_str().unwrap()), *name);
+    }
+}

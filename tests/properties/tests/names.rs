@@ -1,0 +1,23 @@
+//! Names hold whatever the rows say.
+
+use bdr_properties::{hostile, names};
+use proptest::test_runner::{Config, RngSeed};
+use proptest::{prop_assert, proptest};
+
+proptest! {
+    #![proptest_config(Config {
+        cases: 300,
+        rng_seed: RngSeed::Fixed(1),
+        failure_persistence: None,
+        ..Config::default()
+    })]
+
+    #[test]
+    fn every_entry_is_one_harmless_file_of_its_folder(
+        handle in hostile::text(),
+        rows in hostile::rows(),
+    ) {
+        let made = names::check_rows(&handle, &rows);
+        prop_assert!(made.entries.len() <= rows.len() + 1);
+    }
+}
