@@ -84,7 +84,7 @@ fn a_zip_with_entries_beyond_4_gib() {
 }
 
 /// Runs a reader; `None` when it is not installed. It must succeed and have nothing to complain of.
-fn run(command: &mut Command) -> Option<String> {
+pub(crate) fn run(command: &mut Command) -> Option<String> {
     let output = match command.output() {
         Ok(output) => output,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,

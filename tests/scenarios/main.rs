@@ -19,6 +19,7 @@ mod email;
 mod failure_email;
 mod faults;
 mod hostile_hosts;
+mod hostile_names;
 mod lease;
 mod life_of_a_request;
 mod permissions;
