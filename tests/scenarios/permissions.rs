@@ -161,10 +161,15 @@ async fn clean_up(s: &Scenario, variables: &[(&str, &str)]) -> String {
     let over = "status = 'ready', expires_at = now() - interval '1 day'";
     s.set(expired, &format!("{over}, file_path = '{}'", s.archive_key(expired))).await;
     s.set(waiting, "created_at = now() - interval '2 hours'").await;
+    let failed = s.request(&[1]).await;
+    s.put(&s.archive_key(failed), b"orphan").await;
+    s.set(failed, "status = 'failed'").await;
     let mut cleaner = Cleaner::new(s, variables).await;
     cleaner.handler.cleanup.clock = Clock::fixed(now() + Duration::hours(25));
     let report = cleaner.run(json!({})).await.unwrap();
-    assert_eq!((&report["cleaned_up"], &report["republished"]), (&json!(1), &json!(1)), "{report}");
+    for done in ["cleaned_up", "republished", "orphans_deleted"] {
+        assert_eq!(report[done], 1, "{report}");
+    }
     assert_eq!(report["errors"], Value::Null);
     cleaner.queue_url
 }
