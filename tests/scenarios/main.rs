@@ -28,4 +28,5 @@ mod remote_formats;
 mod retries;
 mod runbook;
 mod secrets;
+mod state_machine;
 mod write_once;
