@@ -55,6 +55,8 @@ fn sqid() -> impl Strategy<Value = Option<String>> {
     prop_oneof![
         1 => Just(None),
         4 => "[aAbBkK1_]{1,2}".prop_map(Some),
+        // What another one becomes that is taken.
+        1 => "[aA]_[0-9]".prop_map(Some),
         1 => "(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])".prop_map(Some),
         1 => "[a-zA-Z0-9]{60,66}".prop_map(Some),
         2 => text().prop_map(Some),
