@@ -65,7 +65,7 @@ fn no_interleaving_of_attempts_cleanups_and_presign_breaks_a_request() {
                 ..Config::default()
             });
             let tally = std::cell::RefCell::new(Tally::default());
-            for schedule in step::regressions() {
+            for schedule in step::rare() {
                 let played = runtime.block_on(play(&place, &schedule, &mut tally.borrow_mut()));
                 played.unwrap_or_else(|error| panic!("{error:#}\nafter {schedule:#?}"));
             }

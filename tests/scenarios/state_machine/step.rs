@@ -37,7 +37,7 @@ pub(super) enum Step {
         /// Whether the artist asks.
         owner: bool,
     },
-    /// An operator opens a failed request again, as the runbook says.
+    /// An operator opens a failed request again, and publishes it.
     Reopen,
     /// Time passes, in minutes.
     Pass(i64),
@@ -81,9 +81,12 @@ pub(super) fn schedules() -> impl Strategy<Value = Vec<Step>> {
     (beginning, list(steps(), 1..80)).prop_map(|(beginning, steps)| [beginning, steps].concat())
 }
 
-/// Schedules that have broken a request once.
-pub(super) fn regressions() -> [Vec<Step>; 2] {
-    use Step::{Attempt, Cleanup, Crash, Fail, FinishAttempt, Pass, Publish, Redeliver, Reopen};
+/// Schedules that chance seldom comes to. The first two have broken a request once.
+pub(super) fn rare() -> [Vec<Step>; 3] {
+    use Step::{
+        Attempt, Cleanup, Crash, Fail, FinishAttempt, FinishCleanup, Pass, Publish, Redeliver,
+        Reopen,
+    };
     [
         // A cleanup is about to delete the ZIP of a failed request, which an operator opens again
         // and an attempt makes `ready` with a new ZIP.
@@ -122,6 +125,16 @@ pub(super) fn regressions() -> [Vec<Step>; 2] {
             Attempt(1),
             Attempt(0),
             Attempt(0),
+        ],
+        // Two cleanups expire the same request.
+        vec![
+            Publish,
+            FinishAttempt(0),
+            Pass(WEEK),
+            Cleanup(0, Task::Expire),
+            Cleanup(1, Task::Expire),
+            FinishCleanup(0),
+            FinishCleanup(1),
         ],
     ]
 }

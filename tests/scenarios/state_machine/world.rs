@@ -184,10 +184,11 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    /// What the runbook tells an operator to do about a request that failed.
+    /// What the runbook tells an operator to do about a request that failed; what else it clears, a
+    /// claim would clear.
     async fn reopen(&mut self) -> Result<()> {
         let sql = "UPDATE batch_download_requests
-                      SET status = 'pending', error_message = NULL, completed_at = NULL,
+                      SET status = 'pending',
                           started_at = greatest(clock_timestamp(),
                                                 started_at + interval '1 microsecond')
                     WHERE id = $1 AND status = 'failed'";
