@@ -123,14 +123,13 @@ fn check_name(name: &str) {
 /// stands before the first dot, spaces at its end left out.
 fn is_device(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default().trim_end().to_uppercase();
-    let numbered = ["COM", "LPT"]
-        .iter()
-        .flat_map(|port| "0123456789¹²³".chars().map(move |digit| format!("{port}{digit}")));
-    ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", "CLOCK$"]
-        .map(str::to_owned)
-        .into_iter()
-        .chain(numbered)
-        .any(|device| device == stem)
+    let is_port = |port: &str| {
+        let mut number = stem.strip_prefix(port).unwrap_or_default().chars();
+        matches!((number.next(), number.next()), (Some('0'..='9' | '¹' | '²' | '³'), None))
+    };
+    matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$" | "CLOCK$")
+        || is_port("COM")
+        || is_port("LPT")
 }
 
 fn write(entries: &[(String, Packing, Vec<u8>)]) -> Vec<u8> {
