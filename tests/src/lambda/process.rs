@@ -1,6 +1,7 @@
 //! A function's process.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
@@ -26,6 +27,7 @@ use super::{
 pub struct Function {
     child: Child,
     pid: u32,
+    begun: Instant,
     api: RuntimeApi,
     log: PathBuf,
     timeout: Duration,
@@ -74,10 +76,28 @@ impl Function {
     /// # Errors
     /// When its binary cannot be run.
     pub async fn start(deployed: &Deployed, changed: &[(&str, &str)], log: &Path) -> Result<Self> {
+        Self::launch(&[], deployed, changed, log).await
+    }
+
+    /// The same by a command, its program first, that becomes the binary it is given last. No command
+    /// at all starts the binary itself.
+    ///
+    /// # Errors
+    /// When its binary cannot be run.
+    pub async fn launch(
+        launcher: &[String],
+        deployed: &Deployed,
+        changed: &[(&str, &str)],
+        log: &Path,
+    ) -> Result<Self> {
         let api = RuntimeApi::start(&deployed.arn, deployed.timeout).await?;
+        let begun = Instant::now();
         let started = || {
             let (out, errors) = (File::create(log)?, File::options().append(true).open(log)?);
-            tokio::process::Command::new(&deployed.bootstrap)
+            let line = launcher.iter().map(OsStr::new).chain([deployed.bootstrap.as_os_str()]);
+            let line: Vec<_> = line.collect();
+            tokio::process::Command::new(line[0])
+                .args(&line[1..])
                 .env_clear()
                 .envs(&deployed.environment)
                 .env("AWS_LAMBDA_RUNTIME_API", api.address())
@@ -96,6 +116,7 @@ impl Function {
         Ok(Self {
             child,
             pid,
+            begun,
             api,
             log: log.to_owned(),
             timeout: deployed.timeout,
@@ -108,6 +129,16 @@ impl Function {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// Waits until it asks for its first event, and returns the time from its start.
+    ///
+    /// # Errors
+    /// When it does not within its timeout.
+    pub async fn polled(&mut self) -> Result<Duration> {
+        let polled = timeout(self.timeout, self.api.polled()).await;
+        let polled = polled.context("the function has not asked for anything")??;
+        Ok(polled.saturating_duration_since(self.begun))
     }
 
     /// What kills it.

@@ -1,7 +1,11 @@
 //! The API that a function polls for its invocations ("Using the Lambda runtime API for custom
 //! runtimes").
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use axum::{
@@ -15,7 +19,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::{
     net::TcpListener,
-    sync::{Mutex, mpsc},
+    sync::{Mutex, mpsc, watch},
     task::JoinHandle,
 };
 use uuid::Uuid;
@@ -37,6 +41,8 @@ pub(super) struct RuntimeApi {
     address: SocketAddr,
     events: mpsc::UnboundedSender<Value>,
     answers: mpsc::UnboundedReceiver<Answer>,
+    /// When the first poll came.
+    polled: watch::Receiver<Option<Instant>>,
     server: JoinHandle<()>,
 }
 
@@ -46,6 +52,7 @@ struct Shared {
     timeout: Duration,
     events: Mutex<mpsc::UnboundedReceiver<Value>>,
     answers: mpsc::UnboundedSender<Answer>,
+    polled: watch::Sender<Option<Instant>>,
 }
 
 impl RuntimeApi {
@@ -53,8 +60,14 @@ impl RuntimeApi {
     pub(super) async fn start(arn: &str, timeout: Duration) -> Result<Self> {
         let (events, next) = mpsc::unbounded_channel();
         let (answered, answers) = mpsc::unbounded_channel();
-        let shared =
-            Shared { arn: arn.to_owned(), timeout, events: Mutex::new(next), answers: answered };
+        let (first_poll, polled) = watch::channel(None);
+        let shared = Shared {
+            arn: arn.to_owned(),
+            timeout,
+            events: Mutex::new(next),
+            answers: answered,
+            polled: first_poll,
+        };
         let routes = Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next_invocation))
             .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
@@ -69,12 +82,18 @@ impl RuntimeApi {
             // It ends when it is aborted, and never by itself.
             let _ = axum::serve(listener, routes).await;
         });
-        Ok(Self { address, events, answers, server })
+        Ok(Self { address, events, answers, polled, server })
     }
 
     /// For `AWS_LAMBDA_RUNTIME_API`.
     pub(super) fn address(&self) -> String {
         self.address.to_string()
+    }
+
+    /// When the process has asked for its first event.
+    pub(super) async fn polled(&mut self) -> Result<Instant> {
+        let polled = self.polled.wait_for(Option::is_some).await;
+        (*polled.context("the Runtime API has gone")?).context("the Runtime API has gone")
     }
 
     /// Hands `event` to the process as soon as it asks, and waits for what comes of it.
@@ -91,6 +110,11 @@ impl Drop for RuntimeApi {
 }
 
 async fn next_invocation(State(shared): State<Arc<Shared>>) -> Response {
+    shared.polled.send_if_modified(|polled| {
+        let first = polled.is_none();
+        polled.get_or_insert_with(Instant::now);
+        first
+    });
     let Some(event) = shared.events.lock().await.recv().await else {
         return StatusCode::GONE.into_response();
     };
