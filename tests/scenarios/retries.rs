@@ -10,6 +10,8 @@ use bdr_tests::{Artwork, Delivery, Scenario, scenario, scenario_apart};
 use local_stack::remote::RemoteHost;
 use local_stack::seed;
 use serde_json::{Value, json};
+use shared::aws::Trust;
+use shared::config::Environment;
 use shared::vault::Vault;
 use uuid::Uuid;
 
@@ -143,10 +145,11 @@ fn connections_to_aws_that_went_silent_in_a_freeze_are_replaced() {
         let endpoint = s.stack.endpoint();
         let server = endpoint.rsplit_once(':').unwrap().1.parse().unwrap();
         let wire = Wire::to(server).await;
+        let trust = Trust::from_environment(&Environment::default()).unwrap();
         let aws = s.stack.sdk_config().into_builder();
         let aws = aws
             .endpoint_url(format!("http://127.0.0.1:{}", wire.port))
-            .http_client(shared::aws::http_client())
+            .http_client(shared::aws::http_client(&trust))
             .timeout_config(shared::aws::time_limits())
             .build();
         let worker = s.worker_through(&aws, &[]).await;

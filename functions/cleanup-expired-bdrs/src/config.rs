@@ -1,5 +1,6 @@
 //! The function's environment. Nothing else reads it.
 
+use shared::aws::Trust;
 use shared::config::{ConfigError, Environment};
 use shared::database::DatabaseSource;
 
@@ -8,6 +9,8 @@ use shared::database::DatabaseSource;
 pub struct Config {
     /// `DATABASE_URL` or `DATABASE_SECRET_ARN`.
     pub database: DatabaseSource,
+    /// `AWS_CA_BUNDLE`: who may vouch for AWS.
+    pub trust: Trust,
     /// `VAULT_BUCKET`.
     pub vault_bucket: String,
     /// Whether S3 lives at an endpoint without host names per bucket.
@@ -28,6 +31,7 @@ impl Config {
         let purge =
             environment.parsed("PURGE_AFTER_DAYS", 0, days, |days| (0..=36_500).contains(days))?;
         Ok(Self {
+            trust: Trust::from_environment(environment)?,
             database: DatabaseSource::from_environment(environment)?,
             vault_bucket: environment.required("VAULT_BUCKET")?.to_owned(),
             s3_path_style: environment.has_s3_endpoint(),

@@ -16,5 +16,6 @@ async fn main() -> Result<(), Error> {
 
 async fn init(environment: &Environment) -> Result<Handler, Error> {
     let config = Config::from_environment(environment)?;
-    Ok(cleanup_expired_bdrs::wiring::handler(config, &shared::aws::load().await))
+    let aws = shared::aws::load(&config.trust).await;
+    Ok(cleanup_expired_bdrs::wiring::handler(config, &aws))
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use shared::aws::Trust;
 use shared::config::{ConfigError, Environment};
 use shared::database::DatabaseSource;
 
@@ -10,6 +11,8 @@ use shared::database::DatabaseSource;
 pub struct Config {
     /// `DATABASE_URL` or `DATABASE_SECRET_ARN`.
     pub database: DatabaseSource,
+    /// `AWS_CA_BUNDLE`: who may vouch for AWS.
+    pub trust: Trust,
     /// `VAULT_BUCKET`.
     pub vault_bucket: String,
     /// Whether S3 lives at an endpoint without host names per bucket.
@@ -31,6 +34,7 @@ impl Config {
             |seconds| (1..=3600).contains(seconds),
         )?;
         Ok(Self {
+            trust: Trust::from_environment(environment)?,
             database: DatabaseSource::from_environment(environment)?,
             vault_bucket: environment.required("VAULT_BUCKET")?.to_owned(),
             s3_path_style: environment.has_s3_endpoint(),

@@ -16,5 +16,6 @@ async fn main() -> Result<(), Error> {
 
 async fn init(environment: &Environment) -> Result<Handler, Error> {
     let config = Config::from_environment(environment)?;
-    Ok(presign_bdr_download::wiring::handler(config, &shared::aws::load().await))
+    let aws = shared::aws::load(&config.trust).await;
+    Ok(presign_bdr_download::wiring::handler(config, &aws))
 }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use email_address::EmailAddress;
+use shared::aws::Trust;
 use shared::config::{ConfigError, Environment};
 use shared::database::DatabaseSource;
 use shared::sqid::SqidSource;
@@ -16,6 +17,8 @@ use crate::memory::{MIB, Memory};
 pub struct Config {
     /// `DATABASE_URL` or `DATABASE_SECRET_ARN`.
     pub database: DatabaseSource,
+    /// `AWS_CA_BUNDLE`: who may vouch for AWS.
+    pub trust: Trust,
     /// `VAULT_BUCKET`.
     pub vault_bucket: String,
     /// Whether S3 lives at an endpoint without host names per bucket.
@@ -58,6 +61,7 @@ impl Config {
         let memory_mib =
             environment.parsed("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 512, number, |mib| *mib >= 1)?;
         Ok(Self {
+            trust: Trust::from_environment(environment)?,
             database: DatabaseSource::from_environment(environment)?,
             vault_bucket: environment.required("VAULT_BUCKET")?.to_owned(),
             s3_path_style: environment.has_s3_endpoint(),

@@ -14,5 +14,6 @@ async fn main() -> Result<(), Error> {
 
 async fn init(environment: &Environment) -> Result<Handler, Error> {
     let config = Config::from_environment(environment)?;
-    process_bdr_job::wiring::handler(config, &shared::aws::load().await)
+    let aws = shared::aws::load(&config.trust).await;
+    process_bdr_job::wiring::handler(config, &aws)
 }

@@ -43,7 +43,7 @@ pub fn handler(config: Config, aws: &SdkConfig) -> Result<Handler, Error> {
     let ses = aws_sdk_ses::config::Builder::from(aws)
         // A retry after a lost answer would send a second e-mail; so none may be lost to a pooled
         // connection that died in a freeze.
-        .http_client(shared::aws::unpooled_http_client())
+        .http_client(shared::aws::unpooled_http_client(&config.trust))
         .retry_config(RetryConfig::disabled())
         .timeout_config(TimeoutConfig::builder().operation_timeout(SES_LIMIT).build())
         .build();

@@ -1,5 +1,9 @@
 //! The AWS SDK's configuration, one for all clients of a function.
 
+mod connect;
+mod http;
+mod trust;
+
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
@@ -9,24 +13,23 @@ use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_s3::config::{
     RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient,
 };
-use aws_smithy_http_client::Builder;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::shared::IntoShared;
 
-/// Longest wait for a connection. Within a region a healthy endpoint answers in milliseconds.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Longest wait for the head of an answer, the sending of the request included: 8 MiB in 30 s is a
-/// tenth of the bandwidth of the smallest function.
+pub use trust::Trust;
+
+use connect::Connector;
+use http::Http;
+
+/// Longest wait for the head of an answer, the connection and the sending of the request included:
+/// 8 MiB in 30 s is a tenth of the bandwidth of the smallest function.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// Longest idleness after which a connection is used again. Lambda freezes an instance between
-/// invocations, and what lies between drops its connections without a word.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Tries a request: the first one and two more, with the SDK's jittered backoff.
 const ATTEMPTS: u32 = 3;
 
 /// Region, credentials and endpoints from the environment, as the SDK defines them.
-pub async fn load() -> SdkConfig {
+pub async fn load(trust: &Trust) -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http_client())
+        .http_client(http_client(trust))
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
         .timeout_config(time_limits())
         // It mistakes back-pressure for a stalled peer; bodies have time limits of their own.
@@ -37,26 +40,20 @@ pub async fn load() -> SdkConfig {
 
 /// The HTTP client of all AWS clients but those that need one of their own.
 #[must_use]
-pub fn http_client() -> SharedHttpClient {
-    Builder::new()
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .build_https()
+pub fn http_client(trust: &Trust) -> SharedHttpClient {
+    Http::pooled(Connector::new(trust)).into_shared()
 }
 
 /// An HTTP client that opens a connection for every request.
 #[must_use]
-pub fn unpooled_http_client() -> SharedHttpClient {
-    Builder::new()
-        .pool_max_idle_per_host(0)
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .build_https()
+pub fn unpooled_http_client(trust: &Trust) -> SharedHttpClient {
+    Http::unpooled(Connector::new(trust)).into_shared()
 }
 
-/// How long AWS is waited for, request by request.
+/// How long AWS is waited for, request by request. A connection has a time limit of its own.
 #[must_use]
 pub fn time_limits() -> TimeoutConfig {
-    TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).build()
+    TimeoutConfig::builder().read_timeout(READ_TIMEOUT).build()
 }
 
 /// The S3 client. `path_style` goes with endpoints that have no host name per bucket.
