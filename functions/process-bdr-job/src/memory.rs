@@ -3,22 +3,25 @@
 //! ```text
 //! peak = max(fetch budget, 2 × largest artwork)   bodies fetched and not yet written; one artwork
 //!                                                 beside its deflated form
+//!      + KEPT_BUFFERS                             of large artworks, for the next ones
 //!      + PART_BUFFERS × part size                 the upload
-//!      + about 2 KiB an artwork                   its post, its plan, its central directory record
+//!      + about 1 KiB an artwork                   its post and its central directory record
 //!      + the text of the comments
 //!      + RESERVE                                  the binary, clients, TLS sessions, open bodies
 //! ```
 //!
 //! It does not depend on the size of the ZIP.
 
-use shared::vault::{PART_BUFFERS, part_size};
+use shared::vault::{KEPT_BUFFERS, PART_BUFFERS, part_size};
 
 /// Bytes in a MiB.
 pub const MIB: u64 = 1024 * 1024;
 /// What the process needs beside the bytes it moves; `tests/bench` measures it.
-const RESERVE: u64 = 56 * MIB;
+const RESERVE: u64 = 32 * MIB;
+/// What is held in large buffers beside the fetch budget.
+const BUFFERS: u64 = (KEPT_BUFFERS + PART_BUFFERS * part_size(1)) as u64;
 /// The largest fetch budget that still gains anything: more only waits longer for the upload.
-const LARGEST_BUDGET: u64 = 16 * MIB;
+const LARGEST_BUDGET: u64 = 11 * MIB;
 /// With less than this nothing moves.
 const SMALLEST_BUDGET: u64 = MIB;
 
@@ -38,8 +41,7 @@ impl Memory {
     /// Divides `function_bytes`; `max_artwork_bytes` is what the operator asked for.
     #[must_use]
     pub fn plan(function_bytes: u64, max_artwork_bytes: u64) -> Self {
-        let parts = (PART_BUFFERS * part_size(1)) as u64;
-        let left = function_bytes.saturating_sub(RESERVE + parts).max(2 * SMALLEST_BUDGET);
+        let left = function_bytes.saturating_sub(RESERVE + BUFFERS).max(2 * SMALLEST_BUDGET);
         let affordable = left / 2;
         Self {
             fetch_budget: affordable.clamp(SMALLEST_BUDGET, LARGEST_BUDGET),
@@ -51,9 +53,7 @@ impl Memory {
     /// The peak that the formula gives, in bytes, without artworks' records and comments.
     #[must_use]
     pub fn peak(&self) -> u64 {
-        self.fetch_budget.max(2 * self.max_artwork_bytes)
-            + (PART_BUFFERS * part_size(1)) as u64
-            + RESERVE
+        self.fetch_budget.max(2 * self.max_artwork_bytes) + BUFFERS + RESERVE
     }
 }
 
@@ -68,7 +68,7 @@ mod tests {
             assert!(memory.peak() <= function * MIB, "{function}: {memory:?}");
             assert_eq!(memory.lowered, lowered, "{function}: {memory:?}");
         }
-        assert_eq!(Memory::plan(128 * MIB, 64 * MIB).max_artwork_bytes, 24 * MIB);
-        assert_eq!(Memory::plan(512 * MIB, 64 * MIB).fetch_budget, 16 * MIB);
+        assert_eq!(Memory::plan(128 * MIB, 64 * MIB).max_artwork_bytes, 54 * MIB / 2);
+        assert_eq!(Memory::plan(512 * MIB, 64 * MIB).fetch_budget, 11 * MIB);
     }
 }

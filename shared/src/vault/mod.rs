@@ -1,6 +1,7 @@
 //! The vault: one S3 bucket with everybody's artworks and, under `bdr/`, the ZIPs.
 
 mod archives;
+mod buffers;
 mod error;
 mod key;
 mod object;
@@ -8,6 +9,8 @@ mod read;
 mod upload;
 
 use std::sync::Arc;
+
+use buffers::Buffers;
 
 pub use archives::{ListedArchive, MOST_DELETED_AT_ONCE, NotDeleted};
 pub use error::VaultError;
@@ -21,12 +24,25 @@ pub use upload::{Finished, PART_BUFFERS, Upload, part_size};
 pub struct Vault {
     client: aws_sdk_s3::Client,
     bucket: Arc<str>,
+    /// For the files of large artworks.
+    artworks: Buffers,
 }
+
+/// Buffers for artworks that are kept while they are not in use, at most, and the largest that is, in
+/// bytes. What they hold together is part of the function's memory.
+const ARTWORK_BUFFERS: usize = 2;
+const LARGEST_ARTWORK_BUFFER: usize = 6 * 1024 * 1024;
+/// The most that the vault holds on to between artworks, in bytes.
+pub const KEPT_BUFFERS: usize = ARTWORK_BUFFERS * LARGEST_ARTWORK_BUFFER;
 
 impl Vault {
     /// The vault in `bucket`.
     #[must_use]
     pub fn new(client: aws_sdk_s3::Client, bucket: &str) -> Self {
-        Self { client, bucket: bucket.into() }
+        Self {
+            client,
+            bucket: bucket.into(),
+            artworks: Buffers::new(ARTWORK_BUFFERS, LARGEST_ARTWORK_BUFFER),
+        }
     }
 }

@@ -4,11 +4,15 @@
 use std::time::Duration;
 
 use aws_sdk_s3::primitives::ByteStream;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::time::timeout;
 
+use super::buffers::Buffers;
 use super::{ArtworkKey, Vault, VaultError};
 
+/// Bytes from which on a file is read into a buffer that is used again. The allocator would map and
+/// clear as much anew each time (`MALLOC_MMAP_THRESHOLD_` in the template).
+const LARGE: usize = 1024 * 1024;
 /// Longest silence of a body. Back-pressure is over when [`OpenArtwork::read`] is called.
 const BODY_SILENCE: Duration = Duration::from_secs(15);
 
@@ -16,6 +20,7 @@ const BODY_SILENCE: Duration = Duration::from_secs(15);
 pub struct OpenArtwork {
     size: u64,
     body: ByteStream,
+    buffers: Buffers,
 }
 
 impl Vault {
@@ -24,13 +29,14 @@ impl Vault {
     /// # Errors
     /// [`VaultError::NotFound`] when it is missing for good; otherwise what S3 answered.
     pub async fn open(&self, key: &ArtworkKey) -> Result<OpenArtwork, VaultError> {
-        let answer =
-            self.client.get_object().bucket(&*self.bucket).key(key.as_str()).send().await?;
+        let asking = self.client.get_object().bucket(&*self.bucket).key(key.as_str()).send();
+        // Kilobytes, which would be moved with the task that waits for it.
+        let answer = Box::pin(asking).await?;
         let size = answer
             .content_length
             .and_then(|length| u64::try_from(length).ok())
             .ok_or_else(|| VaultError::Body("the answer has no Content-Length".into()))?;
-        Ok(OpenArtwork { size, body: answer.body })
+        Ok(OpenArtwork { size, body: answer.body, buffers: self.artworks.clone() })
     }
 }
 
@@ -48,37 +54,27 @@ impl OpenArtwork {
     pub async fn read(mut self) -> Result<Bytes, VaultError> {
         let size = usize::try_from(self.size)
             .map_err(|_| VaultError::Body("larger than the address space".into()))?;
-        let mut whole = BytesMut::new();
+        // Into a buffer of its own: what comes in lies in the connection's, which is larger, and which
+        // the connection uses again once it is free.
+        let is_large = size >= LARGE;
+        let mut whole = if is_large { self.buffers.take(size) } else { Vec::with_capacity(size) };
         loop {
             let chunk = timeout(BODY_SILENCE, self.body.next())
                 .await
                 .map_err(|_| VaultError::Body("it stalled".into()))?;
             match chunk {
-                // The usual small file comes in one piece and is handed on as it is.
-                Some(Ok(chunk)) if whole.is_empty() && chunk.len() == size => {
-                    return self.ended(size, chunk).await;
-                }
                 Some(Ok(chunk)) if whole.len() + chunk.len() <= size => {
-                    whole.reserve(size - whole.len());
                     whole.extend_from_slice(&chunk);
                 }
                 Some(Ok(_)) => return Err(VaultError::Body("longer than announced".into())),
                 Some(Err(error)) => return Err(VaultError::Body(error.to_string())),
-                None if whole.len() == size => return Ok(whole.freeze()),
-                None => return Err(VaultError::Body("shorter than announced".into())),
+                // Only now, so that the connection can serve the next request.
+                None if whole.len() < size => {
+                    return Err(VaultError::Body("shorter than announced".into()));
+                }
+                None if is_large => return Ok(self.buffers.lend(whole)),
+                None => return Ok(Bytes::from(whole)),
             }
-        }
-    }
-
-    /// Waits for the end of a body that should hold no more bytes, so that its connection can
-    /// serve the next request.
-    async fn ended(&mut self, size: usize, whole: Bytes) -> Result<Bytes, VaultError> {
-        match timeout(BODY_SILENCE, self.body.next()).await {
-            Ok(None) => Ok(whole),
-            Ok(Some(Ok(more))) if more.is_empty() => Ok(whole),
-            Ok(Some(Ok(_))) => Err(VaultError::Body(format!("longer than {size} bytes"))),
-            Ok(Some(Err(error))) => Err(VaultError::Body(error.to_string())),
-            Err(_) => Err(VaultError::Body("it stalled at its end".into())),
         }
     }
 }

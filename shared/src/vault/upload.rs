@@ -1,6 +1,6 @@
 //! Writing a ZIP into the vault as it is made.
 //!
-//! [`Upload`] is a sink. It cuts what is written into parts and sends up to two of them while the
+//! [`Upload`] is a sink. It cuts what is written into parts and sends up to five of them while the
 //! next one fills; a writer that is faster than S3 waits. Memory: [`PART_BUFFERS`] × [`part_size`].
 //! A ZIP smaller than one part is sent as one `PutObject`. Either way the object comes to be whole
 //! or not at all, and never replaces another (`If-None-Match: *`).
@@ -28,11 +28,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument;
 
+use super::buffers::Buffers;
 use super::{ArchiveKey, Vault, VaultError};
 
 const MIB: usize = 1024 * 1024;
 /// Parts being sent while the next one fills.
-const IN_FLIGHT: usize = 2;
+const IN_FLIGHT: usize = 5;
 /// Part buffers that exist at once.
 pub const PART_BUFFERS: usize = IN_FLIGHT + 1;
 /// Highest part number.
@@ -40,14 +41,15 @@ const MOST_PARTS: i32 = 10_000;
 /// Longest wait, when giving up, for the id of the upload to abort, and again for the abort.
 const ABORT_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The size of part `number` (from 1), in bytes: 8 MiB to begin with, doubled twice so that 10,000
-/// parts hold 160 GiB, more than a function can move in its 15 minutes.
+/// The size of part `number` (from 1), in bytes: the smallest that S3 takes to begin with, and larger
+/// beyond 10 GiB and 26 GiB, so that 10,000 parts hold 120 GiB, more than a function can move in its 15
+/// minutes.
 #[must_use]
 pub const fn part_size(number: i32) -> usize {
     match number {
-        ..=4_000 => 8 * MIB,
-        4_001..=8_000 => 16 * MIB,
-        _ => 32 * MIB,
+        ..=2_000 => 5 * MIB,
+        2_001..=4_000 => 8 * MIB,
+        _ => 16 * MIB,
     }
 }
 
@@ -60,6 +62,7 @@ pub struct Upload {
     key: ArchiveKey,
     /// The part that is filling.
     buffer: Vec<u8>,
+    buffers: Buffers,
     /// Bytes written so far.
     size: u64,
     /// Parts begun so far.
@@ -88,6 +91,7 @@ impl Vault {
             vault: self.clone(),
             key,
             buffer: Vec::new(),
+            buffers: Buffers::new(PART_BUFFERS, part_size(MOST_PARTS)),
             size: 0,
             parts: 0,
             in_flight: JoinSet::new(),
@@ -188,7 +192,8 @@ impl Upload {
             return Err(VaultError::Service(format!("the ZIP needs more than {MOST_PARTS} parts")));
         }
         let (vault, key, number) = (self.vault.clone(), self.key.clone(), self.parts);
-        let (upload_id, body) = (self.upload_id(), Bytes::from(std::mem::take(&mut self.buffer)));
+        let body = self.buffers.lend(std::mem::take(&mut self.buffer));
+        let upload_id = self.upload_id();
         self.in_flight.spawn(
             async move {
                 let upload_id =
@@ -375,8 +380,7 @@ impl AsyncWrite for Upload {
         }
         let room = part_size(this.parts + 1);
         if this.buffer.capacity() == 0 {
-            // Pages that are never written are never resident.
-            this.buffer.reserve_exact(room);
+            this.buffer = this.buffers.take(room);
         }
         let taken = bytes.len().min(room - this.buffer.len());
         this.buffer.extend_from_slice(&bytes[..taken]);
@@ -400,7 +404,7 @@ mod tests {
     #[test]
     fn ten_thousand_parts_hold_more_than_a_function_can_move() {
         let all: u64 = (1..=MOST_PARTS).map(|number| part_size(number) as u64).sum();
-        assert_eq!(all, 160_000 * 1024 * 1024);
+        assert_eq!(all, 122_000 * 1024 * 1024);
         assert!((1..=MOST_PARTS).all(|n| (5 << 20..5 << 30).contains(&(part_size(n) as u64))));
     }
 }
