@@ -23,20 +23,44 @@ pub struct Metadata<'a> {
     missing_artworks: Vec<MissingEntry<'a>>,
 }
 
-/// An artwork in the ZIP.
-#[derive(Serialize)]
+/// An artwork in the ZIP. There may be thousands: what its post knows is looked up when it is written.
 struct ArtworkEntry<'a> {
+    post: &'a Post,
     sqid: &'a Sqid,
-    filename: &'a str,
-    title: Option<&'a str>,
-    description: Option<&'a str>,
-    #[serde(with = "rfc3339::option")]
-    created_at: Option<OffsetDateTime>,
-    width: Option<i32>,
-    height: Option<i32>,
-    frame_count: Option<i32>,
-    file_format: Option<&'a str>,
-    hashtags: &'a [String],
+    filename: Box<str>,
+}
+
+impl Serialize for ArtworkEntry<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Entry<'a> {
+            sqid: &'a Sqid,
+            filename: &'a str,
+            title: Option<&'a str>,
+            description: Option<&'a str>,
+            #[serde(with = "rfc3339::option")]
+            created_at: Option<OffsetDateTime>,
+            width: Option<i32>,
+            height: Option<i32>,
+            frame_count: Option<i32>,
+            file_format: Option<&'a str>,
+            hashtags: &'a [String],
+        }
+        let Self { post, sqid, filename } = self;
+        Entry {
+            sqid,
+            filename,
+            title: post.title.as_deref(),
+            description: post.description.as_deref(),
+            created_at: post.created_at,
+            width: post.width,
+            height: post.height,
+            frame_count: post.frame_count,
+            file_format: post.file_format.as_deref(),
+            hashtags: &post.hashtags,
+        }
+        .serialize(serializer)
+    }
 }
 
 /// An artwork that was asked for and is not in the ZIP.
@@ -57,33 +81,22 @@ enum MissingId<'a> {
 }
 
 impl<'a> Metadata<'a> {
-    /// Of an empty ZIP for this artist.
+    /// Of an empty ZIP for this artist, who has asked for so many artworks.
     #[must_use]
-    pub fn new(generated_at: OffsetDateTime, user_handle: &'a str) -> Self {
+    pub fn new(generated_at: OffsetDateTime, user_handle: &'a str, requested: usize) -> Self {
         Self {
             generated_at,
             user_handle,
             artwork_count: 0,
-            artworks: Vec::new(),
-            missing_artworks: Vec::new(),
+            artworks: Vec::with_capacity(requested),
+            missing_artworks: Vec::with_capacity(requested),
         }
     }
 
     /// Records an artwork that was written into the ZIP as `filename`.
-    pub fn add(&mut self, post: &'a Post, sqid: &'a Sqid, filename: &'a str) {
+    pub fn add(&mut self, post: &'a Post, sqid: &'a Sqid, filename: String) {
         self.artwork_count += 1;
-        self.artworks.push(ArtworkEntry {
-            sqid,
-            filename,
-            title: post.title.as_deref(),
-            description: post.description.as_deref(),
-            created_at: post.created_at,
-            width: post.width,
-            height: post.height,
-            frame_count: post.frame_count,
-            file_format: post.file_format.as_deref(),
-            hashtags: &post.hashtags,
-        });
+        self.artworks.push(ArtworkEntry { post, sqid, filename: filename.into() });
     }
 
     /// Records a post whose file is missing, in words for the artist.

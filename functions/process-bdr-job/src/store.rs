@@ -100,9 +100,8 @@ impl Job {
     ) -> Result<(usize, usize), Failure> {
         let now = self.clock.now().truncate_to_second();
         let plans = plan(&gathered.posts);
-        let mut metadata = Metadata::new(now, &gathered.artist.handle);
+        let mut metadata = Metadata::new(now, &gathered.artist.handle, gathered.posts.len());
         let mut worst = Decision::Fail;
-        let mut written = Vec::new();
         let mut archive = Archive::new(&mut *upload);
 
         let mut fetched = std::pin::pin!(self.fetcher.fetch(plans, attempt.remote_stop_at()));
@@ -117,7 +116,7 @@ impl Job {
                         drop(archive);
                         return Err(sink_failure(upload, error));
                     }
-                    written.push(planned);
+                    metadata.add(planned.post, planned.sqid, planned.packed.filename);
                 }
                 (plan, Err(missing)) => {
                     if missing.decision == Decision::Retry {
@@ -129,11 +128,8 @@ impl Job {
                 (Plan::Missing(..) | Plan::NoSuchPost(..), Ok(_)) => {}
             }
         }
-        if written.is_empty() {
+        if metadata.artworks() == 0 {
             return Err(no_artwork(worst));
-        }
-        for planned in &written {
-            metadata.add(planned.post, planned.sqid, &planned.packed.filename);
         }
         let counts = (metadata.artworks(), metadata.missing());
         let files = json_files(now, gathered, &metadata)?;

@@ -62,15 +62,15 @@ pub fn check(input: &[u8]) {
 #[must_use]
 pub fn check_rows(handle: &str, rows: &[Row]) -> Made {
     let posts: Vec<Result<Post, i32>> = rows.iter().map(|row| Ok(post(row))).collect();
-    let plans = plan(&posts);
-    let mut metadata = Metadata::new(OffsetDateTime::UNIX_EPOCH, handle);
+    let plans: Vec<_> = plan(&posts).collect();
+    let mut metadata = Metadata::new(OffsetDateTime::UNIX_EPOCH, handle, posts.len());
     let mut entries = Vec::new();
     for plan in &plans {
         match plan {
             Plan::Fetch(planned) => {
                 let filename = &planned.packed.filename;
                 check_name(filename);
-                metadata.add(planned.post, planned.sqid, filename);
+                metadata.add(planned.post, planned.sqid, filename.clone());
                 let content = format!("{} is {}", filename, planned.post.id).into_bytes();
                 entries.push((format!("artworks/{filename}"), planned.packed.packing, content));
             }

@@ -1,8 +1,8 @@
 //! Fetching the artworks: many at a time, handed over in order, within a budget of bytes.
 //!
-//! Each fetch has two steps. *Opening* it tells its size; up to [`AHEAD`] artworks are opened at
-//! once, which hides the latency of small ones. *Reading* it takes as many bytes of the budget as
-//! the artwork is large, and gives them back once it has been written. Bytes are granted strictly
+//! Each fetch has two steps. *Opening* it tells its size; as many are opened at once as is worth it
+//! (`window`), which hides the latency of small ones. *Reading* it takes as many bytes of the budget
+//! as the artwork is large, and gives them back once it has been written. Bytes are granted strictly
 //! in the order of the artworks: the next one to be written never waits for one behind it, so the
 //! budget cannot deadlock. An artwork larger than the whole budget is read alone.
 
@@ -21,12 +21,13 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
 use super::source::Source;
+use super::window::{Place, Window};
 use super::{Missing, Plan, signature};
 use crate::memory::Memory;
 use crate::remote::{Hosts, OpenRemote, Remote, Turn};
 
-/// Artworks opened or read ahead of the one being written.
-const AHEAD: usize = 64;
+/// Artworks in either step at once, at most; `window` keeps to fewer.
+const AHEAD: usize = 256;
 /// Times an object of the vault is read when its body breaks off; the SDK itself retries only up
 /// to the head of the answer.
 const READS: u32 = 3;
@@ -56,6 +57,16 @@ enum Opened {
     Remote(OpenRemote, String),
 }
 
+impl Opened {
+    /// Its size; of an unknown one, as large as it may become.
+    fn share(&self, largest: u64) -> u64 {
+        match self {
+            Self::Vault(_, opened) => opened.size(),
+            Self::Remote(opened, _) => opened.size().unwrap_or(largest),
+        }
+    }
+}
+
 impl Fetcher {
     /// Fetches from this vault and through this client, within `memory`.
     #[must_use]
@@ -73,20 +84,21 @@ impl Fetcher {
     /// order. Remote artworks still outstanding at `remote_stop_at` are missing.
     pub fn fetch<'a>(
         &self,
-        plans: Vec<Plan<'a>>,
+        plans: impl ExactSizeIterator<Item = Plan<'a>> + Send + 'a,
         remote_stop_at: Instant,
-    ) -> impl Stream<Item = (Plan<'a>, Result<FetchedFile, Missing>)> + Send + use<'a> {
+    ) -> impl Stream<Item = (Plan<'a>, Result<FetchedFile, Missing>)> + Send {
         let (first, second) = (self.clone(), self.clone());
         let budget = Arc::new(Semaphore::new(
             usize::try_from(self.memory.fetch_budget).unwrap_or(Semaphore::MAX_PERMITS),
         ));
         let hosts = Arc::new(Hosts::default());
+        let window = Window::new(plans.len(), &self.memory);
         stream::iter(plans)
-            // In order, one after the other: a turn at the artwork's host.
+            // In order, one after the other: a place in the window, and a turn at the artwork's host.
             .then(move |plan| {
-                let (fetcher, hosts) = (first.clone(), Arc::clone(&hosts));
+                let (fetcher, hosts, window) = (first.clone(), Arc::clone(&hosts), window.clone());
                 async move {
-                    let opening = fetcher.start(&plan, &hosts, remote_stop_at).await;
+                    let opening = fetcher.start(&plan, &hosts, remote_stop_at, window).await;
                     (plan, opening)
                 }
             })
@@ -103,7 +115,11 @@ impl Fetcher {
                 let (fetcher, budget) = (second.clone(), Arc::clone(&budget));
                 async move {
                     let reading = match opened {
-                        Ok(opened) => Ok(fetcher.start_reading(opened, budget).await),
+                        Ok((opened, place)) => {
+                            let reading = fetcher.start_reading(opened, budget).await;
+                            drop(place);
+                            Ok(reading)
+                        }
                         Err(missing) => Err(missing),
                     };
                     (plan, reading)
@@ -122,30 +138,41 @@ impl Fetcher {
         plan: &Plan<'_>,
         hosts: &Hosts,
         remote_stop_at: Instant,
-    ) -> Result<AbortOnDropHandle<Result<Opened, Missing>>, Missing> {
+        window: Window,
+    ) -> Result<AbortOnDropHandle<Result<(Opened, Place), Missing>>, Missing> {
         let planned = match plan {
             Plan::Fetch(planned) => planned,
             Plan::Missing(_, missing) | Plan::NoSuchPost(_, missing) => return Err(missing.clone()),
         };
-        match planned.source.clone() {
-            Source::Vault(key) => Ok(spawn(self.clone().open_vault(key))),
+        let fetcher = self.clone();
+        let (source, format) = (planned.source.clone(), planned.packed.extension.clone());
+        let mut place = window.enter().await;
+        Ok(match source {
+            Source::Vault(key) => spawn(async move {
+                let opened = fetcher.open_vault(key).await?;
+                place.is_of(opened.share(fetcher.memory.max_artwork_bytes));
+                Ok((opened, place))
+            }),
             Source::Remote(url) => {
-                let format = planned.packed.extension.clone();
                 signature::accepted(&format, &self.extra_formats)?;
                 let turn = hosts.turn(&url, remote_stop_at).await?;
-                Ok(spawn(self.clone().open_remote(url, format, turn)))
+                spawn(async move {
+                    let opened = fetcher.open_remote(url, format, turn).await?;
+                    place.is_of(opened.share(fetcher.memory.max_artwork_bytes));
+                    Ok((opened, place))
+                })
             }
-        }
+        })
     }
 
-    async fn open_vault(self, key: ArtworkKey) -> Result<Opened, Missing> {
+    async fn open_vault(&self, key: ArtworkKey) -> Result<Opened, Missing> {
         let opened = self.vault.open(&key).await.map_err(vault_missing)?;
         self.check_size(opened.size())?;
         Ok(Opened::Vault(key, opened))
     }
 
     async fn open_remote(
-        self,
+        &self,
         url: url::Url,
         format: String,
         turn: Turn,
@@ -170,13 +197,8 @@ impl Fetcher {
         budget: Arc<Semaphore>,
     ) -> AbortOnDropHandle<Result<FetchedFile, Missing>> {
         let largest = self.memory.max_artwork_bytes;
-        let size = match &opened {
-            Opened::Vault(_, opened) => opened.size(),
-            // Of unknown size: as large as it may become.
-            Opened::Remote(opened, _) => opened.size().unwrap_or(largest),
-        };
         // A share larger than the budget could never be had.
-        let share = (size + OVERHEAD).min(self.memory.fetch_budget);
+        let share = (opened.share(largest) + OVERHEAD).min(self.memory.fetch_budget);
         let share = u32::try_from(share).unwrap_or(u32::MAX);
         let fetcher = self.clone();
         match budget.acquire_many_owned(share).await {

@@ -5,6 +5,7 @@ mod fetch;
 mod name;
 pub mod signature;
 mod source;
+mod window;
 
 use shared::failure::Decision;
 use shared::sqid::Sqid;
@@ -70,18 +71,15 @@ pub enum Plan<'a> {
     NoSuchPost(i32, Missing),
 }
 
-/// Decides for every post, without asking anybody.
+/// Decides for every post, when its turn comes and without asking anybody.
 #[must_use]
-pub fn plan(posts: &[Result<Post, i32>]) -> Vec<Plan<'_>> {
+pub fn plan(posts: &[Result<Post, i32>]) -> impl ExactSizeIterator<Item = Plan<'_>> + Send {
     let mut names = Names::default();
-    posts
-        .iter()
-        .map(|post| match post {
-            Ok(post) => plan_one(post, &mut names)
-                .map_or_else(|missing| Plan::Missing(post, missing), Plan::Fetch),
-            Err(id) => Plan::NoSuchPost(*id, Missing::for_good("This artwork no longer exists.")),
-        })
-        .collect()
+    posts.iter().map(move |post| match post {
+        Ok(post) => plan_one(post, &mut names)
+            .map_or_else(|missing| Plan::Missing(post, missing), Plan::Fetch),
+        Err(id) => Plan::NoSuchPost(*id, Missing::for_good("This artwork no longer exists.")),
+    })
 }
 
 fn plan_one<'a>(post: &'a Post, names: &mut Names) -> Result<Planned<'a>, Missing> {

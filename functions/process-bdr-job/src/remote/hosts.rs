@@ -1,5 +1,6 @@
-//! How much of one web host a request may use: 8 artworks at a time, and no more of them once it
-//! has timed out five times running. One slow host must not cost the artist the whole request.
+//! How much of the web a request may use: 8 artworks of a host at a time and 32 of all, and no more of
+//! a host once it has timed out five times running. One slow host must not cost the artist the whole
+//! request, and many hostile ones not the function's memory.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,12 +15,17 @@ use crate::artwork::Missing;
 
 /// Artworks fetched at a time from one host.
 const AT_A_TIME: usize = 8;
+/// Artworks fetched at a time from all hosts: a head may take 408 KiB before hyper refuses it, and a
+/// body as much again before somebody reads it.
+const AT_A_TIME_IN_ALL: usize = 32;
 /// Timeouts running after which a host is given up.
 const PATIENCE: u32 = 5;
 
 /// The hosts that one request asks. The next request starts anew: a host that was down may be up.
-#[derive(Default)]
-pub struct Hosts(Mutex<HashMap<String, Arc<Host>>>);
+pub struct Hosts {
+    by_name: Mutex<HashMap<String, Arc<Host>>>,
+    turns: Arc<Semaphore>,
+}
 
 /// One host.
 pub(super) struct Host {
@@ -31,7 +37,13 @@ pub(super) struct Host {
 pub struct Turn {
     host: Arc<Host>,
     stop_at: Instant,
-    _permit: OwnedSemaphorePermit,
+    _permits: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+}
+
+impl Default for Hosts {
+    fn default() -> Self {
+        Self { by_name: Mutex::default(), turns: Arc::new(Semaphore::new(AT_A_TIME_IN_ALL)) }
+    }
 }
 
 impl Hosts {
@@ -42,15 +54,16 @@ impl Hosts {
     pub async fn turn(&self, url: &Url, stop_at: Instant) -> Result<Turn, Missing> {
         let name = url.host_str().ok_or_else(guard::refused)?;
         let host = Arc::clone(
-            self.0
+            self.by_name
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .entry(name.to_ascii_lowercase())
                 .or_default(),
         );
-        let permit = timeout_at(stop_at, Arc::clone(&host.turns).acquire_owned()).await;
-        match permit {
-            Ok(Ok(permit)) if !host.is_given_up() => Ok(Turn { host, stop_at, _permit: permit }),
+        let acquire = |turns: &Arc<Semaphore>| Arc::clone(turns).acquire_owned();
+        let acquired = async { tokio::try_join!(acquire(&host.turns), acquire(&self.turns)) };
+        match timeout_at(stop_at, acquired).await {
+            Ok(Ok(permits)) if !host.is_given_up() => Ok(Turn { host, stop_at, _permits: permits }),
             _ => Err(Host::silent()),
         }
     }

@@ -1,0 +1,186 @@
+//! How many artworks are asked for before their turn.
+//!
+//! Small files cost little but the wait for each, so many are asked for at once. Large ones fill the
+//! budget of bytes, and more of them open would only keep connections waiting. Which of the two a
+//! request is, shows as the sizes come in.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::memory::Memory;
+
+/// The most artworks asked for at once. S3 answers 5,500 GETs a second and prefix ("Best practices
+/// design patterns: optimizing Amazon S3 performance"); this many at 30 ms are 4,200, which is more than
+/// one CPU can ask for, and each one costs a connection and 40 KiB of memory.
+const MOST: u32 = 128;
+
+/// Bytes of files asked for and waiting, in budgets. They wait at their hosts: what has come of a body
+/// that nobody reads is a buffer of its connection.
+const BUDGETS: u64 = 4;
+
+/// Lets artworks be asked for, in order.
+#[derive(Clone)]
+pub(super) struct Window(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Notify,
+    most: u32,
+    /// Bytes of files asked for and not yet granted a share of the budget.
+    bytes: u64,
+}
+
+#[derive(Default)]
+struct State {
+    /// Asked for, and of unknown size yet.
+    unknown: u32,
+    /// Of known size, and without their share of the budget yet.
+    waiting: u32,
+    waiting_bytes: u64,
+    /// All sizes that ever were known.
+    seen: u64,
+    seen_bytes: u64,
+}
+
+/// The place of one artwork, from its being asked for until it is granted a share of the budget.
+pub(super) struct Place {
+    window: Window,
+    /// Its size, once that is known.
+    size: Option<u64>,
+}
+
+impl Window {
+    /// For a request of so many artworks.
+    pub(super) fn new(artworks: usize, memory: &Memory) -> Self {
+        Self(Arc::new(Shared {
+            state: Mutex::default(),
+            changed: Notify::new(),
+            most: MOST.min(u32::try_from(artworks).unwrap_or(MOST)),
+            bytes: BUDGETS * memory.fetch_budget,
+        }))
+    }
+
+    /// Waits until one more may be asked for.
+    pub(super) async fn enter(&self) -> Place {
+        loop {
+            // Before the look: a change in between must not be missed.
+            let changed = self.0.changed.notified();
+            if self.state().admit(&self.0) {
+                return Place { window: self.clone(), size: None };
+            }
+            changed.await;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn admit(&mut self, limits: &Shared) -> bool {
+        let open = self.unknown + self.waiting;
+        // What is yet unknown is expected to be as large as what came before.
+        let expected = self.seen_bytes.checked_div(self.seen).unwrap_or(0);
+        let bytes = self.waiting_bytes + expected * u64::from(self.unknown + 1);
+        // One is always let in, however large.
+        if open > 0 && (open >= limits.most || bytes > limits.bytes) {
+            return false;
+        }
+        self.unknown += 1;
+        true
+    }
+}
+
+impl Place {
+    /// The size has become known.
+    pub(super) fn is_of(&mut self, size: u64) {
+        {
+            let mut state = self.window.state();
+            state.unknown -= 1;
+            state.waiting += 1;
+            state.waiting_bytes += size;
+            state.seen += 1;
+            state.seen_bytes += size;
+        }
+        self.size = Some(size);
+        self.window.0.changed.notify_one();
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        {
+            let mut state = self.window.state();
+            match self.size {
+                None => state.unknown -= 1,
+                Some(size) => {
+                    state.waiting -= 1;
+                    state.waiting_bytes -= size;
+                }
+            }
+        }
+        self.window.0.changed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::{Place, Window};
+    use crate::memory::{MIB, Memory};
+
+    fn window(artworks: usize) -> Window {
+        Window::new(artworks, &Memory::plan(512 * MIB, 64 * MIB))
+    }
+
+    /// Lets in as many as may be, and makes each of this size.
+    fn fill(window: &Window, size: Option<u64>) -> Vec<Place> {
+        let mut places = Vec::new();
+        while let Some(mut place) = window.enter().now_or_never() {
+            if let Some(size) = size {
+                place.is_of(size);
+            }
+            places.push(place);
+        }
+        places
+    }
+
+    #[test]
+    fn small_files_are_asked_for_all_at_once() {
+        assert_eq!(fill(&window(100), None).len(), 100);
+        assert_eq!(fill(&window(5_000), Some(10_000)).len(), 128);
+    }
+
+    #[test]
+    fn large_files_are_asked_for_as_the_budget_allows() {
+        let window = window(400);
+        let open = fill(&window, Some(5_000_000));
+        assert_eq!(open.len(), 9);
+        // Their sizes are expected of those to come.
+        drop(open);
+        assert_eq!(fill(&window, None).len(), 9);
+    }
+
+    #[test]
+    fn one_is_let_in_however_large_it_is() {
+        let window = window(400);
+        let mut first = window.enter().now_or_never().unwrap();
+        first.is_of(u64::MAX / 4);
+        assert!(window.enter().now_or_never().is_none());
+        drop(first);
+        assert_eq!(fill(&window, Some(u64::MAX / 4)).len(), 1);
+    }
+
+    #[test]
+    fn who_waits_is_woken() {
+        let window = window(1);
+        let place = window.enter().now_or_never().unwrap();
+        let mut waiting = Box::pin(window.enter());
+        assert!(waiting.as_mut().now_or_never().is_none());
+        drop(place);
+        assert!(waiting.now_or_never().is_some());
+    }
+}
