@@ -1,34 +1,37 @@
-//! `cargo run -p bdr-bench`: does the function's memory grow with the ZIP?
+//! `cargo run -p bdr-bench -- <what>`: the release binary of process-bdr-job under load.
 //!
-//! The release binary of process-bdr-job, with the environment that `template.yaml` gives it, works
-//! through requests of growing size, each in a fresh process. Its database and its queue are those
-//! of the local stack. Its vault is one that makes the artworks up as they are asked for and throws
-//! the ZIP away as it comes, so that gigabytes need no disk, and whatever takes time or memory is
-//! the function's own doing.
+//! The binary, with the environment that `template.yaml` gives it, is driven through a Runtime API of
+//! our own. Its database and its queue are those of the local stack. Its vault is a server that makes
+//! the artworks up as they are asked for, answers after a delay as over a network, and throws the ZIP
+//! away as it comes, so that gigabytes need no disk. Beside it run, in turn, the floor (what this machine
+//! and that server allow) and a peer (s-zip), both in `peers/`.
 //!
-//! It fails when a ZIP is wrong or when memory grows; how long it takes is shown, and not judged.
+//! What is slow is shown, and not judged; a ZIP that is wrong, or memory that grows, is an error.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a report is what it is for")]
 
-mod artwork;
+mod compare;
+mod cost;
+mod figures;
+mod growth;
+mod limits;
 mod measurement;
 mod options;
+mod peers;
 mod plot;
-mod report;
 mod resident;
 mod s3;
+mod start;
 mod workload;
 mod zip_check;
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Result, bail};
 use clap::Parser as _;
 use local_stack::{LocalStack, Progress};
 
-use measurement::Bench;
-use options::Options;
-use report::Report;
+use options::{Options, What};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -38,35 +41,38 @@ async fn main() -> ExitCode {
         // Dropping the benchmark ends its stack.
         _ = tokio::signal::ctrl_c() => return ExitCode::from(130),
     };
-    outcome.unwrap_or_else(|error| {
-        eprintln!("\nerror: {error}");
-        for cause in error.chain().skip(1) {
-            eprintln!("  because: {cause}");
-        }
-        ExitCode::FAILURE
-    })
-}
-
-async fn bench(options: &Options) -> Result<ExitCode> {
-    let stack = start_stack(options).await?;
-    let result = measure(options, &stack).await;
-    stack.stop().await?;
-    let (report, memory_mb) = result?;
-
-    println!("{}\n", report.table());
-    if let Some(plot) = report.plot() {
-        println!("{plot}\n");
-    }
-    Ok(match report.verdict(memory_mb) {
-        Ok(verdict) => {
-            println!("Flat: {verdict}.");
-            ExitCode::SUCCESS
-        }
-        Err(verdict) => {
-            println!("NOT FLAT: {verdict}.");
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nerror: {error}");
+            for cause in error.chain().skip(1) {
+                eprintln!("  because: {cause}");
+            }
             ExitCode::FAILURE
         }
-    })
+    }
+}
+
+async fn bench(options: &Options) -> Result<()> {
+    let peers = peers::build().await?;
+    let stack = start_stack(options).await?;
+    let result = async {
+        let bench = measurement::Bench::prepare(&stack, &peers, options).await?;
+        match &options.what {
+            What::Compare(compare) => bench.compare(compare).await,
+            What::Memory(memory) => bench.memory(memory).await,
+            What::Start(start) => bench.start(start).await,
+            What::Cost(cost) => bench.cost(cost).await,
+        }
+    }
+    .await;
+    stack.stop().await?;
+    let report = result?;
+    println!("{}", report.text);
+    if let Some(wrong) = report.wrong {
+        bail!(wrong);
+    }
+    Ok(())
 }
 
 async fn start_stack(options: &Options) -> Result<LocalStack> {
@@ -77,32 +83,8 @@ async fn start_stack(options: &Options) -> Result<LocalStack> {
         }
         Progress::Note(..) | Progress::Failed(_) => {}
     });
-    if let Some(memory_mb) = options.memory_mb {
+    if let Some(memory_mb) = options.memory_mb() {
         wanted = wanted.parameter("ProcessMemorySize", memory_mb);
     }
     LocalStack::start(wanted).await
-}
-
-/// Runs all workloads; also returns how much memory the function has.
-async fn measure(options: &Options, stack: &LocalStack) -> Result<(Report, u64)> {
-    let bench = Bench::prepare(stack, options.latency()).await?;
-    let database = stack.database().await?;
-
-    let inspected = options.inspected();
-    bench.s3.reset(true);
-    let seeded = inspected.seed(&database).await?;
-    let measured = bench.run(inspected, &seeded).await?;
-    let zip = bench.s3.object(&measured.key).unwrap_or_default();
-    zip_check::check(&zip.bytes, &seeded.artworks).context("the ZIP is wrong")?;
-    eprintln!("  ✓ a ZIP of {inspected} holds what was asked for, byte for byte");
-
-    let mut report = Report::default();
-    for workload in options.workloads() {
-        bench.s3.reset(false);
-        let seeded = workload.seed(&database).await?;
-        let measured = bench.run(workload, &seeded).await?;
-        eprintln!("  ✓ {workload} in {:.1} s", measured.duration.as_secs_f64());
-        report.add(workload, measured, bench.s3.traffic());
-    }
-    Ok((report, bench.deployed.memory_mb))
 }

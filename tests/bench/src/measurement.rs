@@ -1,62 +1,124 @@
-//! One workload through a fresh process of the function, and whether it went well.
+//! A workload through the function, and whether it went well.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+use bdr_bench_jobs::rounds::{Round, cpu_ms, peak_kib};
 use bdr_tests::lambda::{Deployed, Function, Queue};
 use local_stack::LocalStack;
 use serde_json::json;
-use uuid::Uuid;
+use tokio_postgres::Client;
 
 use crate::{
-    resident::{Sampler, Usage},
-    s3::S3Server,
+    limits::Limits,
+    options::Options,
+    peers::{Peer, Peers},
+    resident::Sampler,
+    s3::{S3Server, Traffic},
     workload::{Seeded, Workload},
+    zip_check,
 };
 
 /// Everything that a measurement needs.
-#[derive(Debug)]
 pub(crate) struct Bench<'a> {
-    pub(crate) stack: &'a LocalStack,
+    peers: &'a Peers,
     pub(crate) s3: S3Server,
-    pub(crate) queue: Queue,
+    queue: Queue,
     pub(crate) deployed: Deployed,
+    pub(crate) database: Client,
+    pub(crate) scratch: PathBuf,
+    pub(crate) lambda_mb: Option<u64>,
+}
+
+/// What a command of the benchmark has to say.
+pub(crate) struct Report {
+    pub(crate) text: String,
+    /// What makes it an error.
+    pub(crate) wrong: Option<String>,
+}
+
+/// A process of the function.
+pub(crate) struct Process {
+    pub(crate) function: Function,
+    _limits: Option<Limits>,
 }
 
 /// What was measured, once everything was found to be right.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Measured {
-    pub(crate) duration: Duration,
-    pub(crate) usage: Usage,
-    /// The ZIP's key in the vault.
-    pub(crate) key: String,
+    pub(crate) round: Round,
+    /// What was asked of S3 meanwhile.
+    pub(crate) traffic: Traffic,
+    /// Resident bytes, every 50 ms.
+    pub(crate) resident: Vec<u64>,
+}
+
+impl Measured {
+    pub(crate) fn duration(&self) -> Duration {
+        Duration::from_secs_f64(self.round.wall_ms / 1e3)
+    }
 }
 
 impl<'a> Bench<'a> {
     /// Makes ready what the stack does not have.
-    pub(crate) async fn prepare(stack: &'a LocalStack, latency: Duration) -> Result<Self> {
+    pub(crate) async fn prepare(
+        stack: &'a LocalStack,
+        peers: &'a Peers,
+        options: &Options,
+    ) -> Result<Self> {
         let deployed = Deployed::process_bdr_job(stack).await?;
+        let scratch = stack.scratch_directory().to_owned();
         Ok(Self {
-            stack,
-            s3: S3Server::start(latency)?,
+            peers,
+            s3: S3Server::start(peers, options, &scratch).await?,
             queue: Queue::create(stack.sqs(), "bench", deployed.timeout).await?,
             deployed,
+            database: stack.database().await?,
+            scratch,
+            lambda_mb: options.lambda_mb,
         })
     }
 
-    /// Puts a workload that is in the database through a process of its own. The vault's counts are
-    /// those of this workload until the next one.
-    pub(crate) async fn run(&self, workload: Workload, seeded: &Seeded) -> Result<Measured> {
-        let log = self.stack.scratch_directory().join("function.log");
-        let endpoint = self.s3.endpoint();
-        let changed =
-            [("AWS_ENDPOINT_URL_S3", endpoint.as_str()), ("BDR_QUEUE_URL", self.queue.url())];
-        let mut function = Function::start(&self.deployed, &changed, &log).await?;
-        let measured = self.invoke(&mut function, workload, seeded).await.with_context(|| {
-            format!("{workload} failed. The function's last lines:\n{}\n", function.log_tail())
-        });
-        function.stop().await?;
+    /// Starts the function, with what Lambda gives it at `lambda_mb`, or without limits.
+    pub(crate) async fn start_function(&self, lambda_mb: Option<u64>) -> Result<Process> {
+        let limits = lambda_mb.map(Limits::of_lambda).transpose()?;
+        let memory = lambda_mb.unwrap_or(self.deployed.memory_mb).to_string();
+        let host = self.s3.endpoint().split_once("://").map_or("", |(_, host)| host);
+        let root = self.s3.root.as_ref().map(|root| root.display().to_string());
+        let mut changed = vec![
+            ("AWS_ENDPOINT_URL_S3", self.s3.endpoint()),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &memory),
+            ("BDR_QUEUE_URL", self.queue.url()),
+            ("REMOTE_ALLOW_HOSTS", host),
+        ];
+        if let Some(root) = &root {
+            changed.push(("AWS_CA_BUNDLE", root));
+        }
+        let log = self.scratch.join("function.log");
+        let launcher = limits.as_ref().map(Limits::launcher).unwrap_or_default();
+        let function = Function::launch(&launcher, &self.deployed, &changed, &log).await?;
+        Ok(Process { function, _limits: limits })
+    }
+
+    /// Puts the artworks, requested once more, through a process.
+    pub(crate) async fn run(
+        &self,
+        process: &mut Process,
+        workload: Workload,
+        seeded: &Seeded,
+    ) -> Result<Measured> {
+        let measured = self.invoke(&mut process.function, workload, seeded, false).await;
+        measured.with_context(|| format!("{workload} failed. {}", last_lines(&process.function)))
+    }
+
+    /// The same, and looks into the ZIP.
+    pub(crate) async fn inspect(&self, workload: Workload, seeded: &Seeded) -> Result<()> {
+        let mut process = self.start_function(self.lambda_mb).await?;
+        let measured = self.invoke(&mut process.function, workload, seeded, true).await;
         measured
+            .with_context(|| format!("{workload} failed. {}", last_lines(&process.function)))?;
+        eprintln!("  ✓ a ZIP of {workload} holds what was asked for, byte for byte");
+        Ok(())
     }
 
     async fn invoke(
@@ -64,28 +126,26 @@ impl<'a> Bench<'a> {
         function: &mut Function,
         workload: Workload,
         seeded: &Seeded,
+        look: bool,
     ) -> Result<Measured> {
-        let message = self.queue.deliver(seeded.bdr_id).await?;
+        self.s3.reset(look).await?;
+        let bdr_id = seeded.request(&self.database).await?;
+        let message = self.queue.deliver(bdr_id).await?;
+        let cpu = cpu_ms(function.pid())?;
         let sampler = Sampler::start(function.pid())?;
         let invocation = function.invoke(message.event()).await?;
-        let usage = sampler.finish(function.pid())?;
+        let round = Round {
+            wall_ms: invocation.duration.as_secs_f64() * 1e3,
+            cpu_ms: cpu_ms(function.pid())? - cpu,
+            peak_kib: peak_kib(function.pid())?,
+        };
+        let resident = sampler.finish()?;
         self.queue.delete(&message).await?;
+        let nothing_failed = json!({ "batchItemFailures": [] });
+        ensure!(invocation.response == nothing_failed, "it answered {}", invocation.response);
 
-        ensure!(
-            invocation.response == json!({ "batchItemFailures": [] }),
-            "the function did not finish the request: {}",
-            invocation.response
-        );
-        let key = self.check(workload, seeded.bdr_id).await?;
-        Ok(Measured { duration: invocation.duration, usage, key })
-    }
-
-    /// Compares the row with what arrived in the vault, and returns the ZIP's key.
-    async fn check(&self, workload: Workload, bdr_id: Uuid) -> Result<String> {
         let row = self
-            .stack
-            .database()
-            .await?
+            .database
             .query_one(
                 "SELECT status, file_path, file_size_bytes FROM batch_download_requests
                   WHERE id = $1",
@@ -97,15 +157,32 @@ impl<'a> Bench<'a> {
         ensure!(status == "ready", "the request is {status}, and not ready");
         let key: String = row.try_get("file_path")?;
         let size = u64::try_from(row.try_get::<_, i64>("file_size_bytes")?)?;
-
-        let stored = self.s3.object(&key).with_context(|| format!("there is no object {key}"))?;
-        let received = self.s3.traffic().received();
+        let (stored, traffic) = (self.s3.object(&key).await?, self.s3.traffic().await?);
         ensure!(
-            stored.size == size && received == size,
-            "the row says {size} bytes, the object has {}, and {received} were sent",
-            stored.size
+            stored.size == size && traffic.received == size,
+            "the row says {size} bytes, the object has {}, and {} were sent",
+            stored.size,
+            traffic.received
         );
         ensure!(size > workload.bytes(), "{size} bytes are too few: an artwork is missing");
-        Ok(key)
+        if look {
+            zip_check::check(&stored.bytes, &seeded.artworks).context("the ZIP is wrong")?;
+        }
+        Ok(Measured { round, traffic, resident })
     }
+
+    /// Has a peer do the same job.
+    pub(crate) async fn run_peer(&self, peer: Peer, seeded: &Seeded) -> Result<Round> {
+        self.s3.reset(false).await?;
+        self.peers.run(peer, &seeded.manifest(), &self.s3, &self.scratch).await
+    }
+
+    /// Puts the artworks into the database.
+    pub(crate) async fn seed(&self, workload: Workload) -> Result<Seeded> {
+        workload.seed(&self.database, &format!("{}/vault", self.s3.endpoint())).await
+    }
+}
+
+fn last_lines(function: &Function) -> String {
+    format!("The function's last lines:\n{}\n", function.log_tail())
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::report::MIB;
+use crate::growth::MIB;
 
 /// Size of the plot, in characters.
 const WIDTH: usize = 72;

@@ -20,15 +20,15 @@ pub(crate) struct Object {
 
 /// How a part is named at completion.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct PartName {
-    pub(super) number: u32,
+pub(crate) struct PartName {
+    pub(crate) number: u32,
     /// Without quotation marks.
-    pub(super) e_tag: String,
+    pub(crate) e_tag: String,
 }
 
 /// Why S3 refuses, by its own code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     NoSuchUpload,
     InvalidPart,
     InvalidPartOrder,
@@ -38,7 +38,7 @@ pub(super) enum Refusal {
 
 /// Objects, and uploads that are not yet objects.
 #[derive(Debug, Default)]
-pub(super) struct Store(Mutex<State>);
+pub(crate) struct Store(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -55,23 +55,23 @@ struct Upload {
 }
 
 impl Store {
-    pub(super) fn reset(&self, keep: bool) {
+    pub(crate) fn reset(&self, keep: bool) {
         let mut state = self.state();
         // Names go on: one from before must not come to mean something else.
         *state = State { keep, names: state.names, ..State::default() };
     }
 
     /// Whether the bytes of uploads are wanted.
-    pub(super) fn keeps(&self) -> bool {
+    pub(crate) fn keeps(&self) -> bool {
         self.state().keep
     }
 
-    pub(super) fn object(&self, key: &str) -> Option<Object> {
+    pub(crate) fn object(&self, key: &str) -> Option<Object> {
         self.state().objects.get(key).cloned()
     }
 
     /// Stores an object; `new` is `If-None-Match: *`. Returns its `ETag`.
-    pub(super) fn put(&self, key: String, object: Object, new: bool) -> Result<String, Refusal> {
+    pub(crate) fn put(&self, key: String, object: Object, new: bool) -> Result<String, Refusal> {
         let mut state = self.state();
         if new && state.objects.contains_key(&key) {
             return Err(Refusal::PreconditionFailed);
@@ -81,7 +81,7 @@ impl Store {
     }
 
     /// Begins an upload, and returns its id.
-    pub(super) fn create(&self) -> String {
+    pub(crate) fn create(&self) -> String {
         let mut state = self.state();
         let id = state.name();
         state.uploads.insert(id.clone(), Upload::default());
@@ -89,7 +89,7 @@ impl Store {
     }
 
     /// Takes a part, and returns its `ETag`.
-    pub(super) fn part(&self, upload: &str, number: u32, part: Object) -> Result<String, Refusal> {
+    pub(crate) fn part(&self, upload: &str, number: u32, part: Object) -> Result<String, Refusal> {
         let mut state = self.state();
         let e_tag = state.name();
         let upload = state.uploads.get_mut(upload).ok_or(Refusal::NoSuchUpload)?;
@@ -98,7 +98,7 @@ impl Store {
     }
 
     /// Makes an object of the parts; `new` is `If-None-Match: *`. Returns its `ETag`.
-    pub(super) fn complete(
+    pub(crate) fn complete(
         &self,
         key: String,
         upload: &str,
@@ -113,7 +113,7 @@ impl Store {
     }
 
     /// Forgets an upload.
-    pub(super) fn abort(&self, upload: &str) -> Result<(), Refusal> {
+    pub(crate) fn abort(&self, upload: &str) -> Result<(), Refusal> {
         self.state().uploads.remove(upload).map(drop).ok_or(Refusal::NoSuchUpload)
     }
 

@@ -4,7 +4,7 @@ use axum::http::{Method, Uri};
 
 /// An operation on the object `key`, as far as the function uses them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Operation {
+pub(crate) enum Operation {
     GetObject,
     HeadObject,
     PutObject,
@@ -19,6 +19,7 @@ pub(super) enum Operation {
     AbortMultipartUpload {
         upload: String,
     },
+    ListMultipartUploads,
     /// Not supported.
     Other,
 }
@@ -33,12 +34,13 @@ pub(crate) enum Kind {
     Part,
     Complete,
     Abort,
+    List,
     Other,
 }
 
 impl Kind {
     /// All of them, in the order of the report.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Get,
         Self::Head,
         Self::Put,
@@ -46,6 +48,7 @@ impl Kind {
         Self::Part,
         Self::Complete,
         Self::Abort,
+        Self::List,
         Self::Other,
     ];
 
@@ -59,6 +62,7 @@ impl Kind {
             Self::Part => "part",
             Self::Complete => "complete",
             Self::Abort => "abort",
+            Self::List => "list",
             Self::Other => "other",
         }
     }
@@ -66,7 +70,7 @@ impl Kind {
 
 impl Operation {
     /// Reads method and query.
-    pub(super) fn of(method: &Method, uri: &Uri) -> Self {
+    pub(crate) fn of(method: &Method, uri: &Uri) -> Self {
         let query = uri.query().unwrap_or_default();
         let parameter = |name: &str| {
             query.split('&').find_map(|pair| {
@@ -76,6 +80,7 @@ impl Operation {
         };
         let upload = parameter("uploadId");
         match (method.as_str(), upload) {
+            ("GET", None) if parameter("uploads").is_some() => Self::ListMultipartUploads,
             ("GET", None) => Self::GetObject,
             ("HEAD", None) => Self::HeadObject,
             ("PUT", None) => Self::PutObject,
@@ -90,7 +95,7 @@ impl Operation {
         }
     }
 
-    pub(super) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::GetObject => Kind::Get,
             Self::HeadObject => Kind::Head,
@@ -99,6 +104,7 @@ impl Operation {
             Self::UploadPart { .. } => Kind::Part,
             Self::CompleteMultipartUpload { .. } => Kind::Complete,
             Self::AbortMultipartUpload { .. } => Kind::Abort,
+            Self::ListMultipartUploads => Kind::List,
             Self::Other => Kind::Other,
         }
     }

@@ -1,9 +1,9 @@
 //! The little XML there is to read and write.
 
-use super::store::PartName;
+use crate::store::PartName;
 
 /// The parts that a `CompleteMultipartUpload` lists, if it lists any.
-pub(super) fn parts(document: &str) -> Option<Vec<PartName>> {
+pub(crate) fn parts(document: &str) -> Option<Vec<PartName>> {
     let listed = document.split("<Part>").skip(1);
     let parts: Option<Vec<_>> = listed
         .map(|part| {
@@ -22,7 +22,7 @@ fn element<'a>(document: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// An answer with these elements, none of which needs escaping.
-pub(super) fn document(root: &str, elements: &[(&str, &str)]) -> String {
+pub(crate) fn document(root: &str, elements: &[(&str, &str)]) -> String {
     let elements = elements.iter().map(|(name, text)| format!("<{name}>{text}</{name}>"));
     let elements: Vec<_> = elements.collect();
     format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<{root}>{}</{root}>", elements.concat())

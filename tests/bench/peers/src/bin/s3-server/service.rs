@@ -1,40 +1,40 @@
 //! HTTP in, HTTP out.
 
-use std::{net::TcpListener, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
-    Router,
+    Json, Router,
     body::Body,
-    extract::{Request, State},
+    extract::{Path, Query, Request, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse as _, Response},
-    serve::ListenerExt as _,
+    routing::{get, post},
 };
+use bdr_bench_jobs::artwork::Artwork;
 use http_body_util::BodyExt as _;
 use tokio::time::sleep;
 
-use super::{
+use crate::{
     chunks::Chunks,
     operation::Operation,
     store::{Object, Refusal, Store},
     traffic::Traffic,
     xml,
 };
-use crate::artwork::Artwork;
 
 /// Whatever the connections share.
 #[derive(Debug)]
-pub(super) struct Service {
+pub(crate) struct Service {
     latency: Duration,
-    pub(super) store: Store,
-    pub(super) traffic: Traffic,
+    pub(crate) store: Store,
+    pub(crate) traffic: Traffic,
 }
 
 /// An error by S3's code for it.
 type Answer = Result<Response, (StatusCode, &'static str)>;
 
 impl Service {
-    pub(super) fn new(latency: Duration) -> Self {
+    pub(crate) fn new(latency: Duration) -> Self {
         Self { latency, store: Store::default(), traffic: Traffic::default() }
     }
 
@@ -66,6 +66,8 @@ impl Service {
                 let e_tag = self.store.complete(key.clone(), &upload, &parts, new)?;
                 Ok(answer("CompleteMultipartUploadResult", &[("Key", &key), ("ETag", &e_tag)]))
             }
+            // Nothing is ever left behind that anybody would list.
+            Operation::ListMultipartUploads => Ok(answer("ListMultipartUploadsResult", &[])),
             Operation::AbortMultipartUpload { upload } => {
                 self.store.abort(&upload)?;
                 Ok(StatusCode::NO_CONTENT.into_response())
@@ -114,22 +116,49 @@ impl Service {
 const NO_SUCH_KEY: (StatusCode, &str) = (StatusCode::NOT_FOUND, "NoSuchKey");
 const INCOMPLETE: (StatusCode, &str) = (StatusCode::BAD_REQUEST, "IncompleteBody");
 
-/// Serves until the process ends.
-pub(super) async fn serve(listener: TcpListener, service: Arc<Service>) -> std::io::Result<()> {
-    let counted = Arc::clone(&service);
-    let listener = tokio::net::TcpListener::from_std(listener)?.tap_io(move |connection| {
-        counted.traffic.connection();
-        // Without it, answers would at worst be late.
-        let _ = connection.set_nodelay(true);
-    });
-    axum::serve(listener, Router::new().fallback(handle).with_state(service)).await
+/// The vault itself.
+pub(crate) fn s3(service: Arc<Service>) -> Router {
+    Router::new().fallback(handle).with_state(service)
+}
+
+/// What the benchmark asks beside it: `POST /reset?keep=true`, `GET /traffic`, `GET /object/{key}`.
+pub(crate) fn admin(service: Arc<Service>) -> Router {
+    Router::new()
+        .route("/reset", post(reset))
+        .route(
+            "/traffic",
+            get(async |State(service): State<Arc<Service>>| Json(service.traffic.summary())),
+        )
+        .route("/object/{*key}", get(object))
+        .with_state(service)
+}
+
+/// Forgets what was stored and counted. From now on the bytes of what is uploaded are kept only if the
+/// query says so.
+async fn reset(
+    State(service): State<Arc<Service>>,
+    Query(query): Query<BTreeMap<String, String>>,
+) -> StatusCode {
+    service.store.reset(query.contains_key("keep"));
+    service.traffic.reset();
+    StatusCode::NO_CONTENT
+}
+
+/// The size of what was uploaded, as a header, and its bytes if they were kept.
+async fn object(State(service): State<Arc<Service>>, Path(key): Path<String>) -> Response {
+    let Some(object) = service.store.object(&key) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let size = [("x-size", object.size.to_string())];
+    (size, object.bytes.concat()).into_response()
 }
 
 async fn handle(State(service): State<Arc<Service>>, request: Request) -> Response {
     let operation = Operation::of(request.method(), request.uri());
-    service.traffic.request(operation.kind());
+    let counted = service.traffic.request(operation.kind());
     let answer = service.perform(operation, request).await;
     sleep(service.latency).await;
+    drop(counted);
     answer.unwrap_or_else(|(status, code)| {
         service.traffic.error();
         (status, xml::document("Error", &[("Code", code)])).into_response()

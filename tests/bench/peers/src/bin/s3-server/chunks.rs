@@ -11,14 +11,14 @@ use http_body::{Body, Frame, SizeHint};
 
 /// Sends chunks as they are asked for, with a `Content-Length`.
 #[derive(Debug)]
-pub(super) struct Chunks<I> {
+pub(crate) struct Chunks<I> {
     left: u64,
     chunks: I,
 }
 
 impl<I> Chunks<I> {
     /// A body of `size` bytes, which is what `chunks` must come to.
-    pub(super) fn new(size: u64, chunks: I) -> Self {
+    pub(crate) fn new(size: u64, chunks: I) -> Self {
         Self { left: size, chunks }
     }
 }

@@ -1,0 +1,5 @@
+//! What the benchmark's programs share.
+
+pub mod artwork;
+pub mod manifest;
+pub mod rounds;

@@ -1,0 +1,62 @@
+//! How a peer measures itself: it does its job twice, and the second time counts, as a warm function's
+//! does.
+
+use std::{fs, process, time::Instant};
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+
+/// What a round took.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Round {
+    /// From beginning to end, in milliseconds.
+    pub wall_ms: f64,
+    /// On a CPU, in milliseconds.
+    pub cpu_ms: f64,
+    /// The most that was ever resident, both rounds considered, in KiB.
+    pub peak_kib: u64,
+}
+
+/// Does the job twice and prints the second round as a line of JSON.
+///
+/// # Errors
+/// When the job fails.
+#[expect(clippy::print_stdout, reason = "the benchmark reads it")]
+pub async fn twice<F: Future<Output = Result<()>>>(job: impl Fn() -> F) -> Result<()> {
+    let pid = process::id();
+    job().await?;
+    let (begun, cpu) = (Instant::now(), cpu_ms(pid)?);
+    job().await?;
+    let round = Round {
+        wall_ms: begun.elapsed().as_secs_f64() * 1e3,
+        cpu_ms: cpu_ms(pid)? - cpu,
+        peak_kib: peak_kib(pid)?,
+    };
+    println!("{}", serde_json::to_string(&round)?);
+    Ok(())
+}
+
+/// Time on a CPU of a process since it began, in milliseconds, of those of its threads that live.
+///
+/// # Errors
+/// When there is no such process.
+pub fn cpu_ms(pid: u32) -> Result<f64> {
+    let mut sum = 0.0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // Nanoseconds on a CPU, and two other numbers. A thread may end while we look.
+        let Ok(stat) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
+        let on_cpu: f64 = stat.split(' ').next().context("no time")?.parse()?;
+        sum += on_cpu / 1e6;
+    }
+    Ok(sum)
+}
+
+/// The most that was ever resident of a process, in KiB.
+///
+/// # Errors
+/// When there is no such process.
+pub fn peak_kib(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+    Ok(line.trim().trim_end_matches("kB").trim().parse()?)
+}
