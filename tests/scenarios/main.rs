@@ -26,6 +26,7 @@ mod permissions;
 mod remote_artworks;
 mod remote_formats;
 mod retries;
+mod rotation;
 mod runbook;
 mod secrets;
 mod state_machine;
