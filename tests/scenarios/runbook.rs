@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 const README: &str = include_str!("../../README.md");
 
 /// The shell blocks under a heading, in order.
-fn blocks(heading: &str) -> Vec<&'static str> {
+pub(crate) fn blocks(heading: &str) -> Vec<&'static str> {
     let (_, section) = README.split_once(&format!("\n{heading}\n")).expect("such a heading");
     let section = section.split("\n#").next().unwrap();
     let blocks: Vec<_> = section
@@ -35,7 +35,7 @@ const ON_THE_LOCAL_STACK: &str = r#"
 
 /// The command line checks every command's options, and sends nothing. (Of some it finds its own
 /// invented answer at fault; that is not the command's.)
-const CHECKED: &str = r#"
+pub(crate) const CHECKED: &str = r#"
     aws() {
       local answer
       answer=$(command aws "$@" --generate-cli-skeleton output 2>&1) && return
@@ -48,7 +48,7 @@ const CHECKED: &str = r#"
     mapping=00000000-0000-0000-0000-000000000000"#;
 
 /// Runs a script as an operator would; returns what it prints.
-async fn run(s: &Scenario, script: &str) -> String {
+pub(crate) async fn run(s: &Scenario, script: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let commands = [s.stack.aws_command(), s.stack.psql_command()];
     let folders = commands.iter().map(|command| command.parent().unwrap().to_owned());
