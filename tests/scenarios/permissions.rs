@@ -20,7 +20,12 @@ const NOT_BY_THE_FUNCTION: [(&str, &str, &str, &str); 12] = [
     ("ProcessBdrJobRole", "sqs:ReceiveMessage", "-requests", "Lambda's event source"),
     ("ProcessBdrJobRole", "sqs:DeleteMessage", "-requests", "Lambda's event source"),
     ("ProcessBdrJobRole", "sqs:GetQueueAttributes", "-requests", "Lambda's event source"),
-    ("ProcessBdrJobRole", "kms:Decrypt", ":key/", "Lambda's event source, for the queue's messages"),
+    (
+        "ProcessBdrJobRole",
+        "kms:Decrypt",
+        ":key/",
+        "Lambda's event source, for the queue's messages",
+    ),
     ("ProcessBdrJobRole", "ses:SendEmail", ":configuration-set/*", "a sender that has one"),
     ("ProcessBdrJobRole", "logs:CreateLogStream", "", "Lambda"),
     ("ProcessBdrJobRole", "logs:PutLogEvents", "", "Lambda"),
@@ -64,14 +69,16 @@ impl Deployed {
         let bucket = format!("VaultBucketName={}", s.bucket());
         let with_key = format!("KmsKeyArn={key}");
         let sender = "EmailFrom=Makapix <no-reply@makapix.club>";
-        let vpc = ["VpcSubnetIds=subnet-0123456a,subnet-0123456b", "VpcSecurityGroupIds=sg-0123456c"];
+        let vpc =
+            ["VpcSubnetIds=subnet-0123456a,subnet-0123456b", "VpcSecurityGroupIds=sg-0123456c"];
         let parameters = [&secret, &bucket, &with_key, sender];
         aws(s, &[&deploy[..], &capabilities, &template, &parameters, &vpc].concat()).await;
         let describe = ["cloudformation", "describe-stack-resources", "--stack-name", &stack];
         let resources = aws(s, &describe).await;
         let resources = resources["StackResources"].as_array().unwrap().iter();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let ids = resources.map(|r| (text(&r["LogicalResourceId"]), text(&r["PhysicalResourceId"])));
+        let ids =
+            resources.map(|r| (text(&r["LogicalResourceId"]), text(&r["PhysicalResourceId"])));
         Self { resources: ids.collect(), key }
     }
 

@@ -148,7 +148,8 @@ fn an_existing_vault_gets_the_templates_lifecycle_beside_its_own() {
         };
         for days in ["7", "1", "3", "14", "30"] {
             // Once without saying so: it is the default.
-            run(if days == "7" { &[&bucket] } else { &[&bucket, days] });
+            let arguments = [bucket.as_str(), days];
+            run(if days == "7" { &arguments[..1] } else { &arguments });
             let parameters = [("DatabaseUrl", "postgresql://h/d"), ("ExpiresAfterDays", days)];
             let stack = template.with(&parameters).unwrap();
             let vault = &stack["Resources"]["VaultBucket"]["Properties"];

@@ -153,7 +153,10 @@ fn logs_are_json_where_a_level_is_set_and_kept_as_long_as_cloudwatch_offers() {
         let stack = template.with(&[URL]).unwrap();
         // Lambda refuses a level together with the text format.
         let logging = &stack["Globals"]["Function"]["LoggingConfig"];
-        assert_eq!((&logging["LogFormat"], &logging["ApplicationLogLevel"]), (&json!("JSON"), &json!("INFO")));
+        assert_eq!(
+            (&logging["LogFormat"], &logging["ApplicationLogLevel"]),
+            (&json!("JSON"), &json!("INFO"))
+        );
         let groups = of_type(&stack, "AWS::Logs::LogGroup");
         assert_eq!(groups.len(), FUNCTIONS.len());
         for (id, group) in groups {
@@ -173,7 +176,10 @@ fn a_vpc_is_for_all_functions_and_their_roles_or_for_none() {
     scenario(async |s| {
         let template = parsed(&s).await;
         let policies = |stack: &Value| {
-            let text = of_type(stack, "AWS::IAM::Role").iter().map(|(_, r)| r.to_string()).collect::<String>();
+            let text = of_type(stack, "AWS::IAM::Role")
+                .iter()
+                .map(|(_, r)| r.to_string())
+                .collect::<String>();
             text.matches(r#""PolicyName":"network""#).count()
         };
         let outside = template.with(&[URL]).unwrap();

@@ -22,8 +22,8 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Row};
 
 pub use secret::SecretReader;
-pub use source::DatabaseSource;
 use source::Attempt;
+pub use source::DatabaseSource;
 
 use crate::failure::Failure;
 

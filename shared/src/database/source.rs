@@ -118,7 +118,9 @@ fn from_secret(text: &str, instead: Option<&str>) -> Result<Server, BoxError> {
         .map_err(|_| "the database secret is neither {\"url\"} nor the form that RDS writes")?;
     let server = match secret {
         Secret::Url { .. } if instead.is_some() => {
-            return Err("the database secret holds a url, with which DATABASE_HOST cannot go".into());
+            return Err(
+                "the database secret holds a url, with which DATABASE_HOST cannot go".into()
+            );
         }
         Secret::Url { url } => Server::parse(&url),
         Secret::Rds { host, port, username, password, dbname, sslmode, sslrootcert } => {
@@ -184,7 +186,8 @@ mod tests {
         let environment = Environment::of([("DATABASE_URL", "postgresql://u:hunter2@h:port/d")]);
         let error = DatabaseSource::from_environment(&environment).err().unwrap().to_string();
         assert!(error.contains("DATABASE_URL") && !error.contains("hunter2"), "{error}");
-        let error = from_secret(r#"{"url":"postgresql://u:hunter2@h:port/d"}"#, None).err().unwrap();
+        let error =
+            from_secret(r#"{"url":"postgresql://u:hunter2@h:port/d"}"#, None).err().unwrap();
         assert!(!error.to_string().contains("hunter2"), "{error}");
     }
 
