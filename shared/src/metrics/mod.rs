@@ -93,11 +93,14 @@ pub const ALL: [Metric; 11] = [
     CLEANUP_COMPLETED,
 ];
 
+/// Takes whole lines.
+type Writer = Arc<dyn Fn(&[u8]) + Send + Sync>;
+
 /// Where metrics go.
 #[derive(Clone)]
 pub struct Metrics {
     clock: Clock,
-    write: Arc<dyn Fn(&[u8]) + Send + Sync>,
+    write: Writer,
     memory_mib: u64,
 }
 
