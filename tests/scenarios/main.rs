@@ -22,6 +22,7 @@ mod hostile_hosts;
 mod hostile_names;
 mod lease;
 mod life_of_a_request;
+mod observability;
 mod permissions;
 mod remote_artworks;
 mod remote_formats;

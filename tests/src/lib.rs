@@ -14,6 +14,7 @@
 )]
 
 pub mod archive;
+pub mod emf;
 pub mod faults;
 pub mod iam;
 pub mod lambda;

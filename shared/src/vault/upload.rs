@@ -15,7 +15,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use aws_sdk_s3::primitives::ByteStream;
@@ -73,6 +73,9 @@ pub struct Upload {
     /// S3's id of the multipart upload; there once the first part has been begun.
     id: Option<UploadId>,
     failure: Option<VaultError>,
+    /// Since when the writer waits for a part to be taken.
+    waiting_since: Option<Instant>,
+    waited: Duration,
 }
 
 /// How an upload ended.
@@ -99,6 +102,8 @@ impl Vault {
             sent: Vec::new(),
             id: None,
             failure: None,
+            waiting_since: None,
+            waited: Duration::ZERO,
         }
     }
 }
@@ -135,6 +140,12 @@ impl Upload {
         if let Some(upload_id) = self.id.take() {
             self.vault.abort_once_created(&self.key, upload_id).await;
         }
+    }
+
+    /// How long the writer has waited for parts to be taken.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        self.waited
     }
 
     /// The failure behind an error of the sink, if there was one.
@@ -365,7 +376,11 @@ impl AsyncWrite for Upload {
         let room = part_size(this.parts + 1);
         if this.buffer.len() == room {
             while this.in_flight.len() >= IN_FLIGHT {
-                match ready!(this.in_flight.poll_join_next(cx)) {
+                let Poll::Ready(sent) = this.in_flight.poll_join_next(cx) else {
+                    this.waiting_since.get_or_insert_with(Instant::now);
+                    return Poll::Pending;
+                };
+                match sent {
                     Some(Ok(Ok(part))) => this.sent.push(part),
                     Some(Ok(Err(error))) => return Poll::Ready(Err(this.broken(error))),
                     Some(Err(error)) => {
@@ -374,6 +389,9 @@ impl AsyncWrite for Upload {
                     }
                     None => break,
                 }
+            }
+            if let Some(since) = this.waiting_since.take() {
+                this.waited += since.elapsed();
             }
             if let Err(error) = this.send_part() {
                 return Poll::Ready(Err(this.broken(error)));
