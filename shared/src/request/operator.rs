@@ -156,15 +156,17 @@ impl Requests {
     /// # Errors
     /// When the database does not answer, or a row is malformed.
     pub async fn overview(&self, filter: &Filter) -> Result<Vec<Overview>, DatabaseError> {
-        let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
-            (&filter.bdr_ids, Type::UUID_ARRAY),
-            (&filter.states, Type::TEXT_ARRAY),
-            (&filter.age_seconds, Type::FLOAT8),
-            (&filter.limit, Type::INT8),
-        ];
         let rows = self
             .database
-            .read(|client| async move { client.query_typed(OVERVIEW, &parameters).await })
+            .read(|client| async move {
+                let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
+                    (&filter.bdr_ids, Type::UUID_ARRAY),
+                    (&filter.states, Type::TEXT_ARRAY),
+                    (&filter.age_seconds, Type::FLOAT8),
+                    (&filter.limit, Type::INT8),
+                ];
+                client.query_typed(OVERVIEW, &parameters).await
+            })
             .await?;
         rows.iter().map(overview).collect()
     }
@@ -204,18 +206,18 @@ impl Requests {
     /// # Errors
     /// When the database does not answer, or refuses the row: only the API's own role may make one.
     pub async fn insert(&self, bdr_id: Uuid, request: &NewRequest) -> Result<(), DatabaseError> {
-        let parameters: [(&(dyn ToSql + Sync), Type); 6] = [
-            (&bdr_id, Type::UUID),
-            (&request.user_id, Type::INT4),
-            (&request.post_ids, Type::INT4_ARRAY),
-            (&request.include_comments, Type::BOOL),
-            (&request.include_reactions, Type::BOOL),
-            (&request.send_email, Type::BOOL),
-        ];
-        self.database
-            .read(|client| async move { client.query_typed(INSERT, &parameters).await })
-            .await
-            .map(drop)
+        let inserted = self.database.read(|client| async move {
+            let parameters: [(&(dyn ToSql + Sync), Type); 6] = [
+                (&bdr_id, Type::UUID),
+                (&request.user_id, Type::INT4),
+                (&request.post_ids, Type::INT4_ARRAY),
+                (&request.include_comments, Type::BOOL),
+                (&request.include_reactions, Type::BOOL),
+                (&request.send_email, Type::BOOL),
+            ];
+            client.query_typed(INSERT, &parameters).await
+        });
+        inserted.await.map(drop)
     }
 
     /// Opens a `failed` request again, and does `meanwhile` while its row is locked, so that no
