@@ -25,7 +25,7 @@ pub struct Arguments {
 }
 
 /// Where everything is; what is not given is read from the outputs of the stack.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct PlaceArguments {
     /// The CloudFormation stack
     #[arg(long, global = true, value_name = "NAME", default_value = "makapix-bdr")]
@@ -53,6 +53,23 @@ pub struct PlaceArguments {
     pub database_url: Option<String>,
 }
 
+impl PlaceArguments {
+    /// All as the outputs of this stack say.
+    #[must_use]
+    pub fn of_stack(name: &str) -> Self {
+        Self {
+            stack: name.to_owned(),
+            queue_url: None,
+            dead_letter_queue_url: None,
+            bucket: None,
+            process_function: None,
+            cleanup_function: None,
+            presign_function: None,
+            database_url: None,
+        }
+    }
+}
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -73,11 +90,7 @@ pub enum Command {
         bdr_id: Uuid,
     },
     /// Retry every request of the dead-letter queue; shows what it would do unless --yes is given
-    Redrive {
-        /// Do it
-        #[arg(long)]
-        yes: bool,
-    },
+    Redrive(RedriveArguments),
     /// Check the deployment, and say what to do
     Doctor,
 }
@@ -120,6 +133,17 @@ pub struct StatusArguments {
     /// At most so many, those that came to their state last
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=10_000))]
     pub limit: i64,
+}
+
+/// Options of `redrive`.
+#[derive(Debug, Args)]
+pub struct RedriveArguments {
+    /// Do it
+    #[arg(long)]
+    pub yes: bool,
+    /// Seconds for which messages are hidden from others meanwhile; after an interruption they come back
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(i32).range(1..=43_200))]
+    pub visibility_timeout: i32,
 }
 
 /// Options of `watch`.

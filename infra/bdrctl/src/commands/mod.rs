@@ -42,7 +42,7 @@ async fn dispatch(arguments: Arguments) -> Result<bool> {
         Command::Watch(arguments) => watch::run(&operator, &arguments, output).await,
         Command::Link { bdr_id } => link::run(&operator, bdr_id, output).await,
         Command::Retry { bdr_id } => retry::run(&operator, bdr_id, output).await,
-        Command::Redrive { yes } => redrive::run(&operator, yes, output).await,
+        Command::Redrive(arguments) => redrive::run(&operator, &arguments, output).await,
         Command::Doctor => doctor::run(&operator, output).await,
     }
 }

@@ -1,7 +1,7 @@
 //! `redrive`: for every message of the dead-letter queue the row first, then the queue, then the
 //! message's deletion.
 //!
-//! Interrupted anywhere, the message is in the dead-letter queue again after [`HIDDEN`], and the next
+//! Interrupted anywhere, the message is in the dead-letter queue again after its visibility timeout, and the next
 //! redrive goes on with it from the state of its row.
 
 use std::collections::HashSet;
@@ -11,12 +11,10 @@ use serde::Serialize;
 use shared::request::Remedy;
 use uuid::Uuid;
 
+use crate::arguments::RedriveArguments;
 use crate::operator::Operator;
 use crate::output::{self, Output, note, table};
 use crate::queue::{Letter, Queue};
-
-/// Seconds for which messages are hidden from others while they are dealt with.
-const HIDDEN: i32 = 300;
 
 /// What is done about a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -46,11 +44,21 @@ struct Finding {
 }
 
 /// Redrives everything, or shows what that would be.
-pub(crate) async fn run(operator: &Operator, yes: bool, output: Output) -> Result<bool> {
+pub(crate) async fn run(
+    operator: &Operator,
+    arguments: &RedriveArguments,
+    output: Output,
+) -> Result<bool> {
     let dead = operator.dead_letters().await?;
     let queue = operator.queue().await?;
-    let mut redrive =
-        Redrive { operator, dead, queue, yes, seen: HashSet::new(), opened: HashSet::new() };
+    let mut redrive = Redrive {
+        operator,
+        dead,
+        queue,
+        arguments,
+        seen: HashSet::new(),
+        published: HashSet::new(),
+    };
     let (mut findings, mut kept) = (Vec::new(), Vec::new());
     let result = redrive.all(&mut findings, &mut kept).await;
     // What is left is to be seen by others at once, whatever has gone wrong.
@@ -61,7 +69,7 @@ pub(crate) async fn run(operator: &Operator, yes: bool, output: Output) -> Resul
     }
     output.result(&findings, || text(&findings))?;
     result?;
-    if !yes && findings.iter().any(|finding| finding.action != Action::Leave) {
+    if !arguments.yes && findings.iter().any(|finding| finding.action != Action::Leave) {
         note("Nothing was done. To do it: bdrctl redrive --yes");
     }
     Ok(findings.iter().all(|finding| finding.error.is_none()))
@@ -71,18 +79,18 @@ struct Redrive<'a> {
     operator: &'a Operator,
     dead: Queue,
     queue: Queue,
-    yes: bool,
+    arguments: &'a RedriveArguments,
     /// Messages met.
     seen: HashSet<String>,
     /// Requests published.
-    opened: HashSet<Uuid>,
+    published: HashSet<Uuid>,
 }
 
 impl Redrive<'_> {
     /// Goes on until the queue has no message that was not met.
     async fn all(&mut self, findings: &mut Vec<Finding>, kept: &mut Vec<Letter>) -> Result<()> {
         loop {
-            let letters = self.dead.receive(HIDDEN).await?;
+            let letters = self.dead.receive(self.arguments.visibility_timeout).await?;
             let mut news = false;
             for letter in letters {
                 if self.seen.insert(letter.message_id.clone()) {
@@ -112,7 +120,7 @@ impl Redrive<'_> {
         };
         let worked = async {
             self.judge(&mut finding).await?;
-            if self.yes { self.carry_out(letter, &mut finding).await } else { Ok(()) }
+            if self.arguments.yes { self.carry_out(letter, &mut finding).await } else { Ok(()) }
         };
         if let Err(error) = worked.await {
             finding.error = Some(format!("{error:#}"));
@@ -129,7 +137,7 @@ impl Redrive<'_> {
             Some(None) => (Action::Leave, "its state is unknown here"),
             Some(Some(Remedy::Wait)) => (Action::Leave, "an attempt may be at work on it"),
             Some(Some(Remedy::Nothing)) => (Action::Delete, "it was done"),
-            Some(Some(Remedy::Publish | Remedy::Reopen)) if self.opened.contains(&bdr_id) => {
+            Some(Some(Remedy::Publish | Remedy::Reopen)) if self.published.contains(&bdr_id) => {
                 (Action::Delete, "it has just been published")
             }
             Some(Some(Remedy::Publish)) => (Action::Publish, "it waits"),
@@ -148,7 +156,7 @@ impl Redrive<'_> {
         }
         if finding.action != Action::Delete {
             self.queue.publish(bdr_id).await?;
-            self.opened.insert(bdr_id);
+            self.published.insert(bdr_id);
         }
         self.dead.delete(letter).await?;
         finding.done = true;
