@@ -177,7 +177,8 @@ fn what_cannot_be_reached_is_not_called_well() {
     scenario(async |s| {
         let nowhere = "postgresql://nobody:nothing@127.0.0.1:1/none";
         let arguments = ["--stack", "no-such-stack", "--database-url", nowhere];
-        let (findings, _) = examine(&s, &arguments).await;
+        let (findings, succeeded) = examine(&s, &arguments).await;
+        assert!(!succeeded && of_level(&findings, "error").len() == 1, "the stack");
         assert_eq!(of_level(&findings, "ok"), [""; 0]);
         assert!(of_level(&findings, "not_checked").len() >= 8);
         let status =

@@ -108,7 +108,7 @@ impl Finding {
 }
 
 /// An error's own words, on one line: AWS's code rather than all that the SDK knows.
-fn reason(error: &anyhow::Error) -> String {
+pub(super) fn reason(error: &anyhow::Error) -> String {
     let chain: Vec<String> = error.chain().map(ToString::to_string).collect();
     let line = chain.join(": ").replace('\n', " ");
     line.trim_end_matches('.').to_owned()

@@ -14,11 +14,15 @@ use anyhow::Result;
 
 use crate::operator::Operator;
 use crate::output::Output;
-use finding::{Level, Report};
+use finding::{Level, Report, reason};
 
 /// Checks everything; fails when something is wrong.
 pub(crate) async fn run(operator: &Operator, output: Output) -> Result<bool> {
     let mut report = Report::default();
+    match operator.place.queue_url().await {
+        Ok(_) => report.ok("stack", "it says where everything is"),
+        Err(error) => report.error("stack", reason(&error), "Most of what follows depends on it."),
+    }
     functions::check(operator, &mut report).await;
     queues::check(operator, &mut report).await;
     schedules::check(operator, &mut report).await;
