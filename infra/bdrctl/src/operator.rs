@@ -61,10 +61,12 @@ impl Operator {
     /// When nothing says where the database is.
     pub async fn requests(&self) -> Result<&Requests> {
         self.requests
-            .get_or_try_init(|| async {
-                let source = self.database_source().await?;
-                let secrets = SecretReader::new(&self.reached.aws);
-                Ok(Requests::new(Arc::new(Database::new(source, Some(secrets)))))
+            .get_or_try_init(|| {
+                Box::pin(async {
+                    let source = self.database_source().await?;
+                    let secrets = SecretReader::new(&self.reached.aws);
+                    Ok(Requests::new(Arc::new(Database::new(source, Some(secrets)))))
+                })
             })
             .await
     }
@@ -90,7 +92,7 @@ impl Operator {
     /// The environment of process-bdr-job.
     pub(crate) async fn function_environment(&self) -> Result<&Environment> {
         self.function
-            .get_or_try_init(|| async {
+            .get_or_try_init(|| Box::pin(async {
                 let name = self.place.process_function().await?;
                 let asked = self.lambda.get_function_configuration().function_name(&name);
                 let answer = asked.send().await.with_context(|| {
@@ -98,7 +100,7 @@ impl Operator {
                 })?;
                 let variables = answer.environment.and_then(|environment| environment.variables);
                 Ok(Environment::of(variables.unwrap_or_default()))
-            })
+            }))
             .await
     }
 
@@ -161,8 +163,7 @@ impl Operator {
     pub(crate) async fn invoke(&self, name: &str, payload: &Value) -> Result<Value> {
         let payload = payload.to_string().into_bytes();
         let invoke = self.lambda.invoke().function_name(name).payload(payload.into());
-        let answer = invoke
-            .send()
+        let answer = Box::pin(invoke.send())
             .await
             .with_context(|| format!("{name} cannot be invoked (lambda:InvokeFunction)"))?;
         let body = answer.payload.map(aws_smithy_types::Blob::into_inner).unwrap_or_default();

@@ -69,7 +69,7 @@ pub(crate) fn table<const N: usize>(
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> String {
     let mut table = Table::new();
-    table.load_preset(NOTHING).set_header(header);
+    table.load_style(NOTHING).set_header(header);
     for row in rows {
         table.add_row(row);
     }
@@ -79,7 +79,7 @@ pub(crate) fn table<const N: usize>(
 /// Names and values.
 pub(crate) fn pairs(rows: impl IntoIterator<Item = (&'static str, String)>) -> String {
     let mut table = Table::new();
-    table.load_preset(NOTHING);
+    table.load_style(NOTHING);
     for (name, value) in rows {
         table.add_row([name.to_owned(), value]);
     }

@@ -63,7 +63,7 @@ impl Place {
         if let Some(given) = given {
             return Ok(given.clone());
         }
-        let outputs = self.outputs.get_or_try_init(|| self.describe()).await?;
+        let outputs = self.outputs.get_or_try_init(|| Box::pin(self.describe())).await?;
         outputs.get(output).cloned().with_context(|| {
             format!(
                 "The stack {} has no output {output}: it is not that of template.yaml, or its \

@@ -37,12 +37,12 @@ async fn dispatch(arguments: Arguments) -> Result<bool> {
     let operator = Operator::new(reached, place);
     let output = Output::new(arguments.json);
     match arguments.command {
-        Command::Submit(arguments) => submit::run(&operator, arguments, output).await,
-        Command::Status(arguments) => status::run(&operator, arguments, output).await,
-        Command::Watch(arguments) => watch::run(&operator, &arguments, output).await,
-        Command::Link { bdr_id } => link::run(&operator, bdr_id, output).await,
-        Command::Retry { bdr_id } => retry::run(&operator, bdr_id, output).await,
-        Command::Redrive(arguments) => redrive::run(&operator, &arguments, output).await,
-        Command::Doctor => doctor::run(&operator, output).await,
+        Command::Submit(arguments) => Box::pin(submit::run(&operator, arguments, output)).await,
+        Command::Status(arguments) => Box::pin(status::run(&operator, arguments, output)).await,
+        Command::Watch(arguments) => Box::pin(watch::run(&operator, &arguments, output)).await,
+        Command::Link { bdr_id } => Box::pin(link::run(&operator, bdr_id, output)).await,
+        Command::Retry { bdr_id } => Box::pin(retry::run(&operator, bdr_id, output)).await,
+        Command::Redrive(arguments) => Box::pin(redrive::run(&operator, &arguments, output)).await,
+        Command::Doctor => Box::pin(doctor::run(&operator, output)).await,
     }
 }
