@@ -181,8 +181,7 @@ fn what_cannot_be_reached_is_not_called_well() {
         assert!(!succeeded && of_level(&findings, "error").len() == 1, "the stack");
         assert_eq!(of_level(&findings, "ok"), [""; 0]);
         assert!(of_level(&findings, "not_checked").len() >= 8);
-        let status =
-            bdrctl(&s, &["--stack", "no-such-stack", "link", &uuid::Uuid::nil().to_string()]);
-        assert!(status.await.failed().contains("There is no request"));
+        let link = ["--stack", "no-such-stack", "link", "00000000-0000-0000-0000-000000000000"];
+        assert!(bdrctl(&s, &link).await.failed().contains("There is no request"));
     });
 }
