@@ -9,6 +9,7 @@
 
 mod archives_open_everywhere;
 mod bad_input;
+mod bdrctl;
 mod claims;
 mod cleanup;
 mod database_role;

@@ -7,6 +7,8 @@ use bdr_tests::{Artwork, Delivery, Scenario, scenario};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
+use crate::bdrctl::BDRCTL;
+
 const README: &str = include_str!("../../README.md");
 
 /// The shell blocks under a heading, in order.
@@ -23,15 +25,12 @@ fn blocks(heading: &str) -> Vec<&'static str> {
 }
 
 /// The commands reach the local stack; the older command line reads no endpoint from the environment.
-/// What the stand-in does not know is checked by the command line and not sent. Nobody waits.
+/// The tool is given queues of the scenario's own: the stack's serve others too.
 const ON_THE_LOCAL_STACK: &str = r#"
-    aws() {
-      case "$1 $2" in
-        'sqs start-message-move-task') command aws "$@" --generate-cli-skeleton output ;;
-        *) command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@" ;;
-      esac
-    }
-    sleep() { :; }"#;
+    aws() { command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"; }
+    bdrctl() {
+      command "$BDRCTL" ${queue:+--queue-url "$queue"} ${dead:+--dead-letter-queue-url "$dead"} "$@"
+    }"#;
 
 /// The command line checks every command's options, and sends nothing. (Of some it finds its own
 /// invented answer at fault; that is not the command's.)
@@ -60,6 +59,7 @@ async fn run(s: &Scenario, script: &str) -> String {
         .envs(s.stack.environment())
         .env("PATH", path)
         .env("DATABASE_URL", s.stack.admin_database_url())
+        .env("BDRCTL", BDRCTL)
         .current_dir(folder.path())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -111,8 +111,9 @@ fn what_is_in_the_dead_letter_queue_is_redriven_rows_first() {
         for body in [Scenario::message(bdr_id), "no request at all".to_owned()] {
             s.sqs.send_message().queue_url(&dead).message_body(body).send().await.unwrap();
         }
-        // A queue of one's own: the stack's serves other scenarios too.
-        run_locally(&s, &format!("dead={dead}"), blocks("### Redrive")[0]).await;
+        let source = queue(&s).await;
+        let names = format!("queue={source} dead={dead}");
+        run_locally(&s, &names, blocks("### Redrive")[0]).await;
         assert_eq!(s.row(bdr_id).await["status"], "pending");
         assert_open_again(&s, bdr_id).await;
     });
@@ -149,10 +150,14 @@ fn a_stuck_request_is_seen_and_freed() {
 fn the_dead_letter_queue_is_looked_into() {
     scenario(async |s| {
         let dead = queue(&s).await;
-        s.sqs.send_message().queue_url(&dead).message_body("poison").send().await.unwrap();
+        let bdr_id = failed_request(&s).await;
+        for body in [Scenario::message(bdr_id), "poison".to_owned()] {
+            s.sqs.send_message().queue_url(&dead).message_body(body).send().await.unwrap();
+        }
         let block = blocks("### A message is in the dead-letter queue")[0];
         let printed = run_locally(&s, &format!("dead={dead}"), block).await;
-        assert!(printed.contains("poison"), "{printed}");
+        assert!(printed.contains(&bdr_id.to_string()), "{printed}");
+        assert!(printed.contains("it is no request"), "{printed}");
     });
 }
 
