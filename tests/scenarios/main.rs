@@ -20,6 +20,7 @@ mod failure_email;
 mod faults;
 mod hostile_hosts;
 mod hostile_names;
+mod indexes;
 mod lease;
 mod life_of_a_request;
 mod permissions;

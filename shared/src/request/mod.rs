@@ -27,7 +27,9 @@ use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 pub use download::Download;
-pub use upkeep::{EXPIRED, Expired, ExpiryCursor, PAGE, Stuck};
+pub use upkeep::{
+    EXPIRED, Expired, ExpiryCursor, GIVE_UP, PAGE, PURGE, Stuck, UNPUBLISHED,
+};
 
 use crate::database::{Database, DatabaseError, column};
 use crate::vault::ArchiveKey;
