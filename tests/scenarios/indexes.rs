@@ -61,12 +61,10 @@ fn with_the_advised_indexes_no_statement_of_the_cleanup_reads_the_whole_table() 
         }
 
         // Not by this connection: several statements in one message are one transaction.
-        let (server, _) = s.stack.admin_database_url().rsplit_once('/').unwrap();
-        let (_, database) = s.database_url.rsplit_once('/').unwrap();
         for _again in 0..2 {
             let output = tokio::process::Command::new(s.stack.psql_command())
                 .args(["-X", "-v", "ON_ERROR_STOP=1", "-f", "infra/sql/indexes.sql"])
-                .arg(format!("{server}/{database}"))
+                .arg(s.admin_database_url())
                 .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
                 .output()
                 .await
