@@ -24,6 +24,7 @@ mod hostile_names;
 mod indexes;
 mod lease;
 mod life_of_a_request;
+mod migration;
 mod permissions;
 mod remote_artworks;
 mod remote_formats;
