@@ -26,6 +26,7 @@ mod lease;
 mod life_of_a_request;
 mod migration;
 mod permissions;
+mod readme;
 mod remote_artworks;
 mod remote_formats;
 mod retries;
