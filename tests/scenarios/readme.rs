@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use bdr_tests::printed::{CHECKED, run};
-use bdr_tests::scenario_apart;
+use bdr_tests::printed::{CHECKED, ON_THE_LOCAL_STACK, run};
+use bdr_tests::{scenario, scenario_apart};
 
 const README: &str = include_str!("../../README.md");
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
@@ -35,7 +35,7 @@ const COVERED: [(&str, &str, By); 22] = [
     ("Deploy", "cargo lambda build", ACCOUNT),
     ("Deploy", "psql", File(THIS, "fn the_role_is_made")),
     ("Deploy", "sam deploy", ACCOUNT),
-    ("Deploy", "aws iam attach-role-policy", File(THIS, "fn the_commands_for_an_account")),
+    ("Deploy", "aws iam attach-role-policy", File(THIS, "fn the_policy_is_attached")),
     (
         "Deploy",
         "cargo install cargo-cyclonedx --version 0.5.9",
@@ -46,7 +46,7 @@ const COVERED: [(&str, &str, By); 22] = [
         "cargo cyclonedx --format json --spec-version 1.5",
         File(".ci/run", "--format json --spec-version 1.5"),
     ),
-    ("Cleanup", "aws lambda invoke", File(THIS, "fn the_commands_for_an_account")),
+    ("Cleanup", "aws lambda invoke", File(THIS, "fn the_cleanup_is_run")),
     ("Runbook", "stack=makapix-bdr", File(RUNBOOK, "## Runbook")),
     (
         "A message is in the dead-letter queue",
@@ -136,19 +136,33 @@ fn the_role_is_made_by_the_command_for_it() {
     });
 }
 
+/// A command with this for what the reader fills in, in angle brackets.
+fn filled(heading: &str, begin: &str, value: &str) -> String {
+    let parts = command(heading, begin).split('<');
+    parts
+        .map(|part| part.split_once('>').map_or(part.into(), |(_, rest)| format!("{value}{rest}")))
+        .collect()
+}
+
 #[test]
-fn the_commands_for_an_account_are_what_the_command_line_takes() {
+fn the_policy_is_attached_by_a_command_that_the_command_line_takes() {
     scenario_apart(async |s| {
-        let printed = ["aws iam attach-role-policy", "aws lambda invoke"];
-        for (heading, begin) in ["Deploy", "Cleanup"].into_iter().zip(printed) {
-            // What stands in angle brackets is the reader's to fill in.
-            let filled: String = command(heading, begin)
-                .split('<')
-                .map(|part| {
-                    part.split_once('>').map_or(part.to_owned(), |(_, rest)| format!("x{rest}"))
-                })
-                .collect();
-            run(&s, &format!("{CHECKED}\n{filled}")).await;
+        let arn = s.stack.output("ApiPolicyArn").unwrap();
+        let attach = filled("Deploy", "aws iam attach-role-policy", arn);
+        run(&s, &format!("{CHECKED}\n{attach}")).await;
+    });
+}
+
+#[test]
+fn the_cleanup_is_run_by_the_commands_for_it() {
+    scenario(async |s| {
+        let function = s.stack.output("CleanupExpiredBdrsFunctionName").unwrap();
+        let invoke = filled("Cleanup", "aws lambda invoke", function);
+        for payload in ["", r#"--payload '{"only":["expire"]}'"#] {
+            assert!(README.contains(payload));
+            let script = format!("{ON_THE_LOCAL_STACK}\n{invoke} {payload}\ncat out.json");
+            let printed = run(&s, &script).await;
+            assert!(printed.contains("cleaned_up"), "{printed}");
         }
     });
 }
