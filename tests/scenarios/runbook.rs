@@ -1,82 +1,28 @@
 //! The runbook's commands, as the README prints them, run by a shell.
 
-use std::process::Stdio;
-
+use bdr_tests::printed::{self, CHECKED, ON_THE_LOCAL_STACK, run};
 use bdr_tests::scenario::unique;
 use bdr_tests::{Artwork, Delivery, Scenario, scenario};
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
 
 use crate::bdrctl::BDRCTL;
 
-const README: &str = include_str!("../../README.md");
-
-/// The shell blocks under a heading, in order.
-fn blocks(heading: &str) -> Vec<&'static str> {
-    let (_, section) = README.split_once(&format!("\n{heading}\n")).expect("such a heading");
-    let section = section.split("\n#").next().unwrap();
-    let blocks: Vec<_> = section
-        .split("```sh\n")
-        .skip(1)
-        .map(|block| block.split_once("```").expect("the end of the block").0)
-        .collect();
-    assert!(!blocks.is_empty(), "{heading} has no commands");
-    blocks
-}
-
-/// The commands reach the local stack; the older command line reads no endpoint from the environment.
 /// The tool is given queues of the scenario's own: the stack's serve others too.
-const ON_THE_LOCAL_STACK: &str = r#"
-    aws() { command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"; }
+const WITH_ITS_QUEUES: &str = r#"
     bdrctl() {
       command "$BDRCTL" ${queue:+--queue-url "$queue"} ${dead:+--dead-letter-queue-url "$dead"} "$@"
     }"#;
 
-/// The command line checks every command's options, and sends nothing. (Of some it finds its own
-/// invented answer at fault; that is not the command's.)
-const CHECKED: &str = r#"
-    aws() {
-      local answer
-      answer=$(command aws "$@" --generate-cli-skeleton output 2>&1) && return
-      case $answer in
-        'Parameter validation failed'*|$'\nParameter validation failed'*) ;;
-        *) printf '%s\n' "$answer" >&2; return 1 ;;
-      esac
-    }
-    output() { echo "the stack's $1"; }
-    mapping=00000000-0000-0000-0000-000000000000"#;
-
-/// Runs a script as an operator would; returns what it prints.
-async fn run(s: &Scenario, script: &str) -> String {
-    let folder = tempfile::tempdir().unwrap();
-    let commands = [s.stack.aws_command(), s.stack.psql_command()];
-    let folders = commands.iter().map(|command| command.parent().unwrap().to_owned());
-    let usual = ["/usr/bin", "/bin"].map(Into::into);
-    let path = std::env::join_paths(folders.chain(usual)).unwrap();
-    let mut shell = tokio::process::Command::new("bash")
-        .args(["-euo", "pipefail"])
-        .env_clear()
-        .envs(s.stack.environment())
-        .env("PATH", path)
-        .env("DATABASE_URL", s.stack.admin_database_url())
-        .env("BDRCTL", BDRCTL)
-        .current_dir(folder.path())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    shell.stdin.take().unwrap().write_all(script.as_bytes()).await.unwrap();
-    let output = shell.wait_with_output().await.unwrap();
-    let (out, err) = (output.stdout, String::from_utf8_lossy(&output.stderr).into_owned());
-    assert!(output.status.success(), "{script}\n{err}");
-    String::from_utf8(out).unwrap()
+/// The shell blocks of the README under a heading, in order.
+fn blocks(heading: &str) -> Vec<&'static str> {
+    printed::blocks(include_str!("../../README.md"), heading, "sh")
 }
 
 /// Runs some of the runbook on the local stack, after its first block and these `names`.
 async fn run_locally(s: &Scenario, names: &str, block: &str) -> String {
     let first = blocks("## Runbook")[0];
-    run(s, &format!("{ON_THE_LOCAL_STACK}\n{first}\n{names}\n{block}\n")).await
+    let tool = format!("BDRCTL='{BDRCTL}'\n{WITH_ITS_QUEUES}");
+    run(s, &format!("{ON_THE_LOCAL_STACK}\n{tool}\n{first}\n{names}\n{block}\n")).await
 }
 
 /// The URL of a queue of one's own.

@@ -19,6 +19,7 @@ pub mod faults;
 pub mod iam;
 pub mod lambda;
 pub mod log;
+pub mod printed;
 pub mod privacy;
 pub mod raw_host;
 pub mod recorder;

@@ -13,7 +13,7 @@ mod scene;
 mod watch;
 
 use std::{
-    fs, io,
+    env, fs, io,
     path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
@@ -124,7 +124,7 @@ async fn run(
         console.line("");
     }
     for name in RESULTS {
-        console.line(&format!("  {}", results.join(name).display()));
+        console.line(&format!("  {}", from_here(&results.join(name)).display()));
     }
     console.line("");
     Ok(checks)
@@ -140,6 +140,12 @@ fn operator(stack: &LocalStack) -> Operator {
     };
     let place = Place::new(&reached.aws, PlaceArguments::of_stack(STACK));
     Operator::new(reached, place)
+}
+
+/// The path as it is shortest to type.
+fn from_here(path: &Path) -> &Path {
+    let here = env::current_dir().ok();
+    here.and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path)
 }
 
 /// `target/demo`, without the results of an earlier run.

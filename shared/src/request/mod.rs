@@ -30,7 +30,7 @@ use uuid::Uuid;
 
 pub use download::Download;
 pub use operator::{Filter, NewRequest, Overview, Remedy};
-pub use upkeep::{EXPIRED, Expired, ExpiryCursor, PAGE, Stuck};
+pub use upkeep::{EXPIRED, Expired, ExpiryCursor, GIVE_UP, PAGE, PURGE, Stuck, UNPUBLISHED};
 
 use crate::database::{Database, DatabaseError, column};
 use crate::vault::ArchiveKey;
