@@ -84,8 +84,8 @@ CREATE TABLE IF NOT EXISTS batch_download_requests (
         CHECK (status IN ('pending', 'processing', 'ready', 'failed', 'expired'))
 );
 
--- The cleanup finds requests by state, expired ones by state and time. The API's migrations make
--- this index too.
+-- The cleanup finds requests by state, expired ones by state and time. For production see
+-- indexes.sql.
 CREATE INDEX IF NOT EXISTS batch_download_requests_status_expires
     ON batch_download_requests (status, expires_at);
 

@@ -46,6 +46,7 @@ where
             return Err(error);
         }
     };
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "{name} started");
     // Boxed: the compiler gives up on the layout of a whole job within the runtime's layers.
     lambda_runtime::run(service_fn(|event| handle(Arc::clone(&handler), event).boxed_local())).await
 }

@@ -66,7 +66,7 @@ fn an_unknown_request_is_logged_and_acknowledged() {
         let unknown = Uuid::new_v4();
         assert_eq!(s.worker(&[]).await.receive(unknown).await, Delivery::Acknowledged);
         let outcome = s.log.outcome();
-        assert_eq!(outcome["result"], "not found");
+        assert_eq!(outcome["result"], "not_found");
         assert_eq!(outcome["bdr_id"], unknown.to_string());
         assert_eq!(outcome["level"], "ERROR");
     });

@@ -103,7 +103,7 @@ fn an_attempt_whose_request_was_closed_meanwhile_acknowledges() {
                 format!("status = {}", s.row(bdr_id).await["status"]),
                 closed.replace('\'', "\"")
             );
-            assert_eq!(s.log.outcome()["result"], "closed by another");
+            assert_eq!(s.log.outcome()["result"], "closed");
         }
         assert!(s.emails().await.is_empty(), "whoever closed the request tells the artist");
     });

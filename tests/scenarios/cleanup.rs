@@ -340,21 +340,3 @@ fn a_run_that_cannot_reach_the_database_is_an_error_and_never_a_success() {
         assert!(cleaner.run(json!({})).await.is_err());
     });
 }
-
-#[test]
-fn the_cost_grows_with_what_has_expired_and_not_with_the_table() {
-    scenario_apart(async |s| {
-        requests(&s, 20_000, "ready", "expires_at=now() + interval '5 days'").await;
-        requests(&s, 20_000, "expired", "expires_at=now() - interval '5 days'").await;
-        requests(&s, 50, "ready", "expires_at=now() - interval '1 day'").await;
-        s.database.batch_execute("ANALYZE batch_download_requests").await.unwrap();
-        let explain = format!("EXPLAIN (FORMAT TEXT) {}", shared::request::EXPIRED);
-        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
-            [&time::macros::datetime!(0001-01-01 0:00 UTC), &Uuid::nil(), &1000_i64];
-        let plan = s.database.query(&explain, &parameters).await.unwrap();
-        let plan: Vec<&str> = plan.iter().map(|row| row.get(0)).collect();
-        let plan = plan.join("\n");
-        assert!(plan.contains("Index Scan"), "{plan}");
-        assert!(!plan.contains("Seq Scan"), "{plan}");
-    });
-}

@@ -1,9 +1,10 @@
 //! The commands of the README's "Deploy", as they are printed there. What needs an AWS account is parsed,
 //! checked by the command line, and not sent; what does not is run.
 
+use bdr_tests::printed::{CHECKED, blocks, run};
 use bdr_tests::scenario;
 
-use crate::runbook::{CHECKED, blocks, run};
+const README: &str = include_str!("../../README.md");
 
 /// Where the operator stands, and what is not done in a test: compiling, asking for a password, and
 /// what SAM does, whose configuration has a test of its own.
@@ -46,7 +47,7 @@ fn every_command_for_an_operator_is_one_that_can_be_given() {
             "### Update, roll back, delete",
             "### What it is made of",
         ] {
-            for block in blocks(heading) {
+            for block in blocks(README, heading, "sh") {
                 // Its own definitions come last, but for how the stack is asked.
                 let block = block.replace("output() {", "output_of_the_stack() {");
                 run(&s, &format!("{prelude}\n{block}")).await;

@@ -45,7 +45,7 @@ pub(crate) fn give_ses(
         .build();
     let client = aws_sdk_ses::Client::from_conf(config);
     let sender = Some("no-reply@makapix.club".to_owned());
-    worker.handler.job.notifier = Notifier::new(client, sender, shared::clock::Clock::system());
+    worker.handler.job.notifier = Notifier::new(client, sender);
     (host, asked)
 }
 

@@ -15,7 +15,7 @@ pub(crate) fn settings() -> insta::Settings {
     settings.add_filter(r"u[0-9a-f]{11}\b", "[user]");
     settings.add_filter(r"20(2[6-9]|[3-9]\d)-\d\d-\d\d[T ][0-9:.]+(Z|\+00:00)?", "[now]");
     settings.add_filter(r"\d+ \w+ 20\d\d, \d\d:\d\d UTC", "[date]");
-    settings.add_filter(r#""(duration_ms|size_bytes)": \d+"#, r#""$1": "[number]""#);
+    settings.add_filter(r#""(\w+_ms|size_bytes|gb_seconds)": [0-9.e-]+"#, r#""$1": "[number]""#);
     settings.add_filter(r#""xrayTraceId": ".*""#, r#""xrayTraceId": "[id]""#);
     settings.add_filter(r"\d+(\.\d)? (bytes|kB)", "[size]");
     settings

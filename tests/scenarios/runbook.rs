@@ -1,82 +1,28 @@
 //! The runbook's commands, as the README prints them, run by a shell.
 
-use std::process::Stdio;
-
+use bdr_tests::printed::{self, CHECKED, ON_THE_LOCAL_STACK, run};
 use bdr_tests::scenario::unique;
 use bdr_tests::{Artwork, Delivery, Scenario, scenario};
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
 
-const README: &str = include_str!("../../README.md");
+use crate::bdrctl::BDRCTL;
 
-/// The shell blocks under a heading, in order.
-pub(crate) fn blocks(heading: &str) -> Vec<&'static str> {
-    let (_, section) = README.split_once(&format!("\n{heading}\n")).expect("such a heading");
-    let section = section.split("\n#").next().unwrap();
-    let blocks: Vec<_> = section
-        .split("```sh\n")
-        .skip(1)
-        .map(|block| block.split_once("```").expect("the end of the block").0)
-        .collect();
-    assert!(!blocks.is_empty(), "{heading} has no commands");
-    blocks
-}
+/// The tool is given queues of the scenario's own: the stack's serve others too.
+const WITH_ITS_QUEUES: &str = r#"
+    bdrctl() {
+      command "$BDRCTL" ${queue:+--queue-url "$queue"} ${dead:+--dead-letter-queue-url "$dead"} "$@"
+    }"#;
 
-/// The commands reach the local stack; the older command line reads no endpoint from the environment.
-/// What the stand-in does not know is checked by the command line and not sent. Nobody waits.
-const ON_THE_LOCAL_STACK: &str = r#"
-    aws() {
-      case "$1 $2" in
-        'sqs start-message-move-task') command aws "$@" --generate-cli-skeleton output ;;
-        *) command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@" ;;
-      esac
-    }
-    sleep() { :; }"#;
-
-/// The command line checks every command's options, and sends nothing. (Of some it finds its own
-/// invented answer at fault; that is not the command's.)
-pub(crate) const CHECKED: &str = r#"
-    aws() {
-      local answer
-      answer=$(command aws "$@" --generate-cli-skeleton output 2>&1) && return
-      case $answer in
-        'Parameter validation failed'*|$'\nParameter validation failed'*) ;;
-        *) printf '%s\n' "$answer" >&2; return 1 ;;
-      esac
-    }
-    output() { echo "the stack's $1"; }
-    mapping=00000000-0000-0000-0000-000000000000"#;
-
-/// Runs a script as an operator would; returns what it prints.
-pub(crate) async fn run(s: &Scenario, script: &str) -> String {
-    let folder = tempfile::tempdir().unwrap();
-    let commands = [s.stack.aws_command(), s.stack.psql_command()];
-    let folders = commands.iter().map(|command| command.parent().unwrap().to_owned());
-    let usual = ["/usr/bin", "/bin"].map(Into::into);
-    let path = std::env::join_paths(folders.chain(usual)).unwrap();
-    let mut shell = tokio::process::Command::new("bash")
-        .args(["-euo", "pipefail"])
-        .env_clear()
-        .envs(s.stack.environment())
-        .env("PATH", path)
-        .env("DATABASE_URL", s.stack.admin_database_url())
-        .current_dir(folder.path())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    shell.stdin.take().unwrap().write_all(script.as_bytes()).await.unwrap();
-    let output = shell.wait_with_output().await.unwrap();
-    let (out, err) = (output.stdout, String::from_utf8_lossy(&output.stderr).into_owned());
-    assert!(output.status.success(), "{script}\n{err}");
-    String::from_utf8(out).unwrap()
+/// The shell blocks of the README under a heading, in order.
+fn blocks(heading: &str) -> Vec<&'static str> {
+    printed::blocks(include_str!("../../README.md"), heading, "sh")
 }
 
 /// Runs some of the runbook on the local stack, after its first block and these `names`.
 async fn run_locally(s: &Scenario, names: &str, block: &str) -> String {
     let first = blocks("## Runbook")[0];
-    run(s, &format!("{ON_THE_LOCAL_STACK}\n{first}\n{names}\n{block}\n")).await
+    let tool = format!("BDRCTL='{BDRCTL}'\n{WITH_ITS_QUEUES}");
+    run(s, &format!("{ON_THE_LOCAL_STACK}\n{tool}\n{first}\n{names}\n{block}\n")).await
 }
 
 /// The URL of a queue of one's own.
@@ -111,8 +57,9 @@ fn what_is_in_the_dead_letter_queue_is_redriven_rows_first() {
         for body in [Scenario::message(bdr_id), "no request at all".to_owned()] {
             s.sqs.send_message().queue_url(&dead).message_body(body).send().await.unwrap();
         }
-        // A queue of one's own: the stack's serves other scenarios too.
-        run_locally(&s, &format!("dead={dead}"), blocks("### Redrive")[0]).await;
+        let source = queue(&s).await;
+        let names = format!("queue={source} dead={dead}");
+        run_locally(&s, &names, blocks("### Redrive")[0]).await;
         assert_eq!(s.row(bdr_id).await["status"], "pending");
         assert_open_again(&s, bdr_id).await;
     });
@@ -149,10 +96,14 @@ fn a_stuck_request_is_seen_and_freed() {
 fn the_dead_letter_queue_is_looked_into() {
     scenario(async |s| {
         let dead = queue(&s).await;
-        s.sqs.send_message().queue_url(&dead).message_body("poison").send().await.unwrap();
+        let bdr_id = failed_request(&s).await;
+        for body in [Scenario::message(bdr_id), "poison".to_owned()] {
+            s.sqs.send_message().queue_url(&dead).message_body(body).send().await.unwrap();
+        }
         let block = blocks("### A message is in the dead-letter queue")[0];
         let printed = run_locally(&s, &format!("dead={dead}"), block).await;
-        assert!(printed.contains("poison"), "{printed}");
+        assert!(printed.contains(&bdr_id.to_string()), "{printed}");
+        assert!(printed.contains("it is no request"), "{printed}");
     });
 }
 

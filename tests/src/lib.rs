@@ -14,10 +14,12 @@
 )]
 
 pub mod archive;
+pub mod emf;
 pub mod faults;
 pub mod iam;
 pub mod lambda;
 pub mod log;
+pub mod printed;
 pub mod privacy;
 pub mod raw_host;
 pub mod recorder;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 use shared::config::Environment;
+use shared::metrics::Metrics;
 use shared::telemetry::Logs;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::layer::SubscriberExt;
@@ -39,6 +40,22 @@ impl Log {
             .lines()
             .map(|line| serde_json::from_str(line).expect("a line of JSON"))
             .collect()
+    }
+
+    /// Where a function in this process sends its metrics: here, as Lambda gets both from one place.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        let log = self.clone();
+        Metrics::to(shared::clock::Clock::system(), 512, move |lines| {
+            log.0.lock().unwrap().extend_from_slice(lines);
+        })
+    }
+
+    /// The lines that are metrics, each held to the format's specification.
+    #[must_use]
+    pub fn emitted(&self) -> Vec<Value> {
+        let lines = self.lines().into_iter().filter(|line| line.get("_aws").is_some());
+        lines.inspect(crate::emf::check).collect()
     }
 
     /// The outcome line of the last attempt: the one that has a `result`.

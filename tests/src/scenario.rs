@@ -244,6 +244,13 @@ impl Scenario {
         &self.bucket
     }
 
+    /// The scenario's database with all rights, as the API has them.
+    #[must_use]
+    pub fn admin_database_url(&self) -> String {
+        let (_, name) = self.database_url.rsplit_once('/').unwrap();
+        in_database(self.stack.admin_database_url(), name)
+    }
+
     /// Publishes a request to the deployed function.
     pub async fn publish(&self, bdr_id: Uuid) {
         seed::publish(&self.sqs, self.stack.queue_url().unwrap(), bdr_id).await.unwrap();

@@ -59,7 +59,8 @@ impl Cleaner {
         let queue_url = queue.send().await.unwrap().queue_url.unwrap();
         let environment = environment(scenario, &queue_url, variables);
         let config = cleanup_expired_bdrs::config::Config::from_environment(&environment).unwrap();
-        let handler = cleanup_expired_bdrs::wiring::handler(config, &scenario.aws);
+        let mut handler = cleanup_expired_bdrs::wiring::handler(config, &scenario.aws);
+        handler.cleanup.metrics = scenario.log.metrics();
         Self { handler, time_left: Duration::from_mins(15), queue_url }
     }
 

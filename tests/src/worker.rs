@@ -53,7 +53,8 @@ impl Worker {
         let queue_url = queue.queue_url.unwrap();
         let environment = environment(scenario, &queue_url, variables);
         let config = Config::from_environment(&environment).expect("a configuration");
-        let handler = process_bdr_job::wiring::handler(config, aws).unwrap();
+        let mut handler = process_bdr_job::wiring::handler(config, aws).unwrap();
+        handler.metrics = scenario.log.metrics();
         let secrets = scenario.secrets.clone();
         Self { handler, time_left: Duration::from_mins(15), queue_url, sqs, secrets }
     }

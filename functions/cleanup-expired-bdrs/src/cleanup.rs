@@ -1,11 +1,11 @@
 //! The unit of work: one run.
 
-use shared::failure::{Failure, chain};
-use shared::metrics;
+use shared::failure::Failure;
 use shared::request::Stuck;
 use tokio::time::Instant;
 
 use crate::context::Cleanup;
+use crate::event::Event;
 use crate::report::Report;
 use crate::tasks::{expire, orphans, purge, republish, rescue};
 
@@ -50,37 +50,22 @@ impl Cleanup {
     /// When the database or the vault does not answer: nothing is known of the rest then. What was
     /// done before is counted and logged all the same.
     pub async fn run(&self, tasks: &[Task], stop_at: Instant) -> Result<Report, Failure> {
-        let begun = Instant::now();
-        tracing::info!(?tasks, "cleanup started");
-        let mut report = Report::default();
-        let result = self.run_tasks(tasks, stop_at, &mut report).await;
-        metrics::count(metrics::CLEANUP_EXPIRED, report.cleaned_up, &self.clock);
-        metrics::count(metrics::CLEANUP_ERRORS, report.error_count, &self.clock);
-        tracing::info!(
-            result = if result.is_ok() { "success" } else { "failed" },
-            error = result.as_ref().err().map(|failure| chain(failure)),
-            duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-            cleaned_up = report.cleaned_up,
-            rescued = report.rescued,
-            republished = report.republished,
-            orphans_deleted = report.orphans_deleted,
-            orphans_unknown = report.orphans_unknown,
-            purged = report.purged,
-            errors = report.error_count,
-            more = report.more,
-            "cleanup ended"
-        );
-        result.map(|()| report)
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), ?tasks, "cleanup started");
+        let mut event = Event::begin(&self.metrics, tasks);
+        let result = self.run_tasks(tasks, stop_at, &mut event).await;
+        event.end(result)
     }
 
     async fn run_tasks(
         &self,
         tasks: &[Task],
         stop_at: Instant,
-        report: &mut Report,
+        event: &mut Event<'_>,
     ) -> Result<(), Failure> {
         self.requests.begin().await.map_err(|error| error.during("failed to begin the cleanup"))?;
         for task in tasks {
+            event.enter(*task);
+            let report = &mut event.report;
             match task {
                 Task::Expire => expire::run(self, stop_at, report).await?,
                 Task::Rescue => rescue::run(self, Stuck::Processing, stop_at, report).await?,

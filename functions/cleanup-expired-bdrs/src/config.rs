@@ -19,6 +19,8 @@ pub struct Config {
     pub queue_url: String,
     /// `PURGE_AFTER_DAYS`; `None` (0) keeps rows for ever.
     pub purge_after_days: Option<i32>,
+    /// `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, in MiB.
+    pub memory_mib: u64,
 }
 
 impl Config {
@@ -37,6 +39,12 @@ impl Config {
             s3_path_style: environment.has_s3_endpoint(),
             queue_url: environment.required("BDR_QUEUE_URL")?.to_owned(),
             purge_after_days: (purge > 0).then_some(purge),
+            memory_mib: environment.parsed(
+                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+                256,
+                "a whole number of at least 1",
+                |mib| *mib >= 1,
+            )?,
         })
     }
 }

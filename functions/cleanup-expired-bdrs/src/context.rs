@@ -1,6 +1,7 @@
 //! What a run and its tasks work with.
 
 use shared::clock::Clock;
+use shared::metrics::Metrics;
 use shared::request::Requests;
 use shared::vault::Vault;
 
@@ -18,4 +19,6 @@ pub struct Cleanup {
     pub purge_after_days: Option<i32>,
     /// For the age of objects; that of rows goes by the database's clock.
     pub clock: Clock,
+    /// Where metrics go.
+    pub metrics: Metrics,
 }

@@ -16,6 +16,7 @@
 pub mod cleanup;
 pub mod config;
 pub mod context;
+pub mod event;
 pub mod handler;
 pub mod queue;
 pub mod report;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 const LISTED_ERRORS: usize = 1000;
 
 /// The answer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Report {
     status: &'static str,
     /// Requests that became `expired`.
@@ -33,7 +33,7 @@ pub struct Report {
 }
 
 /// What went wrong with one request.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct ItemError {
     /// The request; for an object of no known request its key.
     pub bdr_id: String,

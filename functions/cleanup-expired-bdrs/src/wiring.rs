@@ -5,6 +5,7 @@ use std::sync::Arc;
 use aws_config::SdkConfig;
 use shared::clock::Clock;
 use shared::database::{Database, SecretReader};
+use shared::metrics::Metrics;
 use shared::request::Requests;
 use shared::vault::Vault;
 
@@ -23,6 +24,7 @@ pub fn handler(config: Config, aws: &SdkConfig) -> Handler {
         vault: Vault::new(shared::aws::s3(aws, config.s3_path_style), &config.vault_bucket),
         queue: Queue::new(aws_sdk_sqs::Client::new(aws), config.queue_url),
         purge_after_days: config.purge_after_days,
+        metrics: Metrics::to_stdout(clock.clone(), config.memory_mib),
         clock: clock.clone(),
     };
     Handler { cleanup, clock }

@@ -45,6 +45,8 @@ pub struct Config {
     pub extra_formats: HashSet<String>,
     /// `REMOTE_ALLOW_HOSTS`: `host:port` pairs exempt from the ban on private addresses.
     pub remote_allow_hosts: HashSet<String>,
+    /// `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, in MiB.
+    pub memory_mib: u64,
     /// `MAX_ARTWORK_BYTES` and the function's memory, divided up.
     pub memory: Memory,
 }
@@ -104,6 +106,7 @@ impl Config {
                 "`host:port` pairs, separated by commas, an IPv6 address in brackets",
                 is_authority,
             )?,
+            memory_mib,
             memory: Memory::plan(memory_mib * MIB, max_artwork_bytes),
         })
     }

@@ -11,12 +11,15 @@ use serde_json::Value;
 use shared::clock::Clock;
 use shared::lambda::time_left;
 use shared::message::Message;
+use shared::metrics::Metrics;
 use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::attempt::{Attempt, Disposition};
+use crate::event::{Event, Status};
 use crate::job::Job;
 use crate::lease::Queue;
+use crate::phases::Phase;
 
 /// Turns events into attempts.
 pub struct Handler {
@@ -32,6 +35,8 @@ pub struct Handler {
     pub max_receive_count: u32,
     /// For the time left until the deadline.
     pub clock: Clock,
+    /// Where metrics go.
+    pub metrics: Metrics,
 }
 
 /// One message. Bodies are taken as text and parsed one by one: a malformed one must not fail the
@@ -74,10 +79,11 @@ impl Handler {
     /// When the event is none of SQS's: then no message is known that could be reported.
     pub async fn handle(&self, event: LambdaEvent<Value>) -> Result<Answer, Error> {
         let deadline = Instant::now() + time_left(&event.context, &self.clock);
+        let request_id = event.context.request_id;
         let records = records(event.payload)?;
         let mut answer = Answer::default();
         for record in records {
-            if let Disposition::Return(_) = self.receive(&record, deadline).await {
+            if let Disposition::Return(_) = self.receive(&record, &request_id, deadline).await {
                 answer
                     .batch_item_failures
                     .push(BatchItemFailure { item_identifier: record.message_id });
@@ -87,19 +93,22 @@ impl Handler {
     }
 
     /// Receives one message under its lease.
-    async fn receive(&self, record: &Record, deadline: Instant) -> Disposition {
+    async fn receive(&self, record: &Record, request_id: &str, deadline: Instant) -> Disposition {
         let receive_count = record.attributes.approximate_receive_count.parse().unwrap_or(1);
+        let begin = |bdr_id| Event::begin(&self.metrics, request_id, bdr_id, receive_count);
         let message = match Message::parse(&record.body) {
             Ok(message) => message,
             Err(error) => {
-                tracing::error!(
-                    result = "malformed",
-                    message_id = record.message_id,
-                    receive_count,
-                    error = %error,
-                    "the message is not {{\"bdr_id\": \"<uuid>\"}}; it goes to the dead-letter queue"
-                );
-                self.queue.set_visibility(&record.receipt_handle, Duration::ZERO).await;
+                let message_id = &record.message_id;
+                let span = tracing::info_span!("attempt", message_id, receive_count);
+                async {
+                    let mut event = begin(None);
+                    event.status = Some(Status::Malformed);
+                    event.error = Some(error.to_string());
+                    self.queue.set_visibility(&record.receipt_handle, Duration::ZERO).await;
+                }
+                .instrument(span)
+                .await;
                 return Disposition::Return(Some(Duration::ZERO));
             }
         };
@@ -111,8 +120,12 @@ impl Handler {
         };
         let span = tracing::info_span!("attempt", bdr_id = %message.bdr_id, receive_count);
         async {
+            let mut event = begin(Some(message.bdr_id));
             let lease = self.queue.hold(&record.receipt_handle, self.lease);
-            let disposition = self.job.process(message.bdr_id, &attempt).await;
+            let disposition = self.job.process(message.bdr_id, &attempt, &mut event).await;
+            event.phases.enter(Phase::Finish);
+            event.comes_back =
+                matches!(disposition, Disposition::Return(Some(_))) && !attempt.is_last();
             let visible_after = match disposition {
                 Disposition::Acknowledge => None,
                 Disposition::Return(delay) => delay,

@@ -11,16 +11,16 @@ use shared::request::{Change, Claim, Claimed, Requests};
 use shared::sqid::SqidSource;
 use shared::vault::{ArchiveKey, Vault, part_size};
 use time::OffsetDateTime;
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::artwork::Fetcher;
 use crate::attempt::{Attempt, Disposition};
 use crate::email::ReadyEmail;
+use crate::event::{Contents, Event, Status};
 use crate::gather::{Gathered, gather};
 use crate::notify::{EmailOutcome, Notifier};
+use crate::phases::Phase;
 use crate::settle::{conclude, unclaimed};
-use crate::store::Stored;
 
 /// What the job works with.
 pub struct Job {
@@ -49,7 +49,7 @@ pub struct Job {
 /// How an attempt ended that did not fail.
 pub(crate) enum Outcome {
     /// The row is `ready` through this attempt.
-    Ready(Stored, EmailOutcome),
+    Ready,
     /// Somebody else closed the row meanwhile.
     Closed,
     /// A newer attempt holds the row.
@@ -57,42 +57,57 @@ pub(crate) enum Outcome {
 }
 
 impl Job {
-    /// Makes one attempt at `bdr_id` and says what becomes of the message.
-    pub async fn process(&self, bdr_id: Uuid, attempt: &Attempt) -> Disposition {
-        let begun = Instant::now();
-        tracing::info!("BDR {bdr_id}: processing started");
+    /// Makes one attempt at `bdr_id`, fills in its event, and says what becomes of the message.
+    pub(crate) async fn process(
+        &self,
+        bdr_id: Uuid,
+        attempt: &Attempt,
+        event: &mut Event<'_>,
+    ) -> Disposition {
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), "BDR {bdr_id}: processing started");
         let claim = match self.requests.claim(bdr_id).await {
             Ok(Claimed::Ours(claim)) => claim,
             Ok(Claimed::Malformed(claim, error)) => {
+                event.claimed = true;
                 let failure = error.during("the request's row is malformed");
-                return self.settle(&claim, &failure, attempt, begun).await;
+                return self.settle(&claim, &failure, attempt, event).await;
             }
             Ok(Claimed::Closed(status)) => {
-                tracing::info!(result = "skipped", ?status, "BDR {bdr_id}: already processed");
+                tracing::info!(?status, "BDR {bdr_id}: nothing is to be done");
+                event.status = Some(Status::Skipped);
                 return Disposition::Acknowledge;
             }
             Ok(Claimed::NotFound) => {
-                tracing::error!(result = "not found", "BDR {bdr_id}: there is no such request");
+                event.status = Some(Status::NotFound);
                 return Disposition::Acknowledge;
             }
-            Err(error) => return unclaimed(bdr_id, error, attempt),
+            Err(error) => return unclaimed(error, attempt, event),
         };
+        event.claimed = true;
+        event.phases.enter(Phase::Load);
         // A panic must not become an error of the invocation: the row would stay as it is.
-        let built = AssertUnwindSafe(self.build(&claim, attempt)).catch_unwind().await;
+        let built = AssertUnwindSafe(self.build(&claim, attempt, event)).catch_unwind().await;
         match built.unwrap_or_else(|_| Err(panicked())) {
-            Ok(outcome) => conclude(bdr_id, &outcome, begun),
-            Err(failure) => self.settle(&claim, &failure, attempt, begun).await,
+            Ok(outcome) => conclude(&outcome, event),
+            Err(failure) => self.settle(&claim, &failure, attempt, event).await,
         }
     }
 
     /// Steps 2 to 7 of the job.
-    async fn build(&self, claim: &Claim, attempt: &Attempt) -> Result<Outcome, Failure> {
+    async fn build(
+        &self,
+        claim: &Claim,
+        attempt: &Attempt,
+        event: &mut Event<'_>,
+    ) -> Result<Outcome, Failure> {
         let gathered = Box::pin(gather(&self.database, &self.sqids, claim)).await?;
         let key = ArchiveKey::new(&gathered.artist.sqid, claim.bdr_id);
         let stored = match self.left_by_earlier_attempt(claim, &key, attempt).await? {
             Some(stored) => stored,
-            None => self.store(claim, &gathered, &key, attempt).await?,
+            None => self.store(claim, &gathered, &key, attempt, &mut event.phases).await?,
         };
+        event.stored = Some(stored);
+        event.phases.enter(Phase::Finish);
         // A killed attempt leaves one behind, and so does a creation whose answer was lost and that
         // the SDK has made again; that costs one more request for a ZIP in parts.
         if attempt.receive_count > 1 || stored.size_bytes > part_size(1) as u64 {
@@ -105,8 +120,11 @@ impl Job {
             .map_err(|error| error.during("failed to mark the request ready"))?;
         Ok(match change {
             Change::Done(expires_at) => {
-                let email = self.notify(claim, &gathered, &stored, expires_at).await;
-                Outcome::Ready(stored, email)
+                event.phases.enter(Phase::Notify);
+                // Known before the e-mail: a panic in it must not hide that the row is `ready`.
+                event.status = Some(Status::Ready);
+                event.email = Some(self.notify(claim, &gathered, &stored, expires_at).await);
+                Outcome::Ready
             }
             Change::Closed => Outcome::Closed,
             Change::Superseded => Outcome::Superseded,
@@ -117,7 +135,7 @@ impl Job {
         &self,
         claim: &Claim,
         gathered: &Gathered,
-        stored: &Stored,
+        stored: &Contents,
         expires_at: OffsetDateTime,
     ) -> EmailOutcome {
         if !claim.send_email {

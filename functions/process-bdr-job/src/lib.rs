@@ -13,7 +13,7 @@
 //!
 //! What goes wrong carries its decision, retry or fail (`shared::failure`), and is settled in one
 //! place (`settle`): the row is released, or failed and the artist told, and [`handler`] tells SQS
-//! what becomes of the message.
+//! what becomes of the message. What an attempt was like is told once, when it ends ([`event`]).
 
 pub mod archive;
 pub mod artist;
@@ -22,12 +22,14 @@ pub mod attempt;
 pub mod config;
 pub mod documents;
 pub mod email;
+pub mod event;
 pub mod gather;
 pub mod handler;
 pub mod job;
 pub mod lease;
 pub mod memory;
 pub mod notify;
+pub mod phases;
 pub mod remote;
 mod settle;
 mod store;

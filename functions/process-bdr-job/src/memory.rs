@@ -68,7 +68,7 @@ mod tests {
             assert!(memory.peak() <= function * MIB, "{function}: {memory:?}");
             assert_eq!(memory.lowered, lowered, "{function}: {memory:?}");
         }
-        assert_eq!(Memory::plan(128 * MIB, 64 * MIB).max_artwork_bytes, 54 * MIB / 2);
+        assert_eq!(Memory::plan(128 * MIB, 64 * MIB).max_artwork_bytes, 49 * MIB / 2);
         assert_eq!(Memory::plan(512 * MIB, 64 * MIB).fetch_budget, 11 * MIB);
     }
 }

@@ -6,9 +6,7 @@ use std::time::Duration;
 use aws_sdk_ses::Client;
 use aws_sdk_ses::error::ProvideErrorMetadata;
 use aws_sdk_ses::types::{Body, Content, Destination, Message};
-use shared::clock::Clock;
 use shared::failure::{Failure, chain};
-use shared::metrics;
 use shared::request::Claim;
 use tokio::time::{Instant, timeout_at};
 
@@ -55,17 +53,16 @@ impl EmailOutcome {
 pub struct Notifier {
     client: Client,
     sender: Option<String>,
-    clock: Clock,
 }
 
 impl Notifier {
     /// Through this client, whose own retries must be off, from `sender`.
     #[must_use]
-    pub fn new(client: Client, sender: Option<String>, clock: Clock) -> Self {
-        Self { client, sender, clock }
+    pub fn new(client: Client, sender: Option<String>) -> Self {
+        Self { client, sender }
     }
 
-    /// Sends `email` to `recipient`. A failure is logged and counted; it never fails the job.
+    /// Sends `email` to `recipient`. A failure is logged; it never fails the job.
     pub async fn send(&self, recipient: Option<&str>, email: &impl Email) -> EmailOutcome {
         let Some(sender) = &self.sender else {
             return skipped("EMAIL_FROM is not set");
@@ -75,14 +72,8 @@ impl Notifier {
         };
         match self.call_ses(sender, recipient, email).await {
             Ok(()) => EmailOutcome::Sent,
-            Err(error) => self.failed(&error),
+            Err(error) => failed(&error),
         }
-    }
-
-    fn failed(&self, error: &str) -> EmailOutcome {
-        tracing::error!(error, "failed to send the e-mail");
-        metrics::count(metrics::EMAIL_FAILED, 1, &self.clock);
-        EmailOutcome::Failed
     }
 
     async fn call_ses(
@@ -155,7 +146,7 @@ impl Job {
         };
         timeout_at(until, self.notifier.send(recipient.email.as_deref(), &email))
             .await
-            .unwrap_or_else(|_| self.notifier.failed("SES did not answer before the deadline"))
+            .unwrap_or_else(|_| failed("SES did not answer before the deadline"))
     }
 
     /// The artist, or why they are not to be had.
@@ -166,6 +157,11 @@ impl Job {
             .map_err(|error| chain(&error))?
             .ok_or_else(|| "there is no such artist".to_owned())
     }
+}
+
+fn failed(error: &str) -> EmailOutcome {
+    tracing::error!(error, "failed to send the e-mail");
+    EmailOutcome::Failed
 }
 
 fn skipped(why: &str) -> EmailOutcome {

@@ -11,20 +11,10 @@ use crate::archive::{Archive, Packing};
 use crate::artwork::{Missing, Plan, plan};
 use crate::attempt::Attempt;
 use crate::documents::{self, Metadata};
+use crate::event::Contents;
 use crate::gather::{Gathered, Post, without_duplicates};
 use crate::job::Job;
-
-/// A ZIP that stands in the vault.
-pub(crate) struct Stored {
-    /// Size in bytes.
-    pub(crate) size_bytes: u64,
-    /// Artworks in it; in an adopted one, as many as were requested.
-    pub(crate) artworks: usize,
-    /// Artworks that it lacks.
-    pub(crate) missing: usize,
-    /// Another attempt wrote it; what is in it was not counted.
-    pub(crate) adopted: bool,
-}
+use crate::phases::{Phase, Phases};
 
 impl Job {
     /// On a second or later receive: the ZIP of an attempt that died between writing it and
@@ -34,20 +24,20 @@ impl Job {
         claim: &Claim,
         key: &ArchiveKey,
         attempt: &Attempt,
-    ) -> Result<Option<Stored>, Failure> {
+    ) -> Result<Option<Contents>, Failure> {
         if attempt.receive_count < 2 {
             return Ok(None);
         }
         self.adopt(claim, key).await
     }
 
-    async fn adopt(&self, claim: &Claim, key: &ArchiveKey) -> Result<Option<Stored>, Failure> {
+    async fn adopt(&self, claim: &Claim, key: &ArchiveKey) -> Result<Option<Contents>, Failure> {
         let found = self
             .vault
             .adopt(key, self.clock.now())
             .await
             .map_err(|error| Failure::retry("failed to look for an earlier ZIP", error))?;
-        Ok(found.map(|object| Stored {
+        Ok(found.map(|object| Contents {
             size_bytes: object.size_bytes,
             artworks: without_duplicates(&claim.post_ids).len(),
             missing: 0,
@@ -62,10 +52,13 @@ impl Job {
         gathered: &Gathered,
         key: &ArchiveKey,
         attempt: &Attempt,
-    ) -> Result<Stored, Failure> {
+        phases: &mut Phases,
+    ) -> Result<Contents, Failure> {
         let mut upload = self.vault.upload(key.clone());
         let written =
-            timeout_at(attempt.stop_at(), self.write(&mut upload, gathered, attempt)).await;
+            timeout_at(attempt.stop_at(), self.write(&mut upload, gathered, attempt, phases)).await;
+        phases.enter(Phase::Upload);
+        phases.shift(Phase::Write, Phase::Upload, upload.waited());
         let (artworks, missing) = match written {
             Ok(Ok(counts)) => counts,
             Ok(Err(failure)) => {
@@ -83,7 +76,7 @@ impl Job {
             .map_err(|error| Failure::retry("failed to complete the upload", error))?;
         match finished {
             Finished::Created(size_bytes) => {
-                Ok(Stored { size_bytes, artworks, missing, adopted: false })
+                Ok(Contents { size_bytes, artworks, missing, adopted: false })
             }
             Finished::Conflict => self.adopt(claim, key).await?.ok_or_else(|| {
                 Failure::retry("failed to complete the upload", "it conflicted with another one")
@@ -97,6 +90,7 @@ impl Job {
         upload: &mut Upload,
         gathered: &Gathered,
         attempt: &Attempt,
+        phases: &mut Phases,
     ) -> Result<(usize, usize), Failure> {
         let now = self.clock.now().truncate_to_second();
         let plans = plan(&gathered.posts);
@@ -105,7 +99,11 @@ impl Job {
         let mut archive = Archive::new(&mut *upload);
 
         let mut fetched = std::pin::pin!(self.fetcher.fetch(plans, attempt.remote_stop_at()));
-        while let Some((plan, file)) = fetched.next().await {
+        loop {
+            phases.enter(Phase::Fetch);
+            let next = fetched.next().await;
+            phases.enter(Phase::Write);
+            let Some((plan, file)) = next else { break };
             match (plan, file) {
                 (Plan::Fetch(planned), Ok(file)) => {
                     let name = format!("artworks/{}", planned.packed.filename);

@@ -9,6 +9,7 @@ use aws_sdk_ses::config::timeout::TimeoutConfig;
 use lambda_runtime::Error;
 use shared::clock::Clock;
 use shared::database::{Database, SecretReader};
+use shared::metrics::Metrics;
 use shared::request::Requests;
 use shared::vault::Vault;
 
@@ -53,7 +54,7 @@ pub fn handler(config: Config, aws: &SdkConfig) -> Result<Handler, Error> {
         database,
         fetcher: Fetcher::new(vault.clone(), remote, config.memory).accepting(config.extra_formats),
         vault,
-        notifier: Notifier::new(ses, config.email_from, clock.clone()),
+        notifier: Notifier::new(ses, config.email_from),
         sqids: config.sqids,
         clock: clock.clone(),
         email_on_failure: config.email_on_failure,
@@ -69,6 +70,7 @@ pub fn handler(config: Config, aws: &SdkConfig) -> Result<Handler, Error> {
         lease: config.lease,
         retry_base: config.retry_base,
         max_receive_count: config.max_receive_count,
+        metrics: Metrics::to_stdout(clock.clone(), config.memory_mib),
         clock,
     })
 }

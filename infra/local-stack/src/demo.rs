@@ -13,14 +13,15 @@ mod scene;
 mod watch;
 
 use std::{
-    fs, io,
+    env, fs, io,
     path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
-use local_stack::{LocalStack, Options, Workspace, remote::RemoteHost, seed};
+use bdrctl::{Operator, Place, Reached, arguments::PlaceArguments};
+use local_stack::{LocalStack, Options, STACK, Workspace, remote::RemoteHost};
 
 use crate::console::{Console, seconds};
 use archive::Archive;
@@ -82,16 +83,17 @@ async fn run(
     let scene = Scene::put_in_place(stack, &database, remote).await?;
     console.status(&format!("\n{}", scene.summary()));
 
+    let operator = operator(stack);
     let published = Instant::now();
-    seed::publish(&stack.sqs(), stack.queue_url()?, scene.request_id).await?;
-    let timeline = watch::until_done(&database, scene.request_id, published, console).await?;
+    operator.publish(scene.request_id).await?;
+    let timeline = watch::until_done(&operator, scene.request_id, published, console).await?;
 
     let mut checks = Checks::default();
     let row = outcome::Row::read(&database, scene.request_id).await?;
     if !row.is_ready(&mut checks) {
         return Ok(checks);
     }
-    let download = Download::fetch(stack, &database, &scene, &row, &mut checks).await?;
+    let download = Download::fetch(&operator, &database, &scene, &row, &mut checks).await?;
     let Some(download) = download else { return Ok(checks) };
     let path = results.join("download.zip");
     fs::write(&path, &download.zip)
@@ -104,7 +106,8 @@ async fn run(
     outcome::check_queues(stack, &mut checks).await?;
     let expiry = if arguments.expire {
         console.status("\nThe archive's time is over, and the cleanup runs.");
-        let expiry = Expiry::bring_about(stack, &database, &scene, &row, &download).await?;
+        let expiry =
+            Expiry::bring_about(stack, &operator, &database, &scene, &row, &download).await?;
         expiry.check(&mut checks);
         Some(expiry)
     } else {
@@ -121,10 +124,28 @@ async fn run(
         console.line("");
     }
     for name in RESULTS {
-        console.line(&format!("  {}", results.join(name).display()));
+        console.line(&format!("  {}", from_here(&results.join(name)).display()));
     }
     console.line("");
     Ok(checks)
+}
+
+/// Somebody with the API's rights, at the deployed stack.
+fn operator(stack: &LocalStack) -> Operator {
+    let reached = Reached {
+        aws: stack.sdk_config(),
+        s3_path_style: true,
+        database_url: Some(stack.admin_database_url().to_owned()),
+        database_secret: None,
+    };
+    let place = Place::new(&reached.aws, PlaceArguments::of_stack(STACK));
+    Operator::new(reached, place)
+}
+
+/// The path as it is shortest to type.
+fn from_here(path: &Path) -> &Path {
+    let here = env::current_dir().ok();
+    here.and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path)
 }
 
 /// `target/demo`, without the results of an earlier run.

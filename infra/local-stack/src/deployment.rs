@@ -13,7 +13,8 @@ use crate::{
     workspace::Workspace,
 };
 
-const STACK: &str = "makapix-bdr";
+/// Name of the stack.
+pub const STACK: &str = "makapix-bdr";
 const ARTIFACTS: &str = "artifacts";
 
 /// Deploys the template with `parameters`, and returns the stack's outputs by name.

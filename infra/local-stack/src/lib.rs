@@ -7,7 +7,7 @@
 //! `cargo local` are two small programs on top of that (`src/main.rs`).
 //!
 //! This crate knows the functions only by their contracts: it publishes, reads rows, invokes, and
-//! downloads, as the API does. It uses none of their code.
+//! downloads, as the API does. It uses none of their code; the demo steers by the operator's tool.
 //!
 //! Everything it needs is kept under `target/`, and nothing outlives the process, however that
 //! ends: `src/keeper.rs` says how.
@@ -32,6 +32,7 @@ pub mod remote;
 pub mod seed;
 
 pub use aws::SentEmail;
+pub use deployment::STACK;
 pub use options::{Options, Progress, Step};
 pub use postgres::installed::{Identity, InstalledPostgres};
 pub use stack::{EMAIL_FROM, LocalStack};

@@ -128,7 +128,16 @@ export VAULT_BUCKET={bucket}
 export PRESIGN_FUNCTION={presign}
 export DATABASE_URL='{database}'
 
-To publish a request by hand, paste the lines above and then:
+To make a request by hand, follow it and fetch it, paste the lines above and then (`cargo bdrctl` is the
+operator's tool, and needs nothing more):
+
+BDR_ID=$(cargo bdrctl --json submit --user {user} --posts {posts} --comments --reactions --email |
+  sed -n 's/.*"bdr_id": "\([^"]*\)".*/\1/p')
+cargo bdrctl watch "$BDR_ID"
+curl -OJ "$(cargo bdrctl link "$BDR_ID")"
+cargo bdrctl doctor
+
+The same with nothing but the command lines of PostgreSQL and AWS:
 
 aws='{aws}'
 psql='{psql}'
@@ -164,6 +173,7 @@ To delete what has expired, as is done every night:
         handle = artist.handle,
         user = artist.id,
         count = artist.posts.len(),
+        posts = artist.posts.iter().map(i32::to_string).collect::<Vec<_>>().join(","),
         first = first.copied().unwrap_or_default(),
         last = last.copied().unwrap_or_default(),
         exports = exports.join("\n"),

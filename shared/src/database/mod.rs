@@ -111,6 +111,14 @@ impl Database {
         Ok(client)
     }
 
+    /// A connection for the caller alone, who may hold a transaction on it. The functions hold none.
+    ///
+    /// # Errors
+    /// When none can be opened.
+    pub async fn connection_apart(&self) -> Result<Client, DatabaseError> {
+        Box::pin(self.connect()).await
+    }
+
     /// Runs the first statement after a pause; on a connection that turns out dead, once more on a
     /// new one. The statement must bear being run twice.
     ///

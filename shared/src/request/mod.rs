@@ -5,6 +5,7 @@
 //! pending ──claim──▶ processing ──ready──▶ ready ──expire──▶ expired
 //!    ▲                 │     │
 //!    └────release──────┘     └──fail, give up──▶ failed   (pending gives up too, after a week)
+//!    └───────────────────reopen (an operator)──────┘
 //! ```
 //!
 //! Nothing is locked while bytes move. A claim sets `started_at`, which is the attempt's fencing
@@ -17,6 +18,7 @@
 //! not been carried out before. So no lost answer makes an attempt take its own change for another's.
 
 mod download;
+mod operator;
 mod upkeep;
 
 use std::sync::Arc;
@@ -27,7 +29,8 @@ use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 pub use download::Download;
-pub use upkeep::{EXPIRED, Expired, ExpiryCursor, PAGE, Stuck};
+pub use operator::{Filter, NewRequest, Overview, Remedy};
+pub use upkeep::{EXPIRED, Expired, ExpiryCursor, GIVE_UP, PAGE, PURGE, Stuck, UNPUBLISHED};
 
 use crate::database::{Database, DatabaseError, column};
 use crate::vault::ArchiveKey;

@@ -44,8 +44,10 @@ pub enum Stuck {
     Pending,
 }
 
-/// A page of requests whose time is over, oldest first, by the index on
-/// `(status, expires_at)`. Public so that its plan can be looked at.
+// The statements that look for rows are public so that their plans can be looked at. The indexes they
+// want are in `infra/sql/indexes.sql`.
+
+/// A page of requests whose time is over, oldest first, by the index on `(status, expires_at)`.
 pub const EXPIRED: &str = "
     SELECT r.id, r.file_path, r.expires_at
       FROM batch_download_requests AS r
@@ -62,7 +64,7 @@ const EXPIRE: &str = "
  RETURNING r.id";
 
 /// Fails a page of requests that have stood still in a state for so many hours.
-const GIVE_UP: &str = "
+pub const GIVE_UP: &str = "
     UPDATE batch_download_requests AS r
        SET status = 'failed', error_message = $3, completed_at = now()
      WHERE r.status = $1
@@ -76,7 +78,7 @@ const GIVE_UP: &str = "
  RETURNING r.id";
 
 /// Requests that have waited for over an hour: perhaps their message was never published.
-const UNPUBLISHED: &str = "
+pub const UNPUBLISHED: &str = "
     SELECT r.id
       FROM batch_download_requests AS r
      WHERE r.status = 'pending'
@@ -89,7 +91,7 @@ const STATES: &str =
     "SELECT r.id, r.status FROM batch_download_requests AS r WHERE r.id = ANY ($1)";
 
 /// Forgets a page of requests that have been closed for so many days.
-const PURGE: &str = "
+pub const PURGE: &str = "
     DELETE FROM batch_download_requests AS r
      WHERE r.id = ANY (ARRAY(SELECT s.id
                                FROM batch_download_requests AS s

@@ -89,7 +89,7 @@ fn root_element(file: &[u8]) -> Option<&[u8]> {
         let over = text.windows(end.len()).position(|window| window == end)?;
         text = &text[over + end.len()..];
     }
-    text.split(|byte| byte.is_ascii_whitespace() || b"/>".contains(byte)).next()
+    text.split(|byte| byte.is_ascii_whitespace() || b"<>/".contains(byte)).next()
 }
 
 /// Whether a file begins as HTML or XML does, in UTF-8 or UTF-16.
@@ -167,6 +167,7 @@ mod tests {
             ("svg", HTML),
             ("svg", b"<?xml version='1.0'?><html><svg/></html>"),
             ("svg", b"<!doctype HTML><svg/>"),
+            ("svg", b"<html<s:svg x='1'>"),
             ("svg", b"<!-- <svg> --><html/>"),
             ("svg", b"<!-- <svg>"),
             ("svg", b"<?x <svg>"),

@@ -11,9 +11,10 @@ use tokio::sync::Notify;
 use crate::memory::Memory;
 
 /// The most artworks asked for at once. S3 answers 5,500 GETs a second and prefix ("Best practices
-/// design patterns: optimizing Amazon S3 performance"); this many at 30 ms are 4,200, which is more than
-/// one CPU can ask for, and each one costs a connection and 40 KiB of memory.
-const MOST: u32 = 128;
+/// design patterns: optimizing Amazon S3 performance"); this many at 30 ms are 3,700, and each one costs a
+/// connection and 80 KiB of memory. Twice as many took 0.6 of the time for 5,000 small files, and 13 MiB
+/// more.
+const MOST: u32 = 112;
 
 /// Bytes of files asked for and waiting, in budgets. They wait at their hosts: what has come of a body
 /// that nobody reads is a buffer of its connection.
@@ -151,7 +152,7 @@ mod tests {
     #[test]
     fn small_files_are_asked_for_all_at_once() {
         assert_eq!(fill(&window(100), None).len(), 100);
-        assert_eq!(fill(&window(5_000), Some(10_000)).len(), 128);
+        assert_eq!(fill(&window(5_000), Some(10_000)).len(), 112);
     }
 
     #[test]

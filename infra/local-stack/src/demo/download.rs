@@ -7,7 +7,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use local_stack::{LocalStack, http};
+use bdrctl::Operator;
+use local_stack::http;
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio_postgres::Client;
@@ -33,14 +34,14 @@ impl Download {
     /// Fetches the archive; checks what the function answers, and what the browser is told. There
     /// is nothing to look at when one of the two refuses.
     pub(crate) async fn fetch(
-        stack: &LocalStack,
+        operator: &Operator,
         database: &Client,
         scene: &Scene,
         row: &Row,
         checks: &mut Checks,
     ) -> Result<Option<Self>> {
         let begun = Instant::now();
-        let mut answer = presign(stack, scene, scene.artist_id).await?;
+        let mut answer = presign(operator, scene, scene.artist_id).await?;
         let presigning = begun.elapsed();
         let Some(url) = answer["url"].as_str().map(str::to_owned) else {
             let (expected, actual) = (format_args!("one with a URL"), format_args!("{answer}"));
@@ -48,7 +49,7 @@ impl Download {
             return Ok(None);
         };
         let now = now(database).await?;
-        let to_others = presign(stack, scene, scene.friend_id).await?;
+        let to_others = presign(operator, scene, scene.friend_id).await?;
         let id = scene.request_id.to_string();
         let filename = format!("makapix-artworks-{}.zip", &id[..8]);
         checks.group("the API gets a URL for 15 minutes, for the artist alone", |checks| {
@@ -91,9 +92,8 @@ impl Download {
 }
 
 /// Asks the deployed function for a URL, as the API does when this user clicks.
-pub(crate) async fn presign(stack: &LocalStack, scene: &Scene, user_id: i32) -> Result<Value> {
-    let question = json!({"bdr_id": scene.request_id, "user_id": user_id});
-    stack.invoke("PresignBdrDownloadFunctionName", &question).await
+pub(crate) async fn presign(operator: &Operator, scene: &Scene, user_id: i32) -> Result<Value> {
+    operator.presign(scene.request_id, user_id).await
 }
 
 /// Checks when the URL is to die, and takes that out of the answer.

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use bdrctl::Operator;
 use local_stack::{LocalStack, http};
 use serde_json::{Value, json};
 use tokio_postgres::Client;
@@ -33,6 +34,7 @@ impl Expiry {
     /// Ends the request's time, runs the cleanup, and looks at what is left.
     pub(crate) async fn bring_about(
         stack: &LocalStack,
+        operator: &Operator,
         database: &Client,
         scene: &Scene,
         ready: &Row,
@@ -59,7 +61,7 @@ impl Expiry {
             row: Row::read(database, scene.request_id).await?,
             object: head(stack, key).await?,
             url: fetched.status().as_u16(),
-            presigned: presign(stack, scene, scene.artist_id).await?,
+            presigned: presign(operator, scene, scene.artist_id).await?,
         })
     }
 

@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
-use local_stack::wait_until;
-use tokio_postgres::Client;
+use anyhow::Result;
+use bdrctl::Operator;
 use uuid::Uuid;
 
 use super::PATIENCE;
@@ -28,33 +27,23 @@ impl Timeline {
 
 /// Returns when the row is `ready` or `failed`.
 pub(crate) async fn until_done(
-    database: &Client,
+    operator: &Operator,
     request_id: Uuid,
     published: Instant,
     console: &Console,
 ) -> Result<Timeline> {
     let bar = console.bar(STATES.len() as u64);
     let mut timeline = Timeline::default();
-    let done = wait_until("the end of the request", PATIENCE, async || {
-        let state = state(database, request_id).await?;
-        if timeline.0.last().is_none_or(|(last, _)| *last != state) {
-            let position = STATES.iter().position(|name| *name == state).map_or(0, |n| n + 1);
-            bar.set_position(position as u64);
-            bar.set_message(state.clone());
-            console.status(&format!("  {state:<12} after {}", seconds(published.elapsed())));
-            timeline.0.push((state.clone(), published.elapsed()));
-        }
-        Ok(["ready", "failed"].contains(&state.as_str()).then_some(()))
+    let done = bdrctl::watch(operator, request_id, PATIENCE, |request, _| {
+        let (state, after) = (request.status.clone(), published.elapsed());
+        let position = STATES.iter().position(|name| *name == state).map_or(0, |n| n + 1);
+        bar.set_position(position as u64);
+        bar.set_message(state.clone());
+        console.status(&format!("  {state:<12} after {}", seconds(after)));
+        timeline.0.push((state, after));
+        Ok(())
     })
     .await;
     bar.finish_and_clear();
-    done.map(|()| timeline)
-}
-
-async fn state(database: &Client, request_id: Uuid) -> Result<String> {
-    let row = database
-        .query_one("SELECT status FROM batch_download_requests WHERE id = $1", &[&request_id])
-        .await
-        .context("the request's row cannot be read")?;
-    Ok(row.get(0))
+    done.map(|_| timeline)
 }

@@ -1,0 +1,32 @@
+//! The environment of the tool. Nothing else reads it.
+
+use anyhow::Result;
+use aws_config::SdkConfig;
+use shared::aws::Trust;
+use shared::config::Environment;
+
+/// What the environment says.
+pub(crate) struct Config {
+    /// Region, credentials and endpoints, as the SDK finds them.
+    pub(crate) aws: SdkConfig,
+    /// Whether S3 lives at an endpoint without host names per bucket.
+    pub(crate) s3_path_style: bool,
+    /// `DATABASE_URL`.
+    pub(crate) database_url: Option<String>,
+    /// `DATABASE_SECRET_ARN`.
+    pub(crate) database_secret: Option<String>,
+}
+
+impl Config {
+    /// Reads the environment.
+    pub(crate) async fn from_environment() -> Result<Self> {
+        let environment = Environment::of_process();
+        let text = |variable| environment.optional(variable).map(str::to_owned);
+        Ok(Self {
+            aws: shared::aws::load(&Trust::from_environment(&environment)?).await,
+            s3_path_style: environment.has_s3_endpoint(),
+            database_url: text("DATABASE_URL"),
+            database_secret: text("DATABASE_SECRET_ARN"),
+        })
+    }
+}

@@ -1,0 +1,109 @@
+//! The two commands of the README, run as somebody does who has just cloned the repository.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "this is test code: a panic is how it says what is wrong"
+)]
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+const README: &str = include_str!("../../../README.md");
+
+/// Longest wait for a command, whose build may still have to be linked. It only ends a test that has
+/// failed.
+const PATIENCE: Duration = Duration::from_mins(20);
+
+fn cargo(arguments: &[&str]) -> Command {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .args(arguments)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+        .kill_on_drop(true);
+    cargo
+}
+
+/// A line's words that are the same in every run.
+fn lasting(line: &str) -> String {
+    let words = line.split_whitespace().filter(|word| !word.contains(|c: char| c.is_ascii_digit()));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test]
+async fn the_demo_prints_what_the_readme_shows_and_every_check_holds() {
+    let demo = cargo(&["demo", "--", "--expire"]).output();
+    let output = tokio::time::timeout(PATIENCE, demo).await.unwrap().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let (out, err) = (text(output.stdout), text(output.stderr));
+    assert!(output.status.success(), "{err}\n{out}");
+
+    let printed: Vec<String> = out.lines().chain(err.lines()).map(lasting).collect();
+    let (_, shown) = README.split_once("\n    cargo demo\n").expect("the command");
+    let shown = shown.split("```").nth(1).unwrap().strip_prefix("text\n").unwrap();
+    let mut looked_for = 0;
+    for line in shown.lines().map(lasting).filter(|line| !line.is_empty() && line != "…") {
+        assert!(printed.contains(&line), "nothing like {line:?} in\n{err}\n{out}");
+        looked_for += 1;
+    }
+    assert!(looked_for > 20, "{shown}");
+}
+
+/// Ends `cargo local` as Ctrl-C does, and waits for it.
+async fn interrupt(mut local: Child) -> bool {
+    let id = local.id().unwrap().to_string();
+    Command::new("kill").args(["-INT", &id]).status().await.unwrap();
+    local.wait().await.unwrap().success()
+}
+
+#[tokio::test]
+async fn what_cargo_local_says_can_be_pasted_into_a_shell() {
+    // The program itself: cargo would not pass the signal on.
+    let mut local = Command::new(env!("CARGO_BIN_EXE_local-stack"))
+        .arg("serve")
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(local.stdout.take().unwrap()).lines();
+    let introduction = async {
+        let mut text = String::new();
+        // The last thing that it says is a paragraph of one command.
+        while !text.contains("\n\nTo delete what has expired") || !text.ends_with("stdout\n") {
+            text += &lines.next_line().await.unwrap().expect("it stays up");
+            text.push('\n');
+        }
+        text
+    };
+    let text = tokio::time::timeout(PATIENCE, introduction).await.unwrap();
+    let (_, text) = text.split_once("\n\nexport ").unwrap();
+    let text = format!("export {text}");
+    let paragraphs = text.trim().split("\n\n").filter(|paragraph| !paragraph.ends_with(':'));
+    let [exports, publish, look, clean] = paragraphs.collect::<Vec<_>>()[..] else {
+        panic!("other commands than these four:\n{text}");
+    };
+
+    let script = format!(
+        "set -euo pipefail\n{exports}\n{publish}\nfor _ in $(seq 300); do\nlooked=$(\n{look}\n)\n\
+         case $looked in *'\"ok\"'*) break ;; esac\nsleep 0.2\ndone\n\
+         printf '%s\\n' \"$looked\"\n{clean}\n"
+    );
+    let mut shell = Command::new("bash")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    shell.stdin.take().unwrap().write_all(script.as_bytes()).await.unwrap();
+    let output = tokio::time::timeout(PATIENCE, shell.wait_with_output()).await.unwrap().unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for part in ["MessageId", "| ready", "makapix-artworks-", "cleaned_up"] {
+        assert!(printed.contains(part), "no {part} in {printed}");
+    }
+    assert!(interrupt(local).await, "Ctrl-C is no failure");
+}

@@ -1,0 +1,187 @@
+//! `doctor`: a deployment that is well, and deliberately broken ones.
+
+use bdr_tests::scenario::unique;
+use bdr_tests::{Scenario, scenario, scenario_apart};
+use serde_json::{Value, json};
+
+use super::bdrctl;
+use crate::deployed_stack::{aws, package};
+
+/// The findings of a run, and whether it succeeded.
+async fn examine(s: &Scenario, arguments: &[&str]) -> (Vec<Value>, bool) {
+    let ran = bdrctl(s, &[arguments, &["--json", "doctor"]].concat()).await;
+    let findings = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{}", ran.err));
+    (findings, ran.succeeded)
+}
+
+fn of_level<'a>(findings: &'a [Value], level: &str) -> Vec<String> {
+    let found = findings.iter().filter(|finding| finding["level"] == level);
+    let text = |finding: &'a Value| {
+        format!("{}: {}", finding["check"].as_str().unwrap(), finding["found"].as_str().unwrap())
+    };
+    found.map(text).collect()
+}
+
+#[test]
+fn a_healthy_stack_has_no_errors_and_what_cannot_be_seen_is_said() {
+    scenario(async |s| {
+        let (findings, succeeded) = examine(&s, &[]).await;
+        assert_eq!(of_level(&findings, "error"), [""; 0]);
+        assert!(succeeded);
+        let not_checked = of_level(&findings, "not_checked");
+        assert!(
+            not_checked.len() == 1
+                && not_checked[0].starts_with("e-mail: SES does not say whether"),
+            "the stand-in knows all but one: {not_checked:?}"
+        );
+        let ok = of_level(&findings, "ok");
+        for check in [
+            "process-bdr-job: its environment is complete",
+            "cleanup-expired-bdrs: its environment is complete",
+            "presign-bdr-download: it starts, and reaches the database with its own rights",
+            "event source: its state is Enabled",
+            "event source: it is told of ReportBatchItemFailures",
+            "queue: its visibility timeout is 960 s, the function's 900 s",
+            "queue: its maxReceiveCount is 4, MAX_RECEIVE_COUNT 4",
+            "schedules: 2 of the cleanup's 2 are enabled",
+            "vault's lifecycle: it deletes archives that the cleanup has missed",
+            "e-mail: the sender is verified",
+            "database: it has the tables and columns of the contract",
+            "database: makapix_bdr may do what the functions do",
+        ] {
+            assert!(ok.iter().any(|found| found == check), "{check} is not in {ok:#?}");
+        }
+        // Other scenarios leave requests and messages behind, and this web server is allowed.
+        let known = ["dead-letter queue:", "requests:", "process-bdr-job: REMOTE_ALLOW_HOSTS"];
+        for warning in of_level(&findings, "warning") {
+            assert!(known.iter().any(|known| warning.starts_with(known)), "{warning}");
+        }
+        let text = bdrctl(&s, &["doctor"]).await.ok();
+        assert_eq!(text.lines().count(), findings.len() + 1, "a line a finding, and their number");
+    });
+}
+
+/// The template once more; returns the ids of its resources.
+async fn deploy(s: &Scenario, stack: &str) -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("template.json");
+    package(s, &file).await;
+    let deploy = ["cloudformation", "deploy", "--stack-name", stack, "--capabilities"];
+    let capabilities = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND", "--s3-bucket", "artifacts"];
+    let template = ["--template-file", file.to_str().unwrap(), "--parameter-overrides"];
+    let database = format!("DatabaseUrl={}", s.database_url);
+    let parameters = [&database, "EmailFrom=nobody@unverified.example"];
+    aws(s, &[&deploy[..], &capabilities, &template, &parameters].concat()).await;
+    let describe = ["cloudformation", "describe-stack-resources", "--stack-name", stack];
+    let resources = aws(s, &describe).await;
+    let resources = resources["StackResources"].as_array().unwrap().iter();
+    resources
+        .map(|r| (r["LogicalResourceId"].as_str().unwrap(), r["PhysicalResourceId"].clone()))
+        .collect()
+}
+
+#[test]
+fn every_setting_that_is_broken_is_found() {
+    scenario(async |s| {
+        let stack = unique("broken-");
+        let ids = deploy(&s, &stack).await;
+        let id = |name: &str| ids[name].as_str().unwrap();
+        let aws = async |arguments: &[&str]| aws(&s, arguments).await;
+
+        let redrive = json!({
+            "deadLetterTargetArn": format!("arn:aws:sqs:us-east-1:000000000000:{stack}-requests-dead"),
+            "maxReceiveCount": "7",
+        });
+        let attributes = json!({"VisibilityTimeout": "60", "RedrivePolicy": redrive.to_string()});
+        let set = ["sqs", "set-queue-attributes", "--queue-url", id("BdrQueue"), "--attributes"];
+        aws(&[&set[..], &[&attributes.to_string()]].concat()).await;
+        let set = ["--queue-url", id("BdrDeadLetterQueue"), "--attributes"];
+        let shorter = [r#"{"MessageRetentionPeriod":"3600"}"#];
+        aws(&[&["sqs", "set-queue-attributes"][..], &set, &shorter].concat()).await;
+        let dead = id("BdrDeadLetterQueue");
+        s.sqs.send_message().queue_url(dead).message_body("x").send().await.unwrap();
+
+        let function = ["--function-name", id("ProcessBdrJobFunction")];
+        let list = ["lambda", "list-event-source-mappings"];
+        let source = &aws(&[&list[..], &function].concat()).await["EventSourceMappings"][0];
+        let uuid = source["UUID"].as_str().unwrap();
+        let update = ["lambda", "update-event-source-mapping", "--uuid", uuid, "--no-enabled"];
+        aws(&[&update[..], &["--cli-input-json", r#"{"FunctionResponseTypes": []}"#]].concat())
+            .await;
+        let environment = json!({"Variables": {
+            "DATABASE_URL": s.database_url, "BDR_QUEUE_URL": "http://elsewhere/queue",
+            "BASE_URL": "https://makapix.club", "MAX_RECEIVE_COUNT": "4", "LEASE_SECONDS": "120",
+            "EMAIL_FROM": "nobody@unverified.example", "EXPIRES_AFTER_DAYS": "7",
+        }});
+        let update = ["lambda", "update-function-configuration", "--environment"];
+        aws(&[&update[..], &[&environment.to_string()], &function].concat()).await;
+
+        let delete = ["s3api", "delete-bucket-lifecycle", "--bucket", id("VaultBucket")];
+        aws(&delete).await;
+        let delete =
+            ["scheduler", "delete-schedule", "--name", id("CleanupExpiredBdrsFunctionHourly")];
+        aws(&delete).await;
+
+        let (findings, succeeded) = examine(&s, &["--stack", &stack]).await;
+        assert!(!succeeded);
+        let errors = of_level(&findings, "error");
+        for expected in [
+            "process-bdr-job: it is not told VAULT_BUCKET",
+            "process-bdr-job: its BDR_QUEUE_URL is http://elsewhere/queue, not ",
+            "event source: its state is Disabled",
+            "event source: it is not told of ReportBatchItemFailures",
+            "queue: its visibility timeout is 60 s, the function's 900 s",
+            "queue: its maxReceiveCount is 7, MAX_RECEIVE_COUNT 4",
+            "dead-letter queue: it keeps messages for 0 days, the queue for 4",
+            "schedules: 1 of the cleanup's 2 are enabled",
+            "vault's lifecycle: it does not end uploads that were left",
+            "vault's lifecycle: it does not delete archives that the cleanup has missed",
+            "e-mail: the sender is not verified in this region",
+        ] {
+            assert!(
+                errors.iter().any(|error| error.starts_with(expected)),
+                "{expected} is not in {errors:#?}"
+            );
+        }
+        assert_eq!(errors.len(), 11, "and nothing else: {errors:#?}");
+        let warnings = of_level(&findings, "warning");
+        assert!(warnings.contains(&"dead-letter queue: it holds a message".to_owned()));
+        let advised = findings.iter().filter(|finding| finding["level"] != "ok");
+        assert!(advised.clone().all(|finding| finding["advice"].is_string()), "what to do");
+    });
+}
+
+#[test]
+fn a_database_that_is_not_what_the_functions_need_is_found() {
+    scenario_apart(async |s| {
+        let broken = "REVOKE UPDATE (status) ON batch_download_requests FROM makapix_bdr;
+                      ALTER TABLE posts DROP COLUMN frame_count;
+                      DROP TABLE reactions";
+        s.database.batch_execute(broken).await.unwrap();
+        let (server, _) = s.stack.admin_database_url().rsplit_once('/').unwrap();
+        let url = format!("{server}/{}", s.bucket);
+        let (findings, succeeded) = examine(&s, &["--database-url", &url]).await;
+        assert!(!succeeded);
+        assert_eq!(
+            of_level(&findings, "error"),
+            [
+                "database: it lacks posts.frame_count, reactions.post_id, reactions.emoji",
+                "database: makapix_bdr lacks UPDATE batch_download_requests.status",
+            ]
+        );
+    });
+}
+
+#[test]
+fn what_cannot_be_reached_is_not_called_well() {
+    scenario(async |s| {
+        let nowhere = "postgresql://nobody:nothing@127.0.0.1:1/none";
+        let arguments = ["--stack", "no-such-stack", "--database-url", nowhere];
+        let (findings, succeeded) = examine(&s, &arguments).await;
+        assert!(!succeeded && of_level(&findings, "error").len() == 1, "the stack");
+        assert_eq!(of_level(&findings, "ok"), [""; 0]);
+        assert!(of_level(&findings, "not_checked").len() >= 8);
+        let link = ["--stack", "no-such-stack", "link", "00000000-0000-0000-0000-000000000000"];
+        assert!(bdrctl(&s, &link).await.failed().contains("There is no request"));
+    });
+}

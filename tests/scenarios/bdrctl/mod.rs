@@ -1,0 +1,116 @@
+//! The operator's tool: its binary, at the local stack.
+
+mod doctor;
+mod redrive;
+mod requests;
+
+use std::process::{Output, Stdio};
+
+use bdr_tests::Scenario;
+use bdr_tests::scenario::unique;
+use serde_json::Value;
+use tokio::process::Command;
+use uuid::Uuid;
+
+/// The binary.
+pub(crate) const BDRCTL: &str = env!("CARGO_BIN_EXE_bdrctl-under-test");
+
+/// What a run has printed.
+struct Ran {
+    succeeded: bool,
+    out: String,
+    err: String,
+}
+
+/// The tool with the API's rights, at this endpoint.
+fn command(s: &Scenario, endpoint: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(BDRCTL);
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(s.stack.environment())
+        .env("AWS_ENDPOINT_URL", endpoint)
+        .env("DATABASE_URL", s.stack.admin_database_url())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// Runs the tool; nothing that it prints may hold an address or a URL's query, but for `link`.
+async fn bdrctl(s: &Scenario, arguments: &[&str]) -> Ran {
+    ran(s, arguments, command(s, s.stack.endpoint(), arguments).output().await.unwrap())
+}
+
+fn ran(s: &Scenario, arguments: &[&str], output: Output) -> Ran {
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let (out, err) = (text(output.stdout), text(output.stderr));
+    s.secrets.look_for_leaks(err.lines());
+    if !arguments.contains(&"link") {
+        s.secrets.look_for_leaks(out.lines());
+    }
+    Ran { succeeded: output.status.success(), out, err }
+}
+
+impl Ran {
+    #[track_caller]
+    fn ok(self) -> String {
+        assert!(self.succeeded, "{}{}", self.out, self.err);
+        self.out
+    }
+
+    #[track_caller]
+    fn json(self) -> Value {
+        let out = self.ok();
+        serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}"))
+    }
+
+    /// What it says of its failure.
+    #[track_caller]
+    fn failed(self) -> String {
+        assert!(!self.succeeded, "{}{}", self.out, self.err);
+        self.err
+    }
+}
+
+/// The URL of a queue of one's own.
+async fn queue(s: &Scenario) -> String {
+    s.sqs.create_queue().queue_name(unique("o")).send().await.unwrap().queue_url.unwrap()
+}
+
+/// The requests whose messages are in a queue, which is emptied.
+async fn published(s: &Scenario, queue: &str) -> Vec<Uuid> {
+    let received = s.sqs.receive_message().queue_url(queue).max_number_of_messages(10).send();
+    let messages = received.await.unwrap().messages.unwrap_or_default();
+    let mut ids = Vec::new();
+    for message in messages {
+        let body = message.body.unwrap();
+        ids.extend(shared::message::Message::parse(&body).map(|message| message.bdr_id));
+        let delete = s.sqs.delete_message().queue_url(queue);
+        delete.receipt_handle(message.receipt_handle.unwrap()).send().await.unwrap();
+    }
+    ids
+}
+
+/// A request in this state, and a leftover ZIP.
+async fn request(s: &Scenario, columns: &str) -> Uuid {
+    let bdr_id = s.request(&[1]).await;
+    s.set(bdr_id, columns).await;
+    s.put(&s.archive_key(bdr_id), b"leftover").await;
+    bdr_id
+}
+
+const FAILED: &str = "status = 'failed', error_message = 'x', completed_at = now(),
+                      created_at = now() - interval '8 days', started_at = now() - interval '8 days'";
+
+/// Fails unless the request was opened again as the cleanup and the functions want it.
+async fn assert_reopened(s: &Scenario, bdr_id: Uuid) {
+    let row = s.row(bdr_id).await;
+    assert_eq!(row["status"], "pending");
+    assert_eq!((&row["error_message"], &row["completed_at"]), (&Value::Null, &Value::Null));
+    let young = "SELECT r.started_at > now() - interval '1 hour'
+                   FROM batch_download_requests AS r WHERE r.id = $1";
+    assert!(s.database.query_one(young, &[&bdr_id]).await.unwrap().get::<_, bool>(0));
+    assert!(s.archive(bdr_id).await.is_none(), "the leftover is gone");
+}

@@ -1,0 +1,176 @@
+//! `redrive`: every message of the dead-letter queue, and what an interruption leaves.
+
+use std::sync::Arc;
+
+use bdr_tests::faults::{Fault, HttpProxy, Script, Service, Target};
+use bdr_tests::{Scenario, scenario};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{FAILED, assert_reopened, bdrctl, command, published, queue, request};
+
+async fn send(s: &Scenario, queue: &str, body: &str) {
+    s.sqs.send_message().queue_url(queue).message_body(body).send().await.unwrap();
+}
+
+/// Messages in a queue, hidden ones included.
+async fn count(s: &Scenario, queue: &str) -> String {
+    let asked = s.sqs.get_queue_attributes().queue_url(queue);
+    let answer = asked.attribute_names("All".into()).send().await.unwrap();
+    let number = |name: &str| answer.attributes().unwrap()[&name.into()].clone();
+    let visible = number("ApproximateNumberOfMessages");
+    format!("{visible}+{}", number("ApproximateNumberOfMessagesNotVisible"))
+}
+
+#[test]
+fn every_message_is_shown_first_and_then_dealt_with_by_the_state_of_its_request() {
+    scenario(async |s| {
+        let (source, dead) = (queue(&s).await, queue(&s).await);
+        let states = [
+            ("failed", FAILED, "retry"),
+            ("pending", "status = 'pending'", "publish"),
+            (
+                "processing",
+                "status = 'processing', started_at = now() - interval '1 hour'",
+                "publish",
+            ),
+            ("processing", "status = 'processing', started_at = now()", "leave"),
+            ("ready", "status = 'ready'", "delete"),
+            ("expired", "status = 'expired'", "delete"),
+        ];
+        let mut expected = Vec::new();
+        for (state, columns, action) in states {
+            let bdr_id = request(&s, columns).await;
+            send(&s, &dead, &Scenario::message(bdr_id)).await;
+            expected.push((bdr_id, state, action));
+        }
+        send(&s, &dead, &Scenario::message(Uuid::new_v4())).await;
+        send(&s, &dead, "somebody@example.org").await;
+        let queues = ["--queue-url", &source, "--dead-letter-queue-url", &dead, "redrive"];
+        let before = s.row(expected[0].0).await;
+
+        let shown = bdrctl(&s, &[&["--json"][..], &queues].concat()).await.json();
+        let finding = |bdr_id: Uuid| {
+            let all = shown.as_array().unwrap();
+            all.iter().find(|finding| finding["bdr_id"] == json!(bdr_id)).unwrap().clone()
+        };
+        for (bdr_id, state, action) in &expected {
+            let finding = finding(*bdr_id);
+            assert_eq!((&finding["status"], &finding["action"]), (&json!(state), &json!(action)));
+        }
+        assert!(shown.as_array().unwrap().iter().all(|finding| finding["done"] == false));
+        assert_eq!((s.row(expected[0].0).await, count(&s, &source).await), (before, "0+0".into()));
+        assert_eq!(count(&s, &dead).await, "8+0", "and everybody sees all of it again");
+
+        let done = bdrctl(&s, &[&queues[..], &["--yes"]].concat()).await.ok();
+        insta::with_settings!({filters => vec![
+            (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "[id]"),
+        ], sort_maps => true}, {
+            let mut lines: Vec<_> = done.lines().collect();
+            lines[1..].sort_by_key(|line| line.split_whitespace().skip(2).collect::<Vec<_>>());
+            insta::assert_snapshot!("redrive", lines.join("\n"));
+        });
+        assert_reopened(&s, expected[0].0).await;
+        let mut sent = published(&s, &source).await;
+        sent.sort();
+        let mut wanted = vec![expected[0].0, expected[1].0, expected[2].0];
+        wanted.sort();
+        assert_eq!(sent, wanted);
+        assert_eq!(count(&s, &dead).await, "3+0", "what is left");
+        for (bdr_id, ..) in &expected[1..] {
+            assert!(s.archive(*bdr_id).await.is_some(), "of a failed request alone");
+        }
+    });
+}
+
+#[test]
+fn a_request_with_two_messages_is_published_once() {
+    scenario(async |s| {
+        let (source, dead) = (queue(&s).await, queue(&s).await);
+        let bdr_id = request(&s, FAILED).await;
+        for _ in 0..2 {
+            send(&s, &dead, &Scenario::message(bdr_id)).await;
+        }
+        let redrive =
+            ["--queue-url", &source, "--dead-letter-queue-url", &dead, "redrive", "--yes"];
+        bdrctl(&s, &redrive).await.ok();
+        assert_eq!(published(&s, &source).await, [bdr_id]);
+        let empty = bdrctl(&s, &redrive).await.ok();
+        assert_eq!(empty.trim(), "The dead-letter queue is empty.");
+    });
+}
+
+#[test]
+fn killed_before_any_of_its_steps_it_loses_nothing() {
+    let steps = [
+        (Service::Sqs, "ReceiveMessage"),
+        (Service::S3, "DeleteObjects"),
+        (Service::Sqs, "SendMessage"),
+        (Service::Sqs, "DeleteMessage"),
+    ];
+    scenario(async |s| {
+        for (service, operation) in steps {
+            let (source, dead) = (queue(&s).await, queue(&s).await);
+            let bdr_id = request(&s, FAILED).await;
+            send(&s, &dead, &Scenario::message(bdr_id)).await;
+            let redrive = [
+                ["--queue-url", &source],
+                ["--dead-letter-queue-url", &dead],
+                ["redrive", "--yes"],
+                ["--visibility-timeout", "1"],
+            ]
+            .concat();
+
+            let target = Target::Nth(service, operation.to_owned(), 1);
+            let script = Arc::new(Script::new(vec![(target, Fault::Hold)]));
+            let aws = s.stack.endpoint();
+            let proxy = HttpProxy::start(Arc::clone(&script), aws, aws).await.unwrap();
+            let mut child = command(&s, &proxy.endpoint(), &redrive).spawn().unwrap();
+            tokio::select! {
+                () = script.wait_for_hold() => {}
+                status = child.wait() => panic!("{operation} was never called: {status:?}"),
+            }
+            child.kill().await.unwrap();
+            drop(proxy);
+
+            // The row changes as a whole or not at all.
+            let status = s.row(bdr_id).await["status"].clone();
+            let opened = operation == "SendMessage" || operation == "DeleteMessage";
+            assert_eq!(status, if opened { "pending" } else { "failed" }, "{operation}");
+            s.wait("the message's return", async || {
+                let waits = count(&s, &dead).await == "1+0";
+                Ok(waits.then_some(()))
+            })
+            .await;
+            bdrctl(&s, &redrive).await.ok();
+            assert_reopened(&s, bdr_id).await;
+            let sent = published(&s, &source).await;
+            assert!(!sent.is_empty() && sent.iter().all(|id| *id == bdr_id), "{operation}");
+            assert_eq!(count(&s, &dead).await, "0+0", "{operation}");
+        }
+    });
+}
+
+#[test]
+fn a_step_that_is_refused_leaves_the_message() {
+    scenario(async |s| {
+        let (source, dead) = (queue(&s).await, queue(&s).await);
+        let bdr_id = request(&s, FAILED).await;
+        send(&s, &dead, &Scenario::message(bdr_id)).await;
+        let nowhere = format!("{}/000000000000/nowhere", s.stack.endpoint());
+        for (flag, value, status) in
+            [("--bucket", "no-such-bucket", "failed"), ("--queue-url", &nowhere, "pending")]
+        {
+            let dead_flag = ["--dead-letter-queue-url", &dead, "--json", "redrive", "--yes"];
+            let ran = bdrctl(&s, &[&[flag, value][..], &dead_flag].concat()).await;
+            let findings: Value = serde_json::from_str(&ran.out).unwrap();
+            assert!(findings[0]["error"].is_string() && findings[0]["done"] == false, "{findings}");
+            ran.failed();
+            assert_eq!(s.row(bdr_id).await["status"], status);
+            assert_eq!(count(&s, &dead).await, "1+0");
+        }
+        let queues = ["--queue-url", &source, "--dead-letter-queue-url", &dead];
+        bdrctl(&s, &[&queues[..], &["redrive", "--yes"]].concat()).await.ok();
+        assert_eq!(published(&s, &source).await, [bdr_id]);
+    });
+}

@@ -1,0 +1,155 @@
+//! `submit`, `status`, `watch`, `link` and `retry`.
+
+use bdr_tests::{Artwork, scenario};
+use serde_json::{Value, json};
+
+use super::{FAILED, assert_reopened, bdrctl, published, queue, request};
+
+#[test]
+fn a_request_is_submitted_followed_seen_and_fetched() {
+    scenario(async |s| {
+        let posts = [s.artwork(Artwork::default()).await, s.artwork(Artwork::default()).await];
+        let (user, posts) = (s.user_id.to_string(), format!("{},{}", posts[0], posts[1]));
+        let submit =
+            ["--json", "submit", "--user", &user, "--posts", &posts, "--comments", "--email"];
+        let submitted = bdrctl(&s, &submit).await.json();
+        assert_eq!((&submitted["inserted"], &submitted["published"]), (&json!(true), &json!(true)));
+        let id = submitted["bdr_id"].as_str().unwrap();
+
+        let watched = bdrctl(&s, &["watch", id]).await.ok();
+        assert!(watched.lines().last().unwrap().trim().starts_with("ready"), "{watched}");
+        let row = s.row(id.parse().unwrap()).await;
+        assert_eq!((&row["artwork_count"], &row["include_comments"]), (&json!(2), &json!(true)));
+        assert_eq!((&row["include_reactions"], &row["send_email"]), (&json!(false), &json!(true)));
+
+        let status = bdrctl(&s, &["status", id]).await.ok();
+        insta::with_settings!({filters => vec![
+            (id, "[id]"), (&s.user_sqid, "[sqid]"), (r"user \d+", "user [n]"),
+            (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", "[time]"), (r"ready for \w+", "ready for [age]"),
+            (r"\d+ bytes", "[n] bytes"),
+        ]}, { insta::assert_snapshot!("status", status) });
+
+        let url = bdrctl(&s, &["link", id]).await.ok();
+        assert_eq!(url.lines().count(), 1, "the URL and nothing else");
+        let answer = local_stack::http::client().unwrap().get(url.trim()).send().await.unwrap();
+        let zip = answer.error_for_status().unwrap().bytes().await.unwrap();
+        assert_eq!(zip, s.archive(id.parse().unwrap()).await.unwrap().bytes);
+        let linked = bdrctl(&s, &["--json", "link", id]).await.json();
+        assert_eq!((&linked["status"], &linked["size_bytes"]), (&json!("ok"), &json!(zip.len())));
+    });
+}
+
+#[test]
+fn a_request_that_is_there_is_published_unless_it_is_closed() {
+    scenario(async |s| {
+        let queue = queue(&s).await;
+        let submit = async |id: &str| bdrctl(&s, &["submit", id, "--queue-url", &queue]).await;
+        let bdr_id = s.request(&[1]).await;
+        submit(&bdr_id.to_string()).await.ok();
+        assert_eq!(published(&s, &queue).await, [bdr_id]);
+
+        s.set(bdr_id, FAILED).await;
+        assert!(submit(&bdr_id.to_string()).await.failed().contains("bdrctl retry"));
+        s.set(bdr_id, "status = 'ready'").await;
+        assert!(submit(&bdr_id.to_string()).await.failed().contains("is ready"));
+        let nobody = uuid::Uuid::new_v4().to_string();
+        assert!(submit(&nobody).await.failed().contains("There is no request"));
+        assert!(published(&s, &queue).await.is_empty());
+    });
+}
+
+#[test]
+fn a_row_that_could_not_be_published_is_there_to_be_published_again() {
+    scenario(async |s| {
+        let user = s.user_id.to_string();
+        let nowhere = format!("{}/000000000000/nowhere", s.stack.endpoint());
+        let submit = ["submit", "--user", &user, "--posts", "1", "--queue-url", &nowhere];
+        let said = bdrctl(&s, &submit).await.failed();
+        let (_, id) = said.split_once("bdrctl submit ").unwrap();
+        let id = id.split_whitespace().next().unwrap().parse().unwrap();
+        assert_eq!(s.row(id).await["status"], "pending");
+    });
+}
+
+#[test]
+fn watch_fails_with_its_request_and_gives_up_on_one_that_stays_open() {
+    scenario(async |s| {
+        let bdr_id = s.request(&[1]).await;
+        let watch = async |arguments: &[&str]| {
+            let id = bdr_id.to_string();
+            bdrctl(&s, &[&["--json", "watch", &id][..], arguments].concat()).await
+        };
+        assert!(watch(&["--timeout", "1s"]).await.failed().contains("still pending"));
+        s.set(bdr_id, FAILED).await;
+        let failed = watch(&[]).await;
+        let line: Value = serde_json::from_str(failed.out.trim()).unwrap();
+        assert_eq!(line["status"], "failed");
+        failed.failed();
+        let link = bdrctl(&s, &["link", &bdr_id.to_string()]).await;
+        assert_eq!(link.out, "");
+        assert!(link.failed().contains("is failed"));
+    });
+}
+
+#[test]
+fn requests_are_listed_by_state_and_age() {
+    scenario(async |s| {
+        let ids = [request(&s, FAILED).await, s.request(&[1]).await, s.request(&[1]).await];
+        s.set(ids[0], "completed_at = now() - interval '3 hours'").await;
+        s.set(ids[1], "created_at = now() - interval '2 hours'").await;
+        let list = async |arguments: &[&str]| {
+            let arguments = [&["--json", "status", "--limit", "10000"][..], arguments].concat();
+            let listed = bdrctl(&s, &arguments).await.json();
+            let found = |id: &uuid::Uuid| {
+                listed.as_array().unwrap().iter().any(|row| row["bdr_id"] == id.to_string())
+            };
+            ids.each_ref().map(found)
+        };
+        assert_eq!(list(&[]).await, [true, true, true]);
+        assert_eq!(list(&["--state", "pending"]).await, [false, true, true]);
+        assert_eq!(list(&["--older-than", "1h"]).await, [true, true, false]);
+        let both = ["--older-than", "1h", "--state", "pending", "--state", "processing"];
+        assert_eq!(list(&both).await, [false, true, false]);
+        let text = bdrctl(&s, &["status", "--state", "failed"]).await.ok();
+        assert!(text.lines().next().unwrap().trim().starts_with("request"), "{text}");
+
+        let one = bdrctl(&s, &["--json", "status", &ids[0].to_string()]).await.json();
+        assert_eq!(one["error_message"], "x");
+    });
+}
+
+#[test]
+fn what_the_functions_role_may_not_read_is_left_out() {
+    scenario(async |s| {
+        let bdr_id = request(&s, FAILED).await.to_string();
+        let url = ["--json", "--database-url", &s.database_url, "status", &bdr_id];
+        let one = bdrctl(&s, &url).await.json();
+        assert_eq!((&one["status"], &one["error_message"]), (&json!("failed"), &Value::Null));
+    });
+}
+
+#[test]
+fn a_failed_request_is_retried_and_no_other_is_touched() {
+    scenario(async |s| {
+        let queue = queue(&s).await;
+        let retry = async |id: uuid::Uuid| {
+            bdrctl(&s, &["--json", "retry", &id.to_string(), "--queue-url", &queue]).await
+        };
+        let bdr_id = request(&s, FAILED).await;
+        assert_eq!(retry(bdr_id).await.json()["was"], "failed");
+        assert_reopened(&s, bdr_id).await;
+        assert_eq!(published(&s, &queue).await, [bdr_id]);
+        // Interrupted here, it would be done once more.
+        assert_eq!(retry(bdr_id).await.json()["was"], "pending");
+        assert_eq!(published(&s, &queue).await, [bdr_id]);
+
+        for columns in ["status = 'ready'", "status = 'processing', started_at = now()"] {
+            let bdr_id = request(&s, columns).await;
+            let before = s.row(bdr_id).await;
+            retry(bdr_id).await.failed();
+            assert_eq!(s.row(bdr_id).await, before);
+            assert!(s.archive(bdr_id).await.is_some());
+        }
+        assert!(published(&s, &queue).await.is_empty());
+    });
+}

@@ -1,0 +1,101 @@
+//! The client snippets of the README, run as they are printed there.
+
+use bdr_tests::printed;
+use bdr_tests::{Artwork, Scenario, scenario};
+use local_stack::http;
+use uuid::Uuid;
+
+async fn publish(
+    sqs: &aws_sdk_sqs::Client,
+    queue_url: &str,
+    bdr_id: uuid::Uuid,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let body = serde_json::json!({ "bdr_id": bdr_id }).to_string();
+    sqs.send_message().queue_url(queue_url).message_body(body).send().await?;
+    Ok(())
+}
+
+async fn download_url(
+    lambda: &aws_sdk_lambda::Client,
+    function: &str,
+    bdr_id: uuid::Uuid,
+    user_id: i32,
+) -> Result<Option<String>, Box<dyn std::error::Error>> {
+    let payload = serde_json::json!({ "bdr_id": bdr_id, "user_id": user_id }).to_string();
+    let invoke = lambda.invoke().function_name(function).payload(payload.into_bytes().into());
+    let answer = invoke.send().await?;
+    let body = answer.payload.map(|blob| blob.into_inner()).unwrap_or_default();
+    if answer.function_error.is_some() {
+        return Err(String::from_utf8_lossy(&body).into());
+    }
+    let answer: serde_json::Value = serde_json::from_slice(&body)?;
+    Ok(answer["url"].as_str().map(str::to_owned)) // then: 302
+}
+
+/// The blocks of a language in the part for the API's author.
+fn blocks(language: &str) -> Vec<&'static str> {
+    printed::blocks(include_str!("../../README.md"), "## For the API's author", language)
+}
+
+/// Runs the Python snippets, and then these lines.
+async fn python(s: &Scenario, lines: &str) -> Result<String, String> {
+    let output = tokio::process::Command::new(s.stack.python())
+        .args(["-c", &format!("{}\n{lines}", blocks("python").concat())])
+        .envs(s.stack.environment())
+        .output()
+        .await
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap().trim().to_owned();
+    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+}
+
+/// What stands behind a URL is this request's ZIP.
+async fn assert_downloads(s: &Scenario, url: &str, bdr_id: Uuid) {
+    let answer = http::client().unwrap().get(url).send().await.unwrap();
+    assert_eq!(answer.bytes().await.unwrap(), s.archive(bdr_id).await.unwrap().bytes);
+}
+
+#[test]
+fn the_python_client_publishes_and_downloads() {
+    scenario(async |s| {
+        assert_eq!(blocks("python").len(), 2);
+        let post = s.artwork(Artwork::default()).await;
+        let bdr_id = s.request(&[post]).await;
+        let function = s.stack.output("PresignBdrDownloadFunctionName").unwrap();
+        let ask = async |user_id: &str| {
+            python(&s, &format!("print(download_url('{function}', '{bdr_id}', {user_id}))")).await
+        };
+        let user_id = s.user_id.to_string();
+        assert_eq!(ask(&user_id).await.unwrap(), "None", "it is not ready");
+        let queue = s.stack.queue_url().unwrap();
+        python(&s, &format!("publish('{queue}', '{bdr_id}')")).await.unwrap();
+        s.wait_for(bdr_id, "ready").await;
+        assert_downloads(&s, &ask(&user_id).await.unwrap(), bdr_id).await;
+        let error = ask("'me'").await.unwrap_err();
+        assert!(error.contains("RuntimeError") && error.contains("the payload must be"), "{error}");
+    });
+}
+
+#[test]
+fn the_rust_client_publishes_and_downloads() {
+    let printed = blocks("rust");
+    assert_eq!(printed.len(), 2);
+    for block in printed {
+        assert!(include_str!("client.rs").contains(block), "not what runs here:\n{block}");
+    }
+    scenario(async |s| {
+        let post = s.artwork(Artwork::default()).await;
+        let bdr_id = s.request(&[post]).await;
+        let function = s.stack.output("PresignBdrDownloadFunctionName").unwrap();
+        let lambda = aws_sdk_lambda::Client::new(&s.aws);
+        let ask = async |name| download_url(&lambda, name, bdr_id, s.user_id).await;
+        assert_eq!(ask(function).await.unwrap(), None, "it is not ready");
+        publish(&s.sqs, s.stack.queue_url().unwrap(), bdr_id).await.unwrap();
+        s.wait_for(bdr_id, "ready").await;
+        assert_downloads(&s, &ask(function).await.unwrap().unwrap(), bdr_id).await;
+        // A request whose row cannot be what it says.
+        s.set(bdr_id, "file_path = 'elsewhere.zip'").await;
+        let error = ask(function).await.unwrap_err().to_string();
+        assert!(error.contains("errorMessage"), "{error}");
+    });
+}

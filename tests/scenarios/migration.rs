@@ -1,0 +1,288 @@
+//! `docs/migrating-from-celery.md`, step by step, as it prints them.
+
+use std::path::Path;
+
+use bdr_tests::printed::{self, CHECKED, ON_THE_LOCAL_STACK, run};
+use bdr_tests::scenario::unique;
+use bdr_tests::started::{Cleaner, now, presign};
+use bdr_tests::{Artwork, Delivery, Scenario, scenario_apart};
+use serde_json::{Value, json};
+use shared::clock::Clock;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+const DOCUMENT: &str = include_str!("../../docs/migrating-from-celery.md");
+const README: &str = include_str!("../../README.md");
+
+const DEPLOY: &str = "## 1. Deploy, and hold the queue";
+const COPY: &str = "## 2. Copy the artworks";
+const SIDE_BY_SIDE: &str = "## 3. Side by side";
+const SWITCH: &str = "## 4. The switch";
+const DISK_PATHS: &str = "### If `file_path` is a path of the disk";
+const BACK: &str = "## The way back";
+
+/// What the old worker leaves in a ZIP it has finished.
+const OLD_ZIP: &[u8] = b"the old worker's";
+
+fn sh(heading: &str, place: usize) -> &'static str {
+    printed::blocks(DOCUMENT, heading, "sh")[place]
+}
+
+/// A block with this vault and the scenario's bucket and queue.
+async fn run_locally(s: &Scenario, vault: &Path, queue: &str, block: &str) -> String {
+    let first = sh(DEPLOY, 0);
+    let (vault, bucket) = (vault.display(), s.bucket());
+    let names = format!("vault='{vault}' bucket='{bucket}' queue='{queue}'");
+    run(s, &format!("{ON_THE_LOCAL_STACK}\n{first}\n{names}\n{block}\n")).await
+}
+
+fn write(vault: &TempDir, path: &str, bytes: &[u8]) {
+    let path = vault.path().join(path);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, bytes).unwrap();
+}
+
+async fn object(s: &Scenario, key: &str) -> Option<Vec<u8>> {
+    let answer = s.s3.get_object().bucket(s.bucket()).key(key).send().await.ok()?;
+    Some(answer.body.collect().await.unwrap().to_vec())
+}
+
+/// A request that the old worker has made `ready`, with its ZIP on the disk.
+async fn made_by_celery(s: &Scenario, vault: &TempDir) -> Uuid {
+    let bdr_id = s.request(&[1]).await;
+    let key = s.archive_key(bdr_id);
+    write(vault, &key, OLD_ZIP);
+    let ready = format!(
+        "status = 'ready', file_path = '{key}', file_size_bytes = {}, started_at = now(),
+         completed_at = now(), expires_at = now() + interval '7 days'",
+        OLD_ZIP.len()
+    );
+    s.set(bdr_id, &ready).await;
+    bdr_id
+}
+
+/// Where the API would be sent for a download, and what is there.
+async fn download(s: &Scenario, bdr_id: Uuid) -> (u16, Vec<u8>) {
+    let answer = presign(s, &[], json!({"bdr_id": bdr_id, "user_id": s.user_id})).await.unwrap();
+    let url = answer["url"].as_str().expect("it is ok");
+    let answer = local_stack::http::client().unwrap().get(url).send().await.unwrap();
+    (answer.status().as_u16(), answer.bytes().await.unwrap().to_vec())
+}
+
+#[test]
+fn the_queue_is_held_and_opened_by_commands_that_the_command_line_takes() {
+    scenario_apart(async |s| {
+        for block in [sh(DEPLOY, 1), sh(COPY, 2)] {
+            run(&s, &format!("{CHECKED}\n{block}")).await;
+        }
+    });
+}
+
+#[test]
+fn artworks_are_copied_under_their_keys_and_archives_are_not() {
+    scenario_apart(async |s| {
+        let vault = tempfile::tempdir().unwrap();
+        let files = ["8c/4f/2a/x.png", "8c/4f/2a/größe 1+1=2.gif", "bdrx/not an archive.png"];
+        for file in files {
+            write(&vault, file, file.as_bytes());
+        }
+        write(&vault, "bdr/u/old.zip", OLD_ZIP);
+        let dry_run = async || run_locally(&s, vault.path(), "", sh(COPY, 1)).await;
+        assert_eq!(dry_run().await.lines().count(), files.len());
+        run_locally(&s, vault.path(), "", sh(COPY, 0)).await;
+        assert_eq!(dry_run().await, "");
+        for file in files {
+            assert_eq!(object(&s, file).await.unwrap(), file.as_bytes());
+        }
+        assert_eq!(object(&s, "bdr/u/old.zip").await, None);
+
+        let post = Artwork {
+            file: None,
+            art_url: Some(Some(format!("/vault/{}", files[1]))),
+            file_format: Some("gif"),
+            ..Artwork::default()
+        };
+        let bdr_id = s.request(&[s.artwork(post).await]).await;
+        assert_eq!(s.worker(&[]).await.receive(bdr_id).await, Delivery::Acknowledged);
+        assert_eq!(s.row(bdr_id).await["status"], "ready");
+    });
+}
+
+/// Runs the document's Python after the README's, and then these lines.
+async fn python(s: &Scenario, lines: &str) -> String {
+    let blocks = |document, heading| printed::blocks(document, heading, "python").concat();
+    let client = blocks(README, "## For the API's author");
+    let script = format!("{client}\n{}\n{lines}", blocks(DOCUMENT, SIDE_BY_SIDE));
+    let output = tokio::process::Command::new(s.stack.python())
+        .args(["-c", &script])
+        .envs(s.stack.environment())
+        .output()
+        .await
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn side_by_side_each_artist_has_one_way_and_each_archive_is_found() {
+    scenario_apart(async |s| {
+        let vault = tempfile::tempdir().unwrap();
+        let queue = s.sqs.create_queue().queue_name(unique("m")).send().await.unwrap();
+        let queue = queue.queue_url.unwrap();
+        let old = made_by_celery(&s, &vault).await;
+        let new = s.request(&[s.artwork(Artwork::default()).await]).await;
+        s.worker(&[]).await.receive(new).await;
+
+        // The deployed function has another database: what it is asked is what is looked at.
+        let printed = python(
+            &s,
+            &format!(
+                r#"
+from types import SimpleNamespace as Row
+download_url = lambda function, bdr_id, user_id: f"asked {{function}} for {{bdr_id}} of {{user_id}}"
+vault = Path("{vault}")
+row = lambda bdr_id, **more: Row(**{{"id": bdr_id, "user_id": 7, "status": "ready",
+                                    "file_path": f"bdr/{user}/{{bdr_id}}.zip", **more}})
+print(location(vault, "presign", row("{old}"), 7))
+print(location(vault, "presign", row("{new}"), 7))
+print(location(vault, "presign", row("{old}"), 8))
+print(location(vault, "presign", row("{old}", status="expired", file_path=None), 7))
+for user in (7, 107, 49, 50, 99):
+    start("{queue}", 50, row(f"{{user:08}}-0000-4000-8000-000000000000", user_id=user),
+          lambda bdr_id: print("delayed", int(bdr_id[:8])))
+"#,
+                vault = vault.path().display(),
+                user = s.user_sqid,
+            ),
+        )
+        .await;
+        let file = vault.path().join(s.archive_key(old));
+        let expected = [
+            file.display().to_string(),
+            format!("asked presign for {new} of 7"),
+            format!("asked presign for {old} of 8"),
+            format!("asked presign for {old} of 7"),
+            "delayed 50".to_owned(),
+            "delayed 99".to_owned(),
+        ];
+        assert_eq!(printed.lines().collect::<Vec<_>>(), expected);
+        assert_eq!(published(&s, &queue).await.len(), 3);
+
+        // What the document warns of, for a ZIP that is on the disk alone.
+        assert_eq!(download(&s, old).await.0, 404);
+        assert_eq!(download(&s, new).await.0, 200);
+    });
+}
+
+/// The requests that have a message in this queue.
+async fn published(s: &Scenario, queue: &str) -> Vec<Uuid> {
+    let mut found = vec![];
+    loop {
+        let receive = s.sqs.receive_message().queue_url(queue).max_number_of_messages(10);
+        let messages = receive.send().await.unwrap().messages.unwrap_or_default();
+        if messages.is_empty() {
+            return found;
+        }
+        for message in messages {
+            let body: Value = serde_json::from_str(message.body().unwrap()).unwrap();
+            found.push(body["bdr_id"].as_str().unwrap().parse().unwrap());
+        }
+    }
+}
+
+#[test]
+fn either_cleanup_does_the_rows_of_both_systems() {
+    scenario_apart(async |s| {
+        let vault = tempfile::tempdir().unwrap();
+        let over = "expires_at = now() - interval '1 second'";
+        let old = made_by_celery(&s, &vault).await;
+        s.set(old, over).await;
+        // Beat's cleanup finds no file of this one, and expires the row.
+        let new = s.request(&[s.artwork(Artwork::default()).await]).await;
+        s.worker(&[]).await.receive(new).await;
+        s.set(new, "status = 'expired', file_path = NULL, file_size_bytes = NULL").await;
+
+        let mut cleaner = Cleaner::new(&s, &[]).await;
+        cleaner.handler.cleanup.clock = Clock::fixed(now() + std::time::Duration::from_hours(25));
+        let report = cleaner.run(json!({})).await.unwrap();
+        assert_eq!((&report["cleaned_up"], &report["orphans_deleted"]), (&json!(1), &json!(1)));
+        assert_eq!(report["errors"], Value::Null);
+        assert_eq!(s.row(old).await["status"], "expired");
+        assert!(s.archive(new).await.is_none());
+    });
+}
+
+#[test]
+fn what_is_in_flight_at_the_switch_ends_ready_and_whole() {
+    scenario_apart(async |s| {
+        let vault = tempfile::tempdir().unwrap();
+        let queue = s.sqs.create_queue().queue_name(unique("m")).send().await.unwrap();
+        let queue = queue.queue_url.unwrap();
+        let post = s.artwork(Artwork::default()).await;
+        let (waiting, cut_off) = (s.request(&[post]).await, s.request(&[post]).await);
+        s.set(cut_off, "status = 'processing', started_at = now()").await;
+        write(&vault, &s.archive_key(cut_off), b"half of a ZIP");
+        let (kept, over) = (made_by_celery(&s, &vault).await, made_by_celery(&s, &vault).await);
+        s.set(over, "expires_at = now() - interval '1 second'").await;
+
+        run_locally(&s, vault.path(), &queue, sh(SWITCH, 0)).await;
+        let mut in_flight = published(&s, &queue).await;
+        in_flight.sort();
+        let mut expected = [waiting, cut_off];
+        expected.sort();
+        assert_eq!(in_flight, expected);
+
+        run_locally(&s, vault.path(), &queue, sh(SWITCH, 1)).await;
+        for bdr_id in in_flight {
+            assert_eq!(object(&s, &s.archive_key(bdr_id)).await, None, "it is not taken for a ZIP");
+            assert_eq!(s.worker(&[]).await.receive(bdr_id).await, Delivery::Acknowledged);
+            assert_eq!(s.row(bdr_id).await["status"], "ready");
+            assert_eq!(download(&s, bdr_id).await, (200, s.archive(bdr_id).await.unwrap().bytes));
+        }
+        assert_eq!(download(&s, kept).await, (200, OLD_ZIP.to_vec()));
+        assert_eq!(object(&s, &s.archive_key(over)).await, None);
+
+        run_locally(&s, vault.path(), &queue, sh(SWITCH, 2)).await;
+        assert!(!vault.path().join("bdr").exists());
+        assert!(vault.path().exists());
+    });
+}
+
+#[test]
+fn a_path_of_the_disk_is_left_alone_until_it_is_made_a_key() {
+    scenario_apart(async |s| {
+        let vault = tempfile::tempdir().unwrap();
+        let bdr_id = made_by_celery(&s, &vault).await;
+        s.put(&s.archive_key(bdr_id), OLD_ZIP).await;
+        s.set(bdr_id, "file_path = '/vault/' || file_path").await;
+        let question = json!({"bdr_id": bdr_id, "user_id": s.user_id});
+        assert!(presign(&s, &[], question).await.is_err());
+        s.set(bdr_id, "expires_at = now() - interval '1 second'").await;
+        let cleaner = Cleaner::new(&s, &[]).await;
+        let report = cleaner.run(json!({"only": ["expire"]})).await.unwrap();
+        assert_eq!(report["errors"][0]["bdr_id"], json!(bdr_id));
+        assert_eq!(s.row(bdr_id).await["status"], "ready");
+
+        s.set(bdr_id, "expires_at = now() + interval '1 day'").await;
+        run_locally(&s, vault.path(), "", sh(DISK_PATHS, 0)).await;
+        assert_eq!(download(&s, bdr_id).await, (200, OLD_ZIP.to_vec()));
+    });
+}
+
+#[test]
+fn the_way_back_brings_artworks_and_archives_to_the_disk() {
+    scenario_apart(async |s| {
+        let vault = tempfile::tempdir().unwrap();
+        let old = made_by_celery(&s, &vault).await;
+        s.put("8c/new.png", b"drawn since").await;
+        let new = s.request(&[s.artwork(Artwork::default()).await]).await;
+        s.worker(&[]).await.receive(new).await;
+        run_locally(&s, vault.path(), "", sh(BACK, 0)).await;
+        let on_disk = |path: &str| std::fs::read(vault.path().join(path)).unwrap();
+        assert_eq!(on_disk("8c/new.png"), b"drawn since");
+        assert_eq!(on_disk(&s.archive_key(old)), OLD_ZIP);
+        let zip = s.archive(new).await.unwrap().bytes;
+        let row = s.row(new).await;
+        assert_eq!(on_disk(row["file_path"].as_str().unwrap()), zip);
+    });
+}

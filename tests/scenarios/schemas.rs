@@ -1,0 +1,142 @@
+//! `docs/schemas`: what the schemas allow and refuse, the code takes and refuses, and what the real
+//! functions answer, the schemas describe.
+
+use std::process::Stdio;
+
+use bdr_tests::started::presign;
+use bdr_tests::{Scenario, scenario_apart};
+use serde_json::{Value, json};
+use shared::message::Message;
+use tokio::io::AsyncWriteExt;
+use uuid::Uuid;
+
+const MESSAGE: &str = include_str!("../../docs/schemas/message.json");
+const QUESTION: &str = include_str!("../../docs/schemas/presign-question.json");
+const ANSWER: &str = include_str!("../../docs/schemas/presign-answer.json");
+
+/// Says of each value whether the schema allows it, after a look at the schema itself.
+const VALIDATE: &str = r"
+import json, sys
+from jsonschema import Draft202012Validator
+asked = json.load(sys.stdin)
+Draft202012Validator.check_schema(asked['schema'])
+validator = Draft202012Validator(asked['schema'])
+print(json.dumps([validator.is_valid(value) for value in asked['values']]))
+";
+
+async fn allowed(s: &Scenario, schema: &str, values: &[Value]) -> Vec<bool> {
+    let mut python = tokio::process::Command::new(s.stack.python())
+        .args(["-c", VALIDATE])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let asked = json!({"schema": parsed(schema), "values": values}).to_string();
+    python.stdin.take().unwrap().write_all(asked.as_bytes()).await.unwrap();
+    let output = python.wait_with_output().await.unwrap();
+    assert!(output.status.success());
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn parsed(schema: &str) -> Value {
+    serde_json::from_str(schema).unwrap()
+}
+
+fn examples(schema: &str) -> Vec<Value> {
+    parsed(schema)["examples"].as_array().unwrap().clone()
+}
+
+const ID: &str = "8c4f2a00-1d3e-4b5c-9f60-7a8b9c0d1e2f";
+
+/// What is wrong with a request's id.
+fn bad_ids() -> Vec<Value> {
+    vec![json!(7), json!(null), json!(""), json!("x"), json!(&ID[1..]), json!(format!("{ID} "))]
+}
+
+#[test]
+fn a_message_is_taken_or_refused_as_its_schema_says() {
+    scenario_apart(async |s| {
+        let mut good = examples(MESSAGE);
+        good.push(json!({"bdr_id": ID.to_uppercase(), "sent_by": {"api": 3}}));
+        // What is published everywhere else in these tests.
+        good.push(serde_json::to_value(Message { bdr_id: Uuid::new_v4() }).unwrap());
+        let mut bad = vec![json!({}), json!(null), json!([ID]), json!(ID), json!({"id": ID})];
+        bad.extend(bad_ids().into_iter().map(|id| json!({"bdr_id": id})));
+        for (values, is_good) in [(good, true), (bad, false)] {
+            assert_eq!(allowed(&s, MESSAGE, &values).await, vec![is_good; values.len()]);
+            for value in values {
+                assert_eq!(Message::parse(&value.to_string()).is_ok(), is_good, "{value}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_question_is_taken_or_refused_as_its_schema_says() {
+    scenario_apart(async |s| {
+        let mut good = examples(QUESTION);
+        good.push(json!({"bdr_id": ID, "user_id": i32::MAX, "trace": "x"}));
+        good.push(json!({"bdr_id": ID, "user_id": i32::MIN}));
+        let mut bad = vec![json!({}), json!(null), json!([ID, 42]), json!({"bdr_id": ID})];
+        bad.extend(bad_ids().into_iter().map(|id| json!({"bdr_id": id, "user_id": 42})));
+        let bad_users = [json!("42"), json!(null), json!(4.5), json!(1_i64 << 31)];
+        bad.extend(bad_users.map(|user| json!({"bdr_id": ID, "user_id": user})));
+        for (values, is_good) in [(good, true), (bad, false)] {
+            assert_eq!(allowed(&s, QUESTION, &values).await, vec![is_good; values.len()]);
+            for value in values {
+                assert_eq!(presign(&s, &[], value.clone()).await.is_ok(), is_good, "{value}");
+            }
+        }
+    });
+}
+
+/// Members of the answer, beside `status`, that the schema knows for this status.
+fn described(status: &Value) -> Vec<String> {
+    let schema = parsed(ANSWER);
+    let branches = schema["oneOf"].as_array().unwrap();
+    let branch = branches.iter().find(|branch| branch["properties"]["status"]["const"] == *status);
+    branch.unwrap()["properties"].as_object().unwrap().keys().cloned().collect()
+}
+
+#[test]
+fn every_answer_is_what_its_schema_says_and_has_no_further_member() {
+    scenario_apart(async |s| {
+        let bdr_id = s.request(&[1]).await;
+        let path = format!("file_path = '{}'", s.archive_key(bdr_id));
+        let ready = format!("status = 'ready', {path}, file_size_bytes = 3");
+        let mut answers = vec![];
+        let mut ask = async |columns: &str, user_id| {
+            s.set(bdr_id, columns).await;
+            let question = json!({"bdr_id": bdr_id, "user_id": user_id});
+            answers.push(presign(&s, &[], question).await.unwrap());
+        };
+        ask(&ready, s.user_id).await;
+        ask("expires_at = now() + interval '7 days'", s.user_id).await;
+        ask("file_size_bytes = NULL", s.user_id).await;
+        ask(&ready, s.user_id + 1).await;
+        for status in ["pending", "processing", "failed", "expired"] {
+            ask(&format!("status = '{status}'"), s.user_id).await;
+        }
+        let statuses: Vec<_> = answers.iter().map(|answer| answer["status"].clone()).collect();
+        let not_ready = ["not_ready"; 3];
+        let expected = [&["ok", "ok", "ok", "not_found"][..], &not_ready, &["expired"]].concat();
+        assert_eq!(statuses, expected);
+        assert_eq!(allowed(&s, ANSWER, &answers).await, vec![true; answers.len()], "{answers:?}");
+        for answer in &answers {
+            let members: Vec<_> = answer.as_object().unwrap().keys().cloned().collect();
+            assert_eq!(members, described(&answer["status"]));
+        }
+
+        assert_eq!(allowed(&s, ANSWER, &examples(ANSWER)).await, [true; 4]);
+        let without = |member| {
+            let mut answer = answers[0].clone();
+            answer.as_object_mut().unwrap().remove(member);
+            answer
+        };
+        let mut wrong =
+            ["status", "url", "filename", "size_bytes", "url_expires_at"].map(without).to_vec();
+        wrong.extend([json!({"status": "ready"}), json!({"status": "not_ready"}), json!([])]);
+        wrong.push(json!({"status": "not_ready", "bdr_status": "ready"}));
+        assert_eq!(allowed(&s, ANSWER, &wrong).await, vec![false; wrong.len()]);
+    });
+}
