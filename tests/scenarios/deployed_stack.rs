@@ -28,7 +28,7 @@ pub(crate) async fn package(s: &Scenario, file: &Path) {
 }
 
 /// `template.yaml` as it is packaged.
-async fn template(s: &Scenario) -> Value {
+pub(crate) async fn template(s: &Scenario) -> Value {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("template.json");
     package(s, &file).await;

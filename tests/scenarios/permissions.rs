@@ -1,8 +1,8 @@
 //! The roles of the template allow what the functions do, and nothing that they do not do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use bdr_tests::iam::{Grant, grants, needs};
+use bdr_tests::iam::{Grant, grants, needs, needs_of_key};
 use bdr_tests::recorder::Recorder;
 use bdr_tests::scenario::unique;
 use bdr_tests::started::{Cleaner, now, presign};
@@ -16,10 +16,16 @@ use crate::secrets::create_secret;
 
 /// What is granted and not called for by the functions themselves: role, action, the end of the
 /// resource, and who needs it.
-const NOT_BY_THE_FUNCTION: [(&str, &str, &str, &str); 11] = [
+const NOT_BY_THE_FUNCTION: [(&str, &str, &str, &str); 12] = [
     ("ProcessBdrJobRole", "sqs:ReceiveMessage", "-requests", "Lambda's event source"),
     ("ProcessBdrJobRole", "sqs:DeleteMessage", "-requests", "Lambda's event source"),
     ("ProcessBdrJobRole", "sqs:GetQueueAttributes", "-requests", "Lambda's event source"),
+    (
+        "ProcessBdrJobRole",
+        "kms:Decrypt",
+        ":key/",
+        "Lambda's event source, for the queue's messages",
+    ),
     ("ProcessBdrJobRole", "ses:SendEmail", ":configuration-set/*", "a sender that has one"),
     ("ProcessBdrJobRole", "logs:CreateLogStream", "", "Lambda"),
     ("ProcessBdrJobRole", "logs:PutLogEvents", "", "Lambda"),
@@ -30,34 +36,55 @@ const NOT_BY_THE_FUNCTION: [(&str, &str, &str, &str); 11] = [
     ("PresignBdrDownloadRole", "logs:PutLogEvents", "", "Lambda"),
 ];
 
-/// The template, deployed once more: with a secret, for which the roles have a policy of its own.
-struct Deployed(BTreeMap<String, String>);
+/// What Lambda does with a role to connect the function to a VPC, and the function may not do.
+const FOR_A_VPC: [&str; 6] = [
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:UnassignPrivateIpAddresses",
+];
+
+/// The template, deployed once more with all for which the roles have policies of their own: the
+/// scenario's bucket as the vault, a secret, a key, a VPC.
+struct Deployed {
+    /// The resources' physical ids.
+    resources: BTreeMap<String, String>,
+    key: String,
+}
 
 impl Deployed {
-    async fn with_secret(s: &Scenario, arn: &str) -> Self {
+    async fn with_everything(s: &Scenario, secret: &str) -> Self {
+        let key = aws(s, &["kms", "create-key"]).await["KeyMetadata"]["Arn"].clone();
+        let key = key.as_str().unwrap().to_owned();
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("template.json");
         package(s, &file).await;
-        let (stack, secret) = (unique("with-secret-"), format!("DatabaseSecretArn={arn}"));
+        let stack = unique("with-everything-");
         let deploy = ["cloudformation", "deploy", "--stack-name", &stack, "--capabilities"];
         let capabilities = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND", "--s3-bucket", "artifacts"];
         let template = ["--template-file", file.to_str().unwrap(), "--parameter-overrides"];
-        let parameters = [&secret, "EmailFrom=Makapix <no-reply@makapix.club>"];
-        aws(s, &[&deploy[..], &capabilities, &template, &parameters].concat()).await;
+        let secret = format!("DatabaseSecretArn={secret}");
+        let bucket = format!("VaultBucketName={}", s.bucket());
+        let with_key = format!("KmsKeyArn={key}");
+        let sender = "EmailFrom=Makapix <no-reply@makapix.club>";
+        let vpc =
+            ["VpcSubnetIds=subnet-0123456a,subnet-0123456b", "VpcSecurityGroupIds=sg-0123456c"];
+        let parameters = [&secret, &bucket, &with_key, sender];
+        aws(s, &[&deploy[..], &capabilities, &template, &parameters, &vpc].concat()).await;
         let describe = ["cloudformation", "describe-stack-resources", "--stack-name", &stack];
         let resources = aws(s, &describe).await;
         let resources = resources["StackResources"].as_array().unwrap().iter();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
-        Self(
-            resources
-                .map(|r| (text(&r["LogicalResourceId"]), text(&r["PhysicalResourceId"])))
-                .collect(),
-        )
+        let ids =
+            resources.map(|r| (text(&r["LogicalResourceId"]), text(&r["PhysicalResourceId"])));
+        Self { resources: ids.collect(), key }
     }
 
     /// What the policies of a role grant, as they are deployed.
     async fn grants(&self, s: &Scenario, role: &str) -> Vec<Grant> {
-        let name = ["--role-name", &self.0[role]];
+        let name = ["--role-name", &self.resources[role]];
         let of_role = async |command| aws(s, &[&["iam", command][..], &name].concat()).await;
         let attached = of_role("list-attached-role-policies").await;
         assert_eq!(attached["AttachedPolicies"], json!([]), "{role} has policies of somebody else");
@@ -72,18 +99,21 @@ impl Deployed {
 
     /// The last part of the name of a queue, as URLs and ARNs have it.
     fn queue(&self) -> &str {
-        self.0["BdrQueue"].rsplit('/').next().unwrap()
+        self.resources["BdrQueue"].rsplit('/').next().unwrap()
     }
 
     /// Fails unless the role grants all of these calls and, but for the exceptions, nothing else.
-    /// The functions worked on a vault of the scenario's own and on `queue_url`.
+    /// The functions worked on `queue_url`.
     async fn check(&self, s: &Scenario, role: &str, calls: &Recorder, queue_url: &str) {
         let (_, queue) = queue_url.rsplit_once('/').unwrap();
         let grants = self.grants(s, role).await;
+        let (for_lambda, grants): (Vec<_>, Vec<_>) =
+            grants.into_iter().partition(|grant| grant.denied_to_code);
+        let for_lambda = for_lambda.into_iter().map(|grant| grant.action);
+        assert_eq!(Vec::from_iter(BTreeSet::from_iter(for_lambda)), FOR_A_VPC, "{role}");
         let mut used = vec![false; grants.len()];
         for call in calls.calls() {
-            for mut need in needs(&call) {
-                need.resource = need.resource.replace(s.bucket(), &self.0["VaultBucket"]);
+            for mut need in needs(&call).into_iter().chain(needs_of_key(&call, &self.key)) {
                 need.resource = need.resource.replace(queue, self.queue());
                 let allowed: Vec<bool> = grants.iter().map(|grant| grant.allows(&need)).collect();
                 assert!(allowed.contains(&true), "{role} does not allow {need:?}");
@@ -106,7 +136,7 @@ fn the_roles_allow_what_the_functions_do_and_nothing_else() {
     scenario_apart(async |mut s| {
         let url = json!({ "url": s.database_url });
         let secret = create_secret(&s, &url.to_string()).await;
-        let deployed = Deployed::with_secret(&s, &secret).await;
+        let deployed = Deployed::with_everything(&s, &secret).await;
         let by_secret = [("DATABASE_URL", ""), ("DATABASE_SECRET_ARN", secret.as_str())];
 
         let recorder = Recorder::start(s.stack);

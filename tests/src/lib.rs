@@ -26,6 +26,7 @@ pub mod recorder;
 pub mod scenario;
 pub mod started;
 pub mod strict_s3;
+pub mod template;
 pub mod trap;
 pub mod web;
 pub mod wire;

@@ -4,7 +4,8 @@
 //! long been dropped by something in between without a word; a long job leaves it silent for
 //! minutes. So a statement after such a pause runs through [`Database::after_pause`], and reads run
 //! through [`Database::read`]: both open a new connection once when the old one turns out dead.
-//! Statements are unnamed (`query_typed`): a named one would pin the session of an RDS Proxy.
+//! Statements are unnamed (`query_typed`) and none is a `SET`: either would pin the session of an
+//! RDS Proxy, which therefore needs no code of its own here.
 
 mod secret;
 mod server;
@@ -21,9 +22,12 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Row};
 
 pub use secret::SecretReader;
+use source::Attempt;
 pub use source::DatabaseSource;
 
 use crate::failure::Failure;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Longest wait for a connection, TLS and authentication included.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -44,7 +48,7 @@ pub struct Database {
 pub enum DatabaseError {
     /// No connection could be opened.
     #[error("cannot connect to the database")]
-    Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Connect(#[source] BoxError),
     /// The server did not answer in time.
     #[error("the database did not answer within {} s", .0.as_secs())]
     TimedOut(Duration),
@@ -164,22 +168,42 @@ impl Database {
         within(STATEMENT_LIMIT, statement(client)).await
     }
 
+    /// Connects; when the server refuses the password of a secret, which may just be rotating,
+    /// reads the secret again and connects once more.
     async fn connect(&self) -> Result<Client, DatabaseError> {
         let opening = async {
-            let server = self.source.server(self.secrets.as_ref()).await?;
-            let (client, connection) = server.config.connect(server.connector).await?;
-            tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(error = %error, "the database connection ended");
+            match self.open(Attempt::First).await {
+                Err(error) if self.source.may_change() && is_refused_login(&error) => {
+                    tracing::info!("the database refused the password; reading the secret again");
+                    self.open(Attempt::AfterRefusal).await
                 }
-            });
-            Ok(client)
+                result => result,
+            }
         };
         timeout(CONNECT_LIMIT, opening)
             .await
             .map_err(|_| DatabaseError::TimedOut(CONNECT_LIMIT))?
             .map_err(DatabaseError::Connect)
     }
+
+    async fn open(&self, attempt: Attempt) -> Result<Client, BoxError> {
+        let server = self.source.server(self.secrets.as_ref(), attempt).await?;
+        let (client, connection) = server.config.connect(server.connector).await?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(error = %error, "the database connection ended");
+            }
+        });
+        Ok(client)
+    }
+}
+
+/// Whether the server was reached and did not accept the name and the password.
+fn is_refused_login(error: &BoxError) -> bool {
+    let code = error.downcast_ref::<tokio_postgres::Error>().and_then(tokio_postgres::Error::code);
+    code.is_some_and(|code| {
+        [SqlState::INVALID_PASSWORD, SqlState::INVALID_AUTHORIZATION_SPECIFICATION].contains(code)
+    })
 }
 
 /// Runs a statement with a client-side time limit.

@@ -25,7 +25,20 @@ enum Source {
     Url(Box<Server>),
     /// `DATABASE_SECRET_ARN`: a secret of Secrets Manager, read at every connection, so that a
     /// rotated password is found.
-    Secret(String),
+    Secret {
+        arn: String,
+        /// `DATABASE_HOST`: where to connect instead of the secret's own host.
+        host: Option<String>,
+    },
+}
+
+/// Which attempt at a connection a server is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Attempt {
+    /// The first.
+    First,
+    /// The second, after the server has refused the password.
+    AfterRefusal,
 }
 
 /// What a secret may hold: a URL, or the form that RDS writes.
@@ -36,7 +49,7 @@ enum Secret {
         url: String,
     },
     Rds {
-        host: String,
+        host: Option<String>,
         port: Option<u16>,
         username: String,
         password: String,
@@ -47,16 +60,21 @@ enum Secret {
 }
 
 impl DatabaseSource {
-    /// Reads `DATABASE_URL` or `DATABASE_SECRET_ARN`; just one must be set.
+    /// Reads `DATABASE_URL` or `DATABASE_SECRET_ARN`; just one must be set, and only the latter goes
+    /// with a `DATABASE_HOST`.
     ///
     /// # Errors
     /// When neither or both are set, or the URL is not one.
     pub fn from_environment(environment: &Environment) -> Result<Self, ConfigError> {
+        let host = environment.optional("DATABASE_HOST").map(str::to_owned);
         match (environment.optional("DATABASE_URL"), environment.optional("DATABASE_SECRET_ARN")) {
+            (Some(_), None) if host.is_some() => {
+                Err(ConfigError::new("DATABASE_HOST", "goes with DATABASE_SECRET_ARN alone"))
+            }
             (Some(url), None) => Server::parse(url)
                 .map(|server| Self(Source::Url(Box::new(server))))
                 .map_err(|error| ConfigError::new("DATABASE_URL", error.to_string())),
-            (None, Some(arn)) => Ok(Self(Source::Secret(arn.to_owned()))),
+            (None, Some(arn)) => Ok(Self(Source::Secret { arn: arn.to_owned(), host })),
             (None, None) => {
                 Err(ConfigError::new("DATABASE_URL", "is not set, nor is DATABASE_SECRET_ARN"))
             }
@@ -66,12 +84,25 @@ impl DatabaseSource {
         }
     }
 
-    pub(super) async fn server(&self, secrets: Option<&SecretReader>) -> Result<Server, BoxError> {
+    /// Whether another attempt may find another password.
+    pub(super) fn may_change(&self) -> bool {
+        matches!(self.0, Source::Secret { .. })
+    }
+
+    pub(super) async fn server(
+        &self,
+        secrets: Option<&SecretReader>,
+        attempt: Attempt,
+    ) -> Result<Server, BoxError> {
         let mut server = match &self.0 {
             Source::Url(server) => server.as_ref().clone(),
-            Source::Secret(arn) => {
+            Source::Secret { arn, host } => {
                 let reader = secrets.ok_or("no client for Secrets Manager was given")?;
-                from_secret(&reader.read(arn).await?)?
+                let text = match attempt {
+                    Attempt::First => reader.read(arn).await?,
+                    Attempt::AfterRefusal => reader.read_after_refusal(arn).await?,
+                };
+                from_secret(&text, host.as_deref())?
             }
         };
         // A job may not speak to the database for minutes; NAT gateways forget a silent connection
@@ -81,14 +112,23 @@ impl DatabaseSource {
     }
 }
 
-fn from_secret(text: &str) -> Result<Server, BoxError> {
+/// `instead` replaces the secret's host.
+fn from_secret(text: &str, instead: Option<&str>) -> Result<Server, BoxError> {
     let secret: Secret = serde_json::from_str(text)
         .map_err(|_| "the database secret is neither {\"url\"} nor the form that RDS writes")?;
     let server = match secret {
+        Secret::Url { .. } if instead.is_some() => {
+            return Err(
+                "the database secret holds a url, with which DATABASE_HOST cannot go".into()
+            );
+        }
         Secret::Url { url } => Server::parse(&url),
         Secret::Rds { host, port, username, password, dbname, sslmode, sslrootcert } => {
             let mut config = Config::new();
-            config.host(&host).port(port.unwrap_or(5432)).user(&username).password(password);
+            let host = instead.or(host.as_deref()).ok_or(
+                "the database secret names no host (one that RDS manages does not): set DATABASE_HOST",
+            )?;
+            config.host(host).port(port.unwrap_or(5432)).user(&username).password(password);
             config.dbname(dbname.as_deref().unwrap_or("postgres"));
             config.ssl_mode(match sslmode.as_deref() {
                 Some("disable") => SslMode::Disable,
@@ -114,15 +154,31 @@ mod tests {
     #[test]
     fn the_rds_form_asks_for_tls_unless_told_otherwise() {
         let secret = r#"{"host":"db.example","port":5433,"username":"u","password":"p","dbname":"d","engine":"postgres"}"#;
-        let config = from_secret(secret).unwrap().config;
+        let config = from_secret(secret, None).unwrap().config;
         assert_eq!(config.get_hosts(), [Host::Tcp("db.example".into())]);
         assert_eq!(config.get_ports(), [5433]);
         assert_eq!(config.get_ssl_mode(), SslMode::Require);
         let own = secret.replace('{', r#"{"sslrootcert":"/no/file","#);
-        let error = from_secret(&own).err().unwrap().to_string();
+        let error = from_secret(&own, None).err().unwrap().to_string();
         assert!(error.ends_with("/no/file"), "{error}");
         let secret = r#"{"url":"postgresql://u:p@h/d?sslmode=disable"}"#;
-        assert_eq!(from_secret(secret).unwrap().config.get_ssl_mode(), SslMode::Disable);
+        assert_eq!(from_secret(secret, None).unwrap().config.get_ssl_mode(), SslMode::Disable);
+    }
+
+    #[test]
+    fn the_host_may_be_another_than_the_secret_names_or_the_only_one() {
+        for host in [r#""host":"db.example","#, ""] {
+            let secret = format!(r#"{{{host}"username":"u","password":"p"}}"#);
+            let config = from_secret(&secret, Some("proxy.example")).unwrap().config;
+            assert_eq!(config.get_hosts(), [Host::Tcp("proxy.example".into())]);
+        }
+        for (secret, host) in [
+            (r#"{"username":"u","password":"hunter2"}"#, None),
+            (r#"{"url":"postgresql://u:hunter2@h/d"}"#, Some("proxy.example")),
+        ] {
+            let error = from_secret(secret, host).err().unwrap().to_string();
+            assert!(error.contains("DATABASE_HOST") && !error.contains("hunter2"), "{error}");
+        }
     }
 
     #[test]
@@ -130,7 +186,8 @@ mod tests {
         let environment = Environment::of([("DATABASE_URL", "postgresql://u:hunter2@h:port/d")]);
         let error = DatabaseSource::from_environment(&environment).err().unwrap().to_string();
         assert!(error.contains("DATABASE_URL") && !error.contains("hunter2"), "{error}");
-        let error = from_secret(r#"{"url":"postgresql://u:hunter2@h:port/d"}"#).err().unwrap();
+        let error =
+            from_secret(r#"{"url":"postgresql://u:hunter2@h:port/d"}"#, None).err().unwrap();
         assert!(!error.to_string().contains("hunter2"), "{error}");
     }
 
@@ -139,5 +196,7 @@ mod tests {
         assert!(DatabaseSource::from_environment(&Environment::default()).is_err());
         let both = [("DATABASE_URL", "postgresql://h/d"), ("DATABASE_SECRET_ARN", "arn:x")];
         assert!(DatabaseSource::from_environment(&Environment::of(both)).is_err());
+        let host = [("DATABASE_URL", "postgresql://h/d"), ("DATABASE_HOST", "proxy.example")];
+        assert!(DatabaseSource::from_environment(&Environment::of(host)).is_err());
     }
 }

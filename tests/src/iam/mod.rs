@@ -4,5 +4,5 @@
 mod need;
 mod policy;
 
-pub use need::{Need, needs};
+pub use need::{Need, needs, needs_of_key};
 pub use policy::{Grant, grants};

@@ -49,6 +49,35 @@ pub fn needs(call: &Call) -> Vec<Need> {
     }
 }
 
+/// What a call needs beyond that where everything is encrypted with this KMS key. The service that is
+/// called asks KMS in the caller's name.
+#[must_use]
+pub fn needs_of_key(call: &Call, key: &str) -> Vec<Need> {
+    let mut needs: Vec<Need> = Vec::new();
+    for need in self::needs(call) {
+        let (service, actions): (_, &[&str]) = match need.action.as_str() {
+            "s3:GetObject" if call.method != Method::DELETE => ("s3", &["kms:Decrypt"]),
+            // A part is encrypted with the data key of its upload.
+            "s3:PutObject" if has_query(call, "uploadId") => ("s3", &["kms:Decrypt"]),
+            "s3:PutObject" => ("s3", &["kms:GenerateDataKey"]),
+            "sqs:SendMessage" => ("sqs", &["kms:Decrypt", "kms:GenerateDataKey"]),
+            "secretsmanager:GetSecretValue" => ("secretsmanager", &["kms:Decrypt"]),
+            _ => continue,
+        };
+        let via = format!("{service}.us-east-1.amazonaws.com");
+        needs.extend(actions.iter().map(|action| Need {
+            conditions: BTreeMap::from([("kms:ViaService", via.clone())]),
+            ..Need::new(*action, key)
+        }));
+    }
+    needs
+}
+
+fn has_query(call: &Call, name: &str) -> bool {
+    let query = call.uri.query().unwrap_or_default();
+    form_urlencoded::parse(query.as_bytes()).any(|(key, _)| key == name)
+}
+
 fn json(call: &Call) -> Value {
     serde_json::from_slice(&call.body).unwrap()
 }

@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# infra/release.sh [arm64] [x86_64]
+#
+# Builds what a release consists of, by default for both processors:
+#
+#     target/release-artifacts/arm64/{template.yaml, <function>.zip...}
+#     target/release-artifacts/x86_64/...
+#     target/release-artifacts/SHA256SUMS
+#
+# The same commit, Rust toolchain and requirements (release.txt) give the same bytes, wherever the
+# checkout is. `sam deploy --template-file target/release-artifacts/arm64/template.yaml` deploys them.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+tools=$root/target/release-tools
+output=$root/target/release-artifacts
+functions=(process-bdr-job cleanup-expired-bdrs presign-bdr-download)
+declare -A target=([arm64]=aarch64-unknown-linux-gnu [x86_64]=x86_64-unknown-linux-gnu)
+
+fail() {
+  printf 'infra/release.sh: %s\n' "$*" >&2
+  exit 1
+}
+
+(($#)) || set -- arm64 x86_64
+command -v zip >/dev/null || fail "zip is not installed. Install your system's package of that name."
+for architecture; do
+  triple=${target[$architecture]:-}
+  [ -n "$triple" ] || fail "$architecture is no processor of Lambda's: arm64 or x86_64."
+  # cargo-lambda would add it by itself, and say nothing of why it cannot.
+  [ -d "$(rustc --print sysroot)/lib/rustlib/$triple" ] ||
+    fail "Rust cannot build for $architecture yet. Run: rustup target add $triple"
+done
+
+if ! cmp -s infra/release.txt "$tools/installed.txt"; then
+  rm -rf "$tools"
+  python3 -m venv "$tools"
+  "$tools/bin/pip" install --quiet --disable-pip-version-check --no-deps --require-hashes \
+    --requirement infra/release.txt
+  cp infra/release.txt "$tools/installed.txt"
+fi
+export PATH=$tools/bin:$PATH
+
+# Panic messages and what C's assert prints hold the names of source files: without where they are.
+cargo_home=${CARGO_HOME:-$HOME/.cargo}
+export RUSTFLAGS="--remap-path-prefix=$root=/makapix-bdr --remap-path-prefix=$cargo_home=/cargo"
+export CFLAGS="-ffile-prefix-map=$root=/makapix-bdr -ffile-prefix-map=$cargo_home=/cargo"
+# Not among the ordinary builds, which other flags would make anew.
+export CARGO_TARGET_DIR=$root/target/release-build
+
+rm -rf "$output"
+for architecture; do
+  built=$CARGO_TARGET_DIR/lambda/$architecture
+  printf -- '--package\n%s\n' "${functions[@]}" | xargs \
+    cargo lambda build --release --locked "--${architecture/_/-}" --lambda-dir "$built"
+  for function in "${functions[@]}"; do
+    infra/pack.sh "$built/$function/bootstrap" "$output/$architecture/$function.zip"
+  done
+  sed -e 's|CodeUri: target/lambda/\(.*\)/$|CodeUri: \1.zip|' \
+    -e "/^  Architecture:/,/AllowedValues:/s/Default: .*/Default: $architecture/" \
+    template.yaml >"$output/$architecture/template.yaml"
+done
+
+cd "$output"
+find . -type f ! -name SHA256SUMS -printf '%P\n' | LC_ALL=C sort | xargs sha256sum >SHA256SUMS
+rustc --version
+cat SHA256SUMS

@@ -1,0 +1,84 @@
+//! What a release consists of, and the files of the repository that are for deploying it.
+
+use std::process::Command;
+
+use bdr_tests::scenario;
+use bdr_tests::template::Template;
+
+use crate::deployed_stack::template;
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// Packs this content in an environment of its own.
+fn pack(content: &[u8], umask: &str, zone: &str) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let (binary, zip) = (folder.path().join("binary"), folder.path().join("out/packed.zip"));
+    std::fs::write(&binary, content).unwrap();
+    let script = format!("umask {umask}; exec infra/pack.sh \"$0\" \"$1\"");
+    let status = Command::new("bash")
+        .args(["-c", &script])
+        .args([&binary, &zip])
+        .env("TZ", zone)
+        .current_dir(ROOT)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    std::fs::read(zip).unwrap()
+}
+
+#[test]
+fn the_same_binary_gives_the_same_zip_whenever_and_by_whomever_it_is_packed() {
+    let zip = pack(b"a program", "022", "UTC");
+    assert_eq!(zip, pack(b"a program", "077", "Asia/Tokyo"));
+    assert_ne!(zip, pack(b"another program", "022", "UTC"));
+    let mut zip = zip::ZipArchive::new(std::io::Cursor::new(zip)).unwrap();
+    assert_eq!(zip.len(), 1);
+    let file = zip.by_index(0).unwrap();
+    // Lambda unpacks it for a user of its own.
+    assert_eq!((&*file.name().unwrap(), file.unix_mode()), ("bootstrap", Some(0o100_755)));
+}
+
+#[test]
+fn the_scripts_for_an_operator_are_sound_bash() {
+    for script in ["pack.sh", "release.sh", "vault-lifecycle.sh"] {
+        let path = format!("infra/{script}");
+        let check = Command::new("bash").args(["-n", &path]).current_dir(ROOT).status().unwrap();
+        assert!(check.success(), "{script}");
+    }
+    let unknown = Command::new("infra/release.sh").arg("riscv").current_dir(ROOT).output().unwrap();
+    assert!(!unknown.status.success());
+    let told = String::from_utf8(unknown.stderr).unwrap();
+    assert!(told.contains("riscv is no processor of Lambda's: arm64 or x86_64."), "{told}");
+}
+
+#[test]
+fn samconfig_sets_parameters_that_the_template_has_and_takes() {
+    scenario(async |s| {
+        let template = Template(template(&s).await);
+        let config = include_str!("../../samconfig.toml");
+        for environment in ["dev", "prod"] {
+            let (_, section) = config.split_once(&format!("[{environment}.deploy.")).unwrap();
+            let (_, overrides) = section.split_once("parameter_overrides = [\n").unwrap();
+            let (overrides, _) = overrides.split_once("\n]").unwrap();
+            let parameters = overrides.lines().map(|line| {
+                let text: String = serde_json::from_str(line.trim().trim_end_matches(',')).unwrap();
+                let (name, value) = text.split_once('=').unwrap();
+                (name.to_owned(), value.trim_matches('"').to_owned())
+            });
+            let parameters: Vec<_> = parameters.collect();
+            assert!(
+                parameters.len() > 2 && parameters.iter().all(|(name, _)| name != "DatabaseUrl")
+            );
+            for (name, value) in &parameters {
+                let allowed = &template.0["Parameters"][name]["AllowedValues"];
+                let allowed = allowed.as_array().is_none_or(|allowed| {
+                    allowed.iter().any(|one| one.to_string().trim_matches('"') == value)
+                });
+                assert!(allowed, "{name}={value}");
+            }
+            let parameters: Vec<_> =
+                parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            template.with(&parameters).unwrap();
+        }
+    });
+}

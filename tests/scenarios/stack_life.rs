@@ -1,0 +1,184 @@
+//! The life of a stack: deployed, updated, deleted, and what outlives it.
+
+use std::process::{Command, Output};
+
+use bdr_tests::scenario::unique;
+use bdr_tests::template::Template;
+use bdr_tests::{Scenario, scenario};
+use serde_json::{Value, json};
+
+use crate::deployed_stack::{aws, package, template};
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// A stack of the template, and its packaged file.
+struct Stack<'a> {
+    s: &'a Scenario,
+    name: String,
+    folder: tempfile::TempDir,
+}
+
+impl<'a> Stack<'a> {
+    async fn packaged(s: &'a Scenario) -> Self {
+        let stack = Self { s, name: unique("life-"), folder: tempfile::tempdir().unwrap() };
+        package(s, &stack.folder.path().join("template.json")).await;
+        stack
+    }
+
+    /// Deploys or updates it.
+    async fn deploy(&self, parameters: &[&str]) {
+        let file = self.folder.path().join("template.json");
+        let deploy = ["cloudformation", "deploy", "--stack-name", &self.name, "--capabilities"];
+        let capabilities = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND", "--s3-bucket", "artifacts"];
+        let template = ["--template-file", file.to_str().unwrap(), "--parameter-overrides"];
+        aws(self.s, &[&deploy[..], &capabilities, &template, parameters].concat()).await;
+    }
+
+    async fn output(&self, key: &str) -> String {
+        let describe = ["cloudformation", "describe-stacks", "--stack-name", &self.name];
+        let stacks = aws(self.s, &describe).await;
+        let outputs = stacks["Stacks"][0]["Outputs"].as_array().unwrap();
+        let output = outputs.iter().find(|output| output["OutputKey"] == key).unwrap();
+        output["OutputValue"].as_str().unwrap().to_owned()
+    }
+
+    async fn variables(&self, function: &str) -> Value {
+        let get = ["lambda", "get-function-configuration", "--function-name", function];
+        aws(self.s, &get).await["Environment"]["Variables"].clone()
+    }
+
+    async fn delete(&self) {
+        let name = ["--stack-name", &self.name];
+        aws(self.s, &[&["cloudformation", "delete-stack"][..], &name].concat()).await;
+        let wait = ["cloudformation", "wait", "stack-delete-complete"];
+        aws(self.s, &[&wait[..], &name].concat()).await;
+    }
+}
+
+#[test]
+fn a_stack_is_deployed_updated_and_deleted_and_the_next_takes_over_its_vault() {
+    scenario(async |s| {
+        let url = format!("DatabaseUrl={}", s.database_url);
+        let architecture = format!("Architecture={}", local_stack_architecture());
+        let stack = Stack::packaged(&s).await;
+        stack.deploy(&[&url, &architecture, "ExpiresAfterDays=7"]).await;
+        let function = stack.output("ProcessBdrJobFunctionName").await;
+        assert_eq!(stack.variables(&function).await["EXPIRES_AFTER_DAYS"], "7");
+        let bucket = stack.output("VaultBucketName").await;
+        for key in ["8c/4f/original.png", "bdr/u/archive.zip"] {
+            let put = s.s3.put_object().bucket(&bucket).key(key).body(b"kept".to_vec().into());
+            put.send().await.unwrap();
+        }
+
+        stack.deploy(&["ExpiresAfterDays=30"]).await;
+        assert_eq!(stack.output("ProcessBdrJobFunctionName").await, function, "not made anew");
+        assert_eq!(stack.variables(&function).await["EXPIRES_AFTER_DAYS"], "30");
+        assert_eq!(stack.output("VaultBucketName").await, bucket);
+
+        let queue = stack.output("QueueUrl").await;
+        stack.delete().await;
+        assert!(s.sqs.get_queue_attributes().queue_url(queue).send().await.is_err());
+        let functions = aws(&s, &["lambda", "list-functions"]).await.to_string();
+        assert!(!functions.contains(&function), "{functions}");
+        let objects = s.s3.list_objects_v2().bucket(&bucket).send().await.unwrap();
+        let keys: Vec<_> = objects.contents().iter().filter_map(|object| object.key()).collect();
+        assert_eq!(keys, ["8c/4f/original.png", "bdr/u/archive.zip"]);
+
+        let next = Stack::packaged(&s).await;
+        next.deploy(&[&url, &architecture, &format!("VaultBucketName={bucket}")]).await;
+        let function = next.output("ProcessBdrJobFunctionName").await;
+        assert_eq!(next.variables(&function).await["VAULT_BUCKET"], bucket.as_str());
+        next.delete().await;
+        s.s3.head_object().bucket(&bucket).key("8c/4f/original.png").send().await.unwrap();
+    });
+}
+
+/// The processor we run on, as the template calls it.
+fn local_stack_architecture() -> &'static str {
+    if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }
+}
+
+fn vault_lifecycle(s: &Scenario, endpoint: &str, arguments: &[&str]) -> Output {
+    let commands = s.stack.aws_command();
+    let path = format!("{}:/usr/bin:/bin", commands.parent().unwrap().display());
+    Command::new(format!("{ROOT}/infra/vault-lifecycle.sh"))
+        .args(arguments)
+        .env_clear()
+        .envs(s.stack.environment())
+        .env("AWS_ENDPOINT_URL", endpoint)
+        .env("AWS_MAX_ATTEMPTS", "1")
+        .env("PATH", path)
+        .output()
+        .unwrap()
+}
+
+/// A bucket's lifecycle rules, as S3's API has them.
+async fn rules(s: &Scenario, bucket: &str) -> Vec<Value> {
+    let get = ["s3api", "get-bucket-lifecycle-configuration", "--bucket", bucket];
+    aws(s, &get).await["Rules"].as_array().unwrap().clone()
+}
+
+/// The same rule in the template's words.
+fn in_the_templates_words(rule: &Value) -> Value {
+    let mut words = json!({ "Id": rule["ID"], "Status": rule["Status"] });
+    match rule["Filter"]["Prefix"].as_str().unwrap() {
+        "" => {}
+        prefix => words["Prefix"] = json!(prefix),
+    }
+    if let Some(days) = rule["Expiration"].get("Days") {
+        words["ExpirationInDays"] = days.clone();
+    }
+    for same in ["AbortIncompleteMultipartUpload", "NoncurrentVersionExpiration"] {
+        if let Some(value) = rule.get(same) {
+            words[same] = value.clone();
+        }
+    }
+    words
+}
+
+#[test]
+fn an_existing_vault_gets_the_templates_lifecycle_beside_its_own() {
+    scenario(async |s| {
+        let template = Template(template(&s).await);
+        let bucket = unique("v");
+        s.s3.create_bucket().bucket(&bucket).send().await.unwrap();
+        let run = |arguments: &[&str]| {
+            let output = vault_lifecycle(&s, s.stack.endpoint(), arguments);
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        };
+        for days in ["7", "1", "3", "14", "30"] {
+            // Once without saying so: it is the default.
+            let arguments = [bucket.as_str(), days];
+            run(if days == "7" { &arguments[..1] } else { &arguments });
+            let parameters = [("DatabaseUrl", "postgresql://h/d"), ("ExpiresAfterDays", days)];
+            let stack = template.with(&parameters).unwrap();
+            let vault = &stack["Resources"]["VaultBucket"]["Properties"];
+            let set = rules(&s, &bucket).await;
+            let set: Vec<Value> = set.iter().map(in_the_templates_words).collect();
+            assert_eq!(json!(set), vault["LifecycleConfiguration"]["Rules"]);
+        }
+
+        let own = json!({"Rules": [{
+            "ID": "Thumbnails", "Status": "Enabled", "Filter": {"Prefix": "thumbnails/"},
+            "Expiration": {"Days": 90},
+        }]});
+        let put = ["s3api", "put-bucket-lifecycle-configuration", "--bucket", &bucket];
+        let own = ["--lifecycle-configuration", &own.to_string()];
+        aws(&s, &[&put[..], &own].concat()).await;
+        run(&[&bucket]);
+        let kept = rules(&s, &bucket).await;
+        let ids: Vec<_> = kept.iter().map(|rule| rule["ID"].as_str().unwrap()).collect();
+        assert_eq!(ids, ["Thumbnails", "AbortIncompleteUploads", "ArchiveBackstop"]);
+        assert_eq!(kept[0]["Expiration"]["Days"], 90);
+    });
+}
+
+#[test]
+fn a_lifecycle_that_cannot_be_read_is_not_replaced() {
+    scenario(async |s| {
+        let output = vault_lifecycle(&s, "http://127.0.0.1:9", &["the-artworks"]);
+        assert!(!output.status.success());
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(told.matches("Could not connect").count(), 1, "nothing more was tried: {told}");
+    });
+}

@@ -1,0 +1,258 @@
+//! What AWS demands of the template and the stand-in does not, for every way to deploy it.
+
+use std::collections::BTreeSet;
+
+use bdr_tests::template::{Template, references};
+use bdr_tests::{Scenario, scenario};
+use serde_json::{Value, json};
+
+use crate::deployed_stack::template;
+
+const URL: (&str, &str) = ("DatabaseUrl", "postgresql://u:p@h/d");
+const SECRET: (&str, &str) =
+    ("DatabaseSecretArn", "arn:aws:secretsmanager:us-east-1:000000000000:secret:bdr-AbCdEf");
+const HOST: (&str, &str) = ("DatabaseHost", "proxy.example");
+const BUCKET: (&str, &str) = ("VaultBucketName", "the-artworks");
+const KEY: (&str, &str) =
+    ("KmsKeyArn", "arn:aws:kms:us-east-1:000000000000:key/00000000-0000-0000-0000-000000000000");
+const SUBNETS: (&str, &str) = ("VpcSubnetIds", "subnet-0123456a,subnet-0123456b");
+const GROUPS: (&str, &str) = ("VpcSecurityGroupIds", "sg-0123456c");
+const SENDER: (&str, &str) = ("EmailFrom", "Makapix <no-reply@makapix.club>");
+
+const FUNCTIONS: [&str; 3] =
+    ["ProcessBdrJobFunction", "CleanupExpiredBdrsFunction", "PresignBdrDownloadFunction"];
+
+async fn parsed(s: &Scenario) -> Template {
+    Template(template(s).await)
+}
+
+/// Every way to deploy: with each of what an operator may bring, or without.
+fn ways() -> Vec<Vec<(&'static str, &'static str)>> {
+    let choices: [&[(&str, &str)]; 4] = [&[BUCKET], &[KEY], &[SUBNETS, GROUPS], &[SENDER]];
+    let mut ways = vec![vec![URL], vec![SECRET], vec![SECRET, HOST]];
+    for choice in choices {
+        let with: Vec<_> = ways.iter().map(|way| [way, choice].concat()).collect();
+        ways.extend(with);
+    }
+    ways
+}
+
+/// The resources of a type, by their logical ids.
+fn of_type<'a>(stack: &'a Value, kind: &str) -> Vec<(&'a String, &'a Value)> {
+    let resources = stack["Resources"].as_object().unwrap().iter();
+    resources.filter(|(_, resource)| resource["Type"] == kind).collect()
+}
+
+fn within(value: &Value, least: u64, most: u64) {
+    let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
+    assert!(number.is_some_and(|n| (least..=most).contains(&n)), "{value}: {least} to {most}");
+}
+
+#[test]
+fn parameters_that_contradict_each_other_are_refused_with_a_reason() {
+    scenario(async |s| {
+        let template = parsed(&s).await;
+        let refused: [(&[_], &str); 6] = [
+            (&[], "Give one of them."),
+            (&[("DatabaseUrl", "none")], "Give one of them."),
+            (&[URL, SECRET], "Leave one empty."),
+            (&[URL, HOST], "Put the host into DatabaseUrl instead."),
+            (&[URL, SUBNETS], "Give both, or leave both empty."),
+            (&[URL, GROUPS], "Give both, or leave both empty."),
+        ];
+        for (parameters, reason) in refused {
+            let broken = template.with(parameters).unwrap_err();
+            assert!(broken.len() == 1 && broken[0].ends_with(reason), "{broken:?}");
+        }
+        template.with(&[SECRET, ("DatabaseUrl", "none")]).unwrap();
+    });
+}
+
+#[test]
+fn nothing_refers_to_what_is_not_made() {
+    scenario(async |s| {
+        let template = parsed(&s).await;
+        for way in ways() {
+            let stack = template.with(&way).unwrap();
+            let made: BTreeSet<_> =
+                stack["Resources"].as_object().unwrap().keys().cloned().collect();
+            let missing = references(&stack).difference(&made).cloned().collect::<Vec<_>>();
+            assert!(missing.is_empty(), "{way:?}: {missing:?}");
+        }
+    });
+}
+
+#[test]
+fn queues_outlast_functions_and_dead_letters_outlast_queues() {
+    scenario(async |s| {
+        let stack = parsed(&s).await.with(&[URL]).unwrap();
+        let resource = |id: &str| stack["Resources"][id]["Properties"].clone();
+        let (queue, dead) = (resource("BdrQueue"), resource("BdrDeadLetterQueue"));
+        // Lambda refuses an event source whose messages return before the function has ended; SQS
+        // allows 12 hours.
+        let timeout = resource("ProcessBdrJobFunction")["Timeout"].as_u64().unwrap();
+        within(&queue["VisibilityTimeout"], timeout, 43_200);
+        // SQS keeps messages for 14 days at most, and does not count anew in the second queue.
+        let retention = queue["MessageRetentionPeriod"].as_u64().unwrap();
+        within(&queue["MessageRetentionPeriod"], 60, 1_209_600);
+        within(&dead["MessageRetentionPeriod"], retention + 1, 1_209_600);
+        within(&queue["RedrivePolicy"]["maxReceiveCount"], 1, 1_000);
+    });
+}
+
+#[test]
+fn functions_keep_to_lambdas_limits() {
+    scenario(async |s| {
+        let template = parsed(&s).await;
+        let concurrencies = &template.0["Parameters"]["MaximumConcurrency"]["AllowedValues"];
+        for concurrency in concurrencies.as_array().unwrap() {
+            let chosen = concurrency.to_string();
+            let stack = template.with(&[URL, ("MaximumConcurrency", &chosen)]).unwrap();
+            let job = &stack["Resources"]["ProcessBdrJobFunction"]["Properties"];
+            let source = &job["Events"]["Requests"]["Properties"];
+            assert_eq!(&source["ScalingConfig"]["MaximumConcurrency"], concurrency);
+            within(concurrency, 2, 1_000);
+            within(&source["BatchSize"], 1, 10);
+            // With less in reserve than the event source starts, messages are throttled and come
+            // to the dead-letter queue without a single attempt.
+            if let Some(reserved) = job.get("ReservedConcurrentExecutions") {
+                within(reserved, concurrency.as_u64().unwrap(), u64::MAX);
+            }
+        }
+        // Of the 10 that a new account has, some are left for downloads and cleanup.
+        within(&template.0["Parameters"]["MaximumConcurrency"]["Default"], 2, 8);
+        for size in ["ProcessMemorySize", "CleanupMemorySize"] {
+            within(&template.0["Parameters"][size]["MinValue"], 128, 10_240);
+            within(&template.0["Parameters"][size]["MaxValue"], 128, 10_240);
+        }
+
+        let stack = template.with(&[URL]).unwrap();
+        let functions = of_type(&stack, "AWS::Serverless::Function");
+        assert_eq!(functions.len(), FUNCTIONS.len());
+        for (id, function) in functions {
+            assert!(FUNCTIONS.contains(&id.as_str()), "{id} is not known here");
+            within(&function["Properties"]["Timeout"], 1, 900);
+            within(&function["Properties"]["MemorySize"], 128, 10_240);
+        }
+        let cleanup = &stack["Resources"]["CleanupExpiredBdrsFunction"]["Properties"];
+        let invocation = &cleanup["EventInvokeConfig"];
+        within(&invocation["MaximumRetryAttempts"], 0, 2);
+        within(&invocation["MaximumEventAgeInSeconds"], 60, 21_600);
+        for schedule in cleanup["Events"].as_object().unwrap().values() {
+            let retry = &schedule["Properties"]["RetryPolicy"];
+            within(&retry["MaximumRetryAttempts"], 0, 185);
+            within(&retry["MaximumEventAgeInSeconds"], 60, 86_400);
+        }
+    });
+}
+
+#[test]
+fn logs_are_json_where_a_level_is_set_and_kept_as_long_as_cloudwatch_offers() {
+    scenario(async |s| {
+        let template = parsed(&s).await;
+        let stack = template.with(&[URL]).unwrap();
+        // Lambda refuses a level together with the text format.
+        let logging = &stack["Globals"]["Function"]["LoggingConfig"];
+        assert_eq!(
+            (&logging["LogFormat"], &logging["ApplicationLogLevel"]),
+            (&json!("JSON"), &json!("INFO"))
+        );
+        let groups = of_type(&stack, "AWS::Logs::LogGroup");
+        assert_eq!(groups.len(), FUNCTIONS.len());
+        for (id, group) in groups {
+            assert_eq!(group["Properties"]["RetentionInDays"], 30, "{id}");
+        }
+        let offered = [
+            1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557,
+            2922, 3288, 3653,
+        ];
+        let allowed = &template.0["Parameters"]["LogRetentionDays"]["AllowedValues"];
+        assert_eq!(allowed, &json!(offered));
+    });
+}
+
+#[test]
+fn a_vpc_is_for_all_functions_and_their_roles_or_for_none() {
+    scenario(async |s| {
+        let template = parsed(&s).await;
+        let policies = |stack: &Value| {
+            let text = of_type(stack, "AWS::IAM::Role")
+                .iter()
+                .map(|(_, r)| r.to_string())
+                .collect::<String>();
+            text.matches(r#""PolicyName":"network""#).count()
+        };
+        let outside = template.with(&[URL]).unwrap();
+        assert_eq!(outside["Globals"]["Function"].get("VpcConfig"), None);
+        assert_eq!(policies(&outside), 0);
+        let inside = template.with(&[URL, SUBNETS, GROUPS]).unwrap();
+        let config = json!({
+            "SubnetIds": ["subnet-0123456a", "subnet-0123456b"], "SecurityGroupIds": ["sg-0123456c"],
+        });
+        assert_eq!(inside["Globals"]["Function"]["VpcConfig"], config);
+        assert_eq!(policies(&inside), FUNCTIONS.len());
+        for function in FUNCTIONS {
+            let own = &inside["Resources"][function]["Properties"];
+            assert_eq!(own.get("VpcConfig"), None, "{function} has its own");
+        }
+    });
+}
+
+#[test]
+fn an_existing_vault_is_used_as_a_new_one_would_be_and_left_alone() {
+    scenario(async |s| {
+        let template = parsed(&s).await;
+        let (new, existing) =
+            (template.with(&[SECRET]).unwrap(), template.with(&[SECRET, BUCKET]).unwrap());
+        for kind in ["AWS::S3::Bucket", "AWS::S3::BucketPolicy"] {
+            assert_eq!((of_type(&new, kind).len(), of_type(&existing, kind).len()), (1, 0));
+        }
+        let variables = &existing["Globals"]["Function"]["Environment"]["Variables"];
+        assert_eq!(variables["VAULT_BUCKET"], "the-artworks");
+        assert_eq!(existing["Outputs"]["VaultBucketName"]["Value"], "the-artworks");
+        // The roles may do the same, there.
+        let roles = |stack: &Value| json!(of_type(stack, "AWS::IAM::Role")).to_string();
+        let there = roles(&new)
+            .replace("${VaultBucket.Arn}", "arn:aws:s3:::the-artworks")
+            .replace(r#"{"Fn::GetAtt":["VaultBucket","Arn"]}"#, r#""arn:aws:s3:::the-artworks""#);
+        assert!(there.contains("the-artworks/bdr/*"));
+        assert_eq!(there, roles(&existing));
+    });
+}
+
+#[test]
+fn a_key_of_ones_own_is_used_for_what_is_private_and_through_its_services_alone() {
+    scenario(async |s| {
+        let template = parsed(&s).await;
+        let (without, with) =
+            (template.with(&[SECRET]).unwrap(), template.with(&[SECRET, KEY]).unwrap());
+        assert!(!without.to_string().contains("kms:"), "AWS's own keys need no permission");
+        for queue in ["BdrQueue", "BdrDeadLetterQueue"] {
+            let properties = |stack: &Value| stack["Resources"][queue]["Properties"].clone();
+            assert_eq!(properties(&without)["SqsManagedSseEnabled"], true);
+            assert_eq!(properties(&without).get("KmsMasterKeyId"), None);
+            // SQS refuses both.
+            assert_eq!(properties(&with).get("SqsManagedSseEnabled"), None);
+            assert_eq!(properties(&with)["KmsMasterKeyId"], KEY.1);
+        }
+        for (id, group) in of_type(&with, "AWS::Logs::LogGroup") {
+            assert_eq!(group["Properties"]["KmsKeyId"], KEY.1, "{id}");
+        }
+        let encryption = &with["Resources"]["VaultBucket"]["Properties"]["BucketEncryption"];
+        let rule = &encryption["ServerSideEncryptionConfiguration"][0];
+        let default = &rule["ServerSideEncryptionByDefault"];
+        assert_eq!(default, &json!({"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": KEY.1}));
+
+        let mut statements = 0;
+        for kind in ["AWS::IAM::Role", "AWS::IAM::ManagedPolicy"] {
+            for (id, resource) in of_type(&with, kind) {
+                let text = resource.to_string();
+                let with_key = text.matches(&format!(r#""Resource":"{}""#, KEY.1)).count();
+                assert!(with_key > 0, "{id} could not use the key");
+                assert_eq!(text.matches("kms:ViaService").count(), with_key, "{id}");
+                statements += with_key;
+            }
+        }
+        assert_eq!(statements, 6);
+    });
+}
