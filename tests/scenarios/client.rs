@@ -24,7 +24,7 @@ async fn download_url(
     let payload = serde_json::json!({ "bdr_id": bdr_id, "user_id": user_id }).to_string();
     let invoke = lambda.invoke().function_name(function).payload(payload.into_bytes().into());
     let answer = invoke.send().await?;
-    let body = answer.payload.map(|blob| blob.into_inner()).unwrap_or_default();
+    let body = answer.payload.map(aws_sdk_lambda::primitives::Blob::into_inner).unwrap_or_default();
     if answer.function_error.is_some() {
         return Err(String::from_utf8_lossy(&body).into());
     }

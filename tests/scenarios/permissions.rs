@@ -110,7 +110,8 @@ impl Deployed {
         let (for_lambda, grants): (Vec<_>, Vec<_>) =
             grants.into_iter().partition(|grant| grant.denied_to_code);
         let for_lambda = for_lambda.into_iter().map(|grant| grant.action);
-        assert_eq!(Vec::from_iter(BTreeSet::from_iter(for_lambda)), FOR_A_VPC, "{role}");
+        let for_lambda: Vec<_> = for_lambda.collect::<BTreeSet<_>>().into_iter().collect();
+        assert_eq!(for_lambda, FOR_A_VPC, "{role}");
         let mut used = vec![false; grants.len()];
         for call in calls.calls() {
             for mut need in needs(&call).into_iter().chain(needs_of_key(&call, &self.key)) {

@@ -1,5 +1,7 @@
 //! The command line.
 
+#![expect(clippy::doc_markdown, reason = "help prints these texts as they stand here")]
+
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};

@@ -83,7 +83,8 @@ impl Place {
                  cloudformation:DescribeStacks; or give what is needed by flags (--help)."
             )
         })?;
-        let outputs = answer.stacks.unwrap_or_default().into_iter().flat_map(|stack| stack.outputs);
+        let outputs =
+            answer.stacks.unwrap_or_default().into_iter().filter_map(|stack| stack.outputs);
         Ok(outputs
             .flatten()
             .filter_map(|output| Some((output.output_key?, output.output_value?)))

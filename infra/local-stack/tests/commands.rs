@@ -1,10 +1,6 @@
 //! The two commands of the README, run as somebody does who has just cloned the repository.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "this is test code: a panic is how it says what is wrong"
-)]
+#![expect(clippy::unwrap_used, reason = "this is test code: a panic is how it says what is wrong")]
 
 use std::process::Stdio;
 use std::time::Duration;

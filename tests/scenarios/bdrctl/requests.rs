@@ -85,9 +85,9 @@ fn watch_fails_with_its_request_and_gives_up_on_one_that_stays_open() {
         let line: Value = serde_json::from_str(failed.out.trim()).unwrap();
         assert_eq!(line["status"], "failed");
         failed.failed();
-        let link = bdrctl(&s, &["link", &bdr_id.to_string()]).await;
-        assert_eq!(link.out, "");
-        assert!(link.failed().contains("is failed"));
+        let refused = bdrctl(&s, &["link", &bdr_id.to_string()]).await;
+        assert_eq!(refused.out, "");
+        assert!(refused.failed().contains("is failed"));
     });
 }
 
