@@ -52,6 +52,8 @@ pub(crate) async fn deploy(
     let mut deploy = cloudformation(&[
         "deploy",
         &format!("--template-file={packaged}"),
+        // Beyond 51,200 bytes a template comes from a bucket ("CloudFormation quotas").
+        &format!("--s3-bucket={ARTIFACTS}"),
         &format!("--stack-name={STACK}"),
         "--capabilities",
         "CAPABILITY_IAM",
