@@ -1,6 +1,6 @@
 //! Deploys `template.yaml` as an operator does: the AWS command line, nothing of its own.
 
-use std::{collections::BTreeMap, env};
+use std::{collections::BTreeMap, env, fs};
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::{
     aws::{AwsStandIn, as_client},
     keeper::{self, Keeper},
+    lifecycle,
     python_tools::PythonTools,
     stack::EMAIL_FROM,
     workspace::Workspace,
@@ -35,12 +36,13 @@ pub(crate) async fn deploy(
             .current_dir(workspace.root());
         command
     };
-    let packaged = aws.directory().join("packaged.yaml");
+    let packaged = aws.directory().join("packaged.json");
     let packaged = packaged.to_str().with_context(|| {
         format!("{} is not UTF-8, which the AWS command line needs", packaged.display())
     })?;
     let package = cloudformation(&[
         "package",
+        "--use-json",
         "--template-file=template.yaml",
         &format!("--s3-bucket={ARTIFACTS}"),
         &format!("--output-template-file={packaged}"),
@@ -50,6 +52,8 @@ pub(crate) async fn deploy(
     let mut deploy = cloudformation(&[
         "deploy",
         &format!("--template-file={packaged}"),
+        // Beyond 51,200 bytes a template comes from a bucket ("CloudFormation quotas").
+        &format!("--s3-bucket={ARTIFACTS}"),
         &format!("--stack-name={STACK}"),
         "--capabilities",
         "CAPABILITY_IAM",
@@ -67,21 +71,24 @@ pub(crate) async fn deploy(
     let describe =
         cloudformation(&["describe-stacks", &format!("--stack-name={STACK}"), "--output=json"]);
     let description = keeper::succeed("`aws cloudformation describe-stacks`", describe).await?;
-    outputs(&description)
+    let outputs = outputs(&description)?;
+    let template = fs::read(packaged).with_context(|| format!("{packaged} cannot be read"))?;
+    let template = serde_json::from_slice(&template)?;
+    let bucket = outputs.get("VaultBucketName").context("template.yaml has no vault")?;
+    lifecycle::apply(&s3(aws), bucket, &template, parameters).await?;
+    Ok(outputs)
+}
+
+fn s3(aws: &AwsStandIn) -> aws_sdk_s3::Client {
+    let config = aws_sdk_s3::config::Builder::from(&aws.sdk_config()).force_path_style(true);
+    aws_sdk_s3::Client::from_conf(config.build())
 }
 
 /// What an account has before anybody deploys to it: a bucket for the code, a verified sender.
 async fn prepare_account(aws: &AwsStandIn) -> Result<()> {
-    let config = aws.sdk_config();
-    aws_sdk_s3::Client::from_conf(
-        aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build(),
-    )
-    .create_bucket()
-    .bucket(ARTIFACTS)
-    .send()
-    .await
-    .context("the bucket for the functions' code cannot be made")?;
-    aws_sdk_ses::Client::new(&config)
+    let made = s3(aws).create_bucket().bucket(ARTIFACTS).send().await;
+    made.context("the bucket for the functions' code cannot be made")?;
+    aws_sdk_ses::Client::new(&aws.sdk_config())
         .verify_email_identity()
         .email_address(EMAIL_FROM)
         .send()

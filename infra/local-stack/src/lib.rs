@@ -18,6 +18,7 @@ mod directory;
 mod functions;
 mod keeper;
 mod lambda;
+mod lifecycle;
 mod options;
 mod postgres;
 mod prerequisites;

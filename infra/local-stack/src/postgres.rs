@@ -25,6 +25,9 @@ use place::{Place, Programs};
 /// The role that `infra/sql/role.sql` makes for the functions.
 const FUNCTIONS_ROLE: &str = "makapix_bdr";
 
+/// What makes the database of `infra/sql`; the rest there is for databases that have data.
+const SCRIPTS: [&str; 2] = ["schema.sql", "role.sql"];
+
 const START_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Makes the cluster and becomes the server. $0 is the directory of the binaries, $1 that of the
@@ -51,7 +54,7 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    /// Starts the server and applies `infra/sql`.
+    /// Starts the server and makes the tables and the functions' role.
     pub(crate) async fn start(
         workspace: &Workspace,
         keeper: &Keeper,
@@ -60,7 +63,8 @@ impl Postgres {
         let programs = Programs::Embedded(tools.packages()?);
         let mut postgres = start_server(workspace, keeper, &programs, |_| Ok(Vec::new())).await?;
         let admin = connect(&postgres.admin_url).await?;
-        for script in scripts(&workspace.root().join("infra/sql"))? {
+        for name in SCRIPTS {
+            let script = workspace.root().join("infra/sql").join(name);
             let sql = fs::read_to_string(&script)
                 .with_context(|| format!("{} cannot be read", script.display()))?;
             admin
@@ -68,13 +72,12 @@ impl Postgres {
                 .await
                 .with_context(|| format!("{} cannot be applied", script.display()))?;
         }
-        if let Some(password) = open_functions_role(&admin).await? {
-            postgres.functions_url = url(FUNCTIONS_ROLE, &password, postgres.port);
-        }
+        let password = open_functions_role(&admin).await?;
+        postgres.functions_url = url(FUNCTIONS_ROLE, &password, postgres.port);
         Ok(postgres)
     }
 
-    /// As the functions connect: with the rights of `infra/sql/role.sql`, or all where there is none.
+    /// As the functions connect: with the rights of `infra/sql/role.sql`.
     pub(crate) fn functions_url(&self) -> &str {
         &self.functions_url
     }
@@ -159,50 +162,12 @@ fn url(role: &str, password: &str, port: u16) -> String {
     format!("postgresql://{role}:{password}@127.0.0.1:{port}/postgres?sslmode=disable")
 }
 
-/// The schema first, for everything else refers to it.
-fn scripts(directory: &Path) -> Result<Vec<PathBuf>> {
-    let mut scripts: Vec<PathBuf> = fs::read_dir(directory)
-        .with_context(|| format!("{} cannot be read", directory.display()))?
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
-        .collect();
-    scripts.sort_by_key(|path| (!path.ends_with("schema.sql"), path.clone()));
-    Ok(scripts)
-}
-
-/// Lets the functions' role log in, where there is one, and returns its password.
-async fn open_functions_role(admin: &Client) -> Result<Option<String>> {
-    let role = admin
-        .query_opt("SELECT 1 FROM pg_roles WHERE rolname = $1", &[&FUNCTIONS_ROLE])
-        .await
-        .context("the roles cannot be listed")?;
-    if role.is_none() {
-        return Ok(None);
-    }
+/// Lets the functions' role log in, and returns its password.
+async fn open_functions_role(admin: &Client) -> Result<String> {
     let password = secret();
     admin
         .batch_execute(&format!("ALTER ROLE {FUNCTIONS_ROLE} LOGIN PASSWORD '{password}'"))
         .await
         .context("the functions' role cannot be given a password")?;
-    Ok(Some(password))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_schema_comes_before_what_refers_to_it() {
-        let directory = tempfile::tempdir().unwrap();
-        for name in ["role.sql", "a.sql", "schema.sql", "notes.md"] {
-            fs::write(directory.path().join(name), "").unwrap();
-        }
-        let names: Vec<_> = scripts(directory.path())
-            .unwrap()
-            .iter()
-            .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
-            .collect();
-        assert_eq!(names, ["schema.sql", "a.sql", "role.sql"]);
-    }
+    Ok(password)
 }

@@ -24,7 +24,9 @@ pub fn check(input: &[u8]) {
     let page = file.trim_ascii_start().to_ascii_lowercase();
     let is_page = page.starts_with(b"<!doctype html")
         // `<html:svg>` is another element, whatever its prefix stands for.
-        || page.strip_prefix(b"<html").is_some_and(|rest| rest.first() != Some(&b':'));
+        || page.strip_prefix(b"<html").is_some_and(|rest| {
+            rest.first().is_none_or(|end| end.is_ascii_whitespace() || b"<>/".contains(end))
+        });
     assert!(!(accepted && is_page), "a page is taken for {format}");
     assert!(!(accepted && file.is_empty()), "nothing is taken for {format}");
 }
