@@ -64,7 +64,6 @@ const COVERED: &[(&str, &str, By)] = &[
         Nobody("the scenarios run the same program"),
     ),
     ("Operator's tool", "cargo local", File("infra/local-stack/tests/commands.rs", r#""serve""#)),
-    ("Operator's tool", "cargo bdrctl", Nobody("the scenarios run the same program")),
     ("Runbook", "stack=makapix-bdr", File(RUNBOOK, "## Runbook")),
     (
         "A message is in the dead-letter queue",

@@ -56,7 +56,7 @@ pub fn needs_of_key(call: &Call, key: &str) -> Vec<Need> {
     let mut needs: Vec<Need> = Vec::new();
     for need in self::needs(call) {
         let (service, actions): (_, &[&str]) = match need.action.as_str() {
-            "s3:GetObject" if call.method != Method::DELETE => ("s3", &["kms:Decrypt"]),
+            "s3:GetObject" if call.method == Method::GET => ("s3", &["kms:Decrypt"]),
             // A part is encrypted with the data key of its upload.
             "s3:PutObject" if has_query(call, "uploadId") => ("s3", &["kms:Decrypt"]),
             "s3:PutObject" => ("s3", &["kms:GenerateDataKey"]),
