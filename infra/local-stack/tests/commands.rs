@@ -42,6 +42,10 @@ async fn the_demo_prints_what_the_readme_shows_and_every_check_holds() {
     let shown = shown.split("```").nth(1).unwrap().strip_prefix("text\n").unwrap();
     let mut looked_for = 0;
     for line in shown.lines().map(lasting).filter(|line| !line.is_empty() && line != "…") {
+        // States that may be over before anybody looks.
+        if ["pending after s", "processing after s"].contains(&line.as_str()) {
+            continue;
+        }
         assert!(printed.contains(&line), "nothing like {line:?} in\n{err}\n{out}");
         looked_for += 1;
     }
