@@ -40,4 +40,4 @@ print(f"{len(kept)} rules kept, {len(ours)} set: {', '.join(sorted(names))}")
 END
 
 aws s3api put-bucket-lifecycle-configuration --bucket "$bucket" \
-  --lifecycle-configuration "file://$folder/after.json"
+  --lifecycle-configuration "file://$folder/after.json" >/dev/null
