@@ -25,7 +25,7 @@ pub const CHECKED: &str = r#"
       local answer
       if [ "$1 $2" = 'lambda invoke' ]; then
         answer=$(command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@" 2>&1) && return
-        case $answer in *ResourceNotFoundException*) return ;; esac
+        case $answer in *ResourceNotFoundException*) return 0 ;; esac
       fi
       answer=$(command aws "$@" --generate-cli-skeleton output 2>&1) && return
       case $answer in

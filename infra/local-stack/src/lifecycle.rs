@@ -41,7 +41,10 @@ fn rules(template: &Value, parameters: &BTreeMap<String, String>) -> Result<Vec<
             .status(ExpirationStatus::from(rule["Status"].as_str().unwrap_or_default()))
             .filter(LifecycleRuleFilter::builder().prefix(prefix).build())
             .set_expiration(expiration)
-            .set_abort_incomplete_multipart_upload(abort.map(|abort| abort.build()));
+            .set_abort_incomplete_multipart_upload(
+                abort
+                    .map(aws_sdk_s3::types::builders::AbortIncompleteMultipartUploadBuilder::build),
+            );
         Ok(rule.build()?)
     };
     rules.iter().map(rule).collect()
