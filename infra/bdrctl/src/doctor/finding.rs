@@ -107,9 +107,33 @@ impl Finding {
     }
 }
 
-/// An error's own words, on one line: AWS's code rather than all that the SDK knows.
+/// An error's own words, on one line: the code that AWS gives, and not all that it says, which may hold
+/// more than is to be printed.
 pub(super) fn reason(error: &anyhow::Error) -> String {
-    let chain: Vec<String> = error.chain().map(ToString::to_string).collect();
+    let chain = error.chain().map(ToString::to_string);
+    let chain: Vec<String> = chain.filter(|text| !text.starts_with("Error {")).collect();
     let line = chain.join(": ").replace('\n', " ");
     line.trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Report, reason};
+
+    #[test]
+    fn a_reason_is_one_line_without_all_that_aws_says() {
+        let error = anyhow::anyhow!("Error {{ message: \"to somebody\" }}");
+        let error = error.context("unhandled error (AccessDenied)").context("SES does\nnot say.");
+        assert_eq!(reason(&error), "SES does not say.: unhandled error (AccessDenied)");
+    }
+
+    #[test]
+    fn what_could_not_be_seen_is_counted_apart() {
+        let mut report = Report::default();
+        report.ok("queue", "it is empty");
+        report.not_checked("e-mail", &anyhow::anyhow!("SES is silent"), "Ask again.");
+        let text = report.text();
+        assert!(text.contains("could not check  e-mail") && text.contains("silent. Ask again."));
+        assert!(text.ends_with("1 ok, 0 to be known, 0 wrong, 1 not checked"), "{text}");
+    }
 }
