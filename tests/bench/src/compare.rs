@@ -94,10 +94,6 @@ fn cpu(round: &Round) -> f64 {
     round.cpu_ms / 1e3
 }
 
-fn peak_mib(round: &Round) -> f64 {
-    u32::try_from(round.peak_kib).map_or(f64::NAN, f64::from) / 1024.0
-}
-
 /// What it takes by what others take.
 fn ratios(all: &[Compared]) -> String {
     let mut rows = vec![cells([
@@ -118,7 +114,7 @@ fn ratios(all: &[Compared]) -> String {
             best.map_or_else(|| "–".to_owned(), |best| compared.ratio(best, wall)),
             compared.ratio(Peer::SZip, wall),
             compared.ratio(Peer::SZip, cpu),
-            compared.ratio(Peer::SZip, peak_mib),
+            compared.ratio(Peer::SZip, Round::peak_mib),
         ]);
     }
     markdown(&rows)
@@ -134,13 +130,13 @@ fn table(all: &[Compared]) -> String {
                 figures.map(|spread| spread.map_or_else(String::new, |s| s.text(2)));
             rows.push(vec![pile.clone(), what, wall, cpu, peak]);
         };
-        let ours = [compared.ours(wall), compared.ours(cpu), compared.ours(peak_mib)];
+        let ours = [compared.ours(wall), compared.ours(cpu), compared.ours(Round::peak_mib)];
         row("process-bdr-job".to_owned(), ours);
         for &peer in compared.peers.keys() {
             let figures = [
                 compared.peer(peer, wall),
                 compared.peer(peer, cpu),
-                compared.peer(peer, peak_mib),
+                compared.peer(peer, Round::peak_mib),
             ];
             row(peer.to_string(), figures);
         }

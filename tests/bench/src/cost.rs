@@ -38,9 +38,7 @@ impl Bench<'_> {
                     cold.push((started + first.duration()).as_secs_f64());
                     warm.push(second.duration().as_secs_f64());
                     cpu.push(second.round.cpu_ms / 1e3);
-                    peak.push(
-                        u32::try_from(second.round.peak_kib).map_or(f64::NAN, f64::from) / 1024.0,
-                    );
+                    peak.push(second.round.peak_mib());
                     eprintln!("  {pile:?} {memory_mb} MB: {:?}", second.round);
                 }
                 let median = |figures: Vec<f64>| {

@@ -83,7 +83,7 @@ async fn start_stack(options: &Options) -> Result<LocalStack> {
         }
         Progress::Note(..) | Progress::Failed(_) => {}
     });
-    if let Some(memory_mb) = options.memory_mb() {
+    if let Some(memory_mb) = options.lambda_mb {
         wanted = wanted.parameter("ProcessMemorySize", memory_mb);
     }
     LocalStack::start(wanted).await

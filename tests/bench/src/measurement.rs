@@ -107,21 +107,29 @@ impl<'a> Bench<'a> {
         workload: Workload,
         seeded: &Seeded,
     ) -> Result<Measured> {
-        let measured = self.invoke(&mut process.function, workload, seeded, false).await;
-        measured.with_context(|| format!("{workload} failed. {}", last_lines(&process.function)))
+        self.invoke(process, workload, seeded, false).await
     }
 
     /// The same, and looks into the ZIP.
     pub(crate) async fn inspect(&self, workload: Workload, seeded: &Seeded) -> Result<()> {
         let mut process = self.start_function(self.lambda_mb).await?;
-        let measured = self.invoke(&mut process.function, workload, seeded, true).await;
-        measured
-            .with_context(|| format!("{workload} failed. {}", last_lines(&process.function)))?;
+        self.invoke(&mut process, workload, seeded, true).await?;
         eprintln!("  ✓ a ZIP of {workload} holds what was asked for, byte for byte");
         Ok(())
     }
 
     async fn invoke(
+        &self,
+        process: &mut Process,
+        workload: Workload,
+        seeded: &Seeded,
+        look: bool,
+    ) -> Result<Measured> {
+        let measured = self.measure(&mut process.function, workload, seeded, look).await;
+        measured.with_context(|| format!("{workload} failed. {}", last_lines(&process.function)))
+    }
+
+    async fn measure(
         &self,
         function: &mut Function,
         workload: Workload,

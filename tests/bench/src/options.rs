@@ -96,13 +96,6 @@ pub(crate) struct Cost {
     pub(crate) rounds: u64,
 }
 
-impl Options {
-    /// The function's memory, where it is not the template's.
-    pub(crate) fn memory_mb(&self) -> Option<u64> {
-        self.lambda_mb
-    }
-}
-
 impl Memory {
     /// What is to be measured, smallest first.
     pub(crate) fn workloads(&self) -> impl Iterator<Item = Workload> {

@@ -1,13 +1,13 @@
 //! How much memory another process has in use, over time.
 
 use std::{
-    fs,
     sync::mpsc::{self, RecvTimeoutError},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, anyhow};
+use bdr_bench_jobs::rounds::status_kib;
 
 /// Time between two looks.
 const PERIOD: Duration = Duration::from_millis(50);
@@ -25,8 +25,8 @@ impl Sampler {
         let (stop, stopped) = mpsc::channel();
         let look = move || {
             let (mut samples, mut next) = (Vec::new(), Instant::now());
-            while let Ok(bytes) = status(pid, "VmRSS") {
-                samples.push(bytes);
+            while let Ok(kib) = status_kib(pid, "VmRSS") {
+                samples.push(kib * 1024);
                 next += PERIOD;
                 let pause = next.saturating_duration_since(Instant::now());
                 if stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
@@ -47,30 +47,9 @@ impl Sampler {
     }
 }
 
-/// A size in `/proc/PID/status`, in bytes.
-fn status(pid: u32, field: &str) -> Result<u64> {
-    let path = format!("/proc/{pid}/status");
-    let status = fs::read_to_string(&path).with_context(|| format!("{path} cannot be read"))?;
-    size(&status, field).with_context(|| format!("{path} has no {field}"))
-}
-
-fn size(status: &str, field: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_the_kernel_says_is_read() {
-        let status = "Name:\tbootstrap\nVmHWM:\t    5208 kB\nVmRSS:\t     104 kB\n";
-        assert_eq!(size(status, "VmHWM"), Some(5208 * 1024));
-        assert_eq!(size(status, "VmRSS"), Some(104 * 1024));
-        assert_eq!(size(status, "Vm"), None);
-    }
 
     #[test]
     fn a_process_can_be_watched() {

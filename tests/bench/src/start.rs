@@ -7,7 +7,7 @@ use crate::{
     measurement::{Bench, Report},
     options::Start,
 };
-use bdr_bench_jobs::rounds::{cpu_ms, peak_kib};
+use bdr_bench_jobs::rounds::{cpu_ms, mib, peak_kib};
 
 impl Bench<'_> {
     /// Starts process after process.
@@ -19,7 +19,7 @@ impl Bench<'_> {
             let pid = process.function.pid();
             wall.push(polled.as_secs_f64() * 1e3);
             cpu.push(cpu_ms(pid)?);
-            peak.push(u32::try_from(peak_kib(pid)?).map_or(f64::NAN, f64::from) / 1024.0);
+            peak.push(mib(peak_kib(pid)?));
             process.function.stop().await?;
         }
         let text = |figures: Vec<f64>| Spread::of(figures).map_or_else(String::new, |s| s.text(1));

@@ -17,6 +17,20 @@ pub struct Round {
     pub peak_kib: u64,
 }
 
+impl Round {
+    /// `peak_kib`, in MiB.
+    #[must_use]
+    pub fn peak_mib(&self) -> f64 {
+        mib(self.peak_kib)
+    }
+}
+
+/// KiB as MiB.
+#[must_use]
+pub fn mib(kib: u64) -> f64 {
+    u32::try_from(kib).map_or(f64::NAN, f64::from) / 1024.0
+}
+
 /// Does the job twice and prints the second round as a line of JSON.
 ///
 /// # Errors
@@ -56,7 +70,33 @@ pub fn cpu_ms(pid: u32) -> Result<f64> {
 /// # Errors
 /// When there is no such process.
 pub fn peak_kib(pid: u32) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
-    Ok(line.trim().trim_end_matches("kB").trim().parse()?)
+    status_kib(pid, "VmHWM")
+}
+
+/// A size in `/proc/PID/status`, in KiB.
+///
+/// # Errors
+/// When there is no such process, or no such size.
+pub fn status_kib(pid: u32, field: &str) -> Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let status = fs::read_to_string(&path).with_context(|| format!("{path} cannot be read"))?;
+    size_kib(&status, field).with_context(|| format!("{path} has no {field}"))
+}
+
+fn size_kib(status: &str, field: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size_kib;
+
+    #[test]
+    fn what_the_kernel_says_is_read() {
+        let status = "Name:\tbootstrap\nVmHWM:\t    5208 kB\nVmRSS:\t     104 kB\n";
+        assert_eq!(size_kib(status, "VmHWM"), Some(5208));
+        assert_eq!(size_kib(status, "VmRSS"), Some(104));
+        assert_eq!(size_kib(status, "Vm"), None);
+    }
 }
