@@ -62,17 +62,14 @@ impl Operator {
     pub async fn requests(&self) -> Result<&Requests> {
         self.requests
             .get_or_try_init(|| {
-                Box::pin(async {
-                    let source = self.database_source().await?;
-                    let secrets = SecretReader::new(&self.reached.aws);
-                    Ok(Requests::new(Arc::new(Database::new(source, Some(secrets)))))
-                })
+                Box::pin(async { Ok(Requests::new(Arc::new(self.database().await?))) })
             })
             .await
     }
 
-    /// By flag or environment, else as the functions are told.
-    pub(crate) async fn database_source(&self) -> Result<DatabaseSource> {
+    /// The database: by flag or environment, else as the functions are told. It is connected to when it
+    /// is first needed.
+    pub(crate) async fn database(&self) -> Result<Database> {
         let (url, secret) = ("DATABASE_URL", "DATABASE_SECRET_ARN");
         let environment = match (&self.reached.database_url, &self.reached.database_secret) {
             (Some(value), _) => Environment::of([(url, value)]),
@@ -86,7 +83,8 @@ impl Operator {
                 Environment::of(told.into_iter().flatten())
             }
         };
-        Ok(DatabaseSource::from_environment(&environment)?)
+        let source = DatabaseSource::from_environment(&environment)?;
+        Ok(Database::new(source, Some(SecretReader::new(&self.reached.aws))))
     }
 
     /// The environment of process-bdr-job.

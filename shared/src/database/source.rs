@@ -6,14 +6,13 @@ use serde::Deserialize;
 use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
 
+use super::BoxError;
 use super::secret::SecretReader;
 use super::server::{Server, ServerError};
 use crate::config::{ConfigError, Environment};
 
 /// Silence after which the connection shows that it is alive.
 const KEEPALIVE: Duration = Duration::from_mins(1);
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Where the address and the password of the database come from.
 #[derive(Clone)]

@@ -2,7 +2,7 @@
 //! them what they do, and that no request lies about.
 
 use anyhow::{Context as _, Result};
-use shared::database::{Database, DatabaseSource, SecretReader, column, limited};
+use shared::database::{column, limited};
 use shared::request::Filter;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Config};
@@ -48,12 +48,7 @@ const LACKING: &str = "
      WHERE a.attnum IS NULL OR NOT has_column_privilege($3, a.attrelid, a.attnum, $4)";
 
 pub(super) async fn check(operator: &Operator, report: &mut Report) {
-    let client = async {
-        let source: DatabaseSource = operator.database_source().await?;
-        let secrets = SecretReader::new(&operator.reached.aws);
-        let database = Database::new(source, Some(secrets));
-        anyhow::Ok(database.connection_apart().await?)
-    };
+    let client = async { anyhow::Ok(operator.database().await?.connection_apart().await?) };
     let client = match client.await {
         Ok(client) => client,
         Err(error) => {
