@@ -39,14 +39,7 @@ fn blocks(language: &str) -> Vec<&'static str> {
 
 /// Runs the Python snippets, and then these lines.
 async fn python(s: &Scenario, lines: &str) -> Result<String, String> {
-    let output = tokio::process::Command::new(s.stack.python())
-        .args(["-c", &format!("{}\n{lines}", blocks("python").concat())])
-        .envs(s.stack.environment())
-        .output()
-        .await
-        .unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap().trim().to_owned();
-    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+    printed::python(s, &format!("{}\n{lines}", blocks("python").concat())).await
 }
 
 /// What stands behind a URL is this request's ZIP.

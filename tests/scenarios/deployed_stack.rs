@@ -27,6 +27,14 @@ pub(crate) async fn package(s: &Scenario, file: &Path) {
     aws(s, &[&package[..], &file].concat()).await;
 }
 
+/// Deploys or updates a stack of a packaged template.
+pub(crate) async fn deploy(s: &Scenario, stack: &str, file: &Path, parameters: &[&str]) {
+    let deploy = ["cloudformation", "deploy", "--stack-name", stack, "--capabilities"];
+    let capabilities = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND", "--s3-bucket", "artifacts"];
+    let template = ["--template-file", file.to_str().unwrap(), "--parameter-overrides"];
+    aws(s, &[&deploy[..], &capabilities, &template, parameters].concat()).await;
+}
+
 /// `template.yaml` as it is packaged.
 pub(crate) async fn template(s: &Scenario) -> Value {
     let folder = tempfile::tempdir().unwrap();

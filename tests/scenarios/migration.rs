@@ -113,14 +113,7 @@ async fn python(s: &Scenario, lines: &str) -> String {
     let blocks = |document, heading| printed::blocks(document, heading, "python").concat();
     let client = blocks(README, "## For the API's author");
     let script = format!("{client}\n{}\n{lines}", blocks(DOCUMENT, SIDE_BY_SIDE));
-    let output = tokio::process::Command::new(s.stack.python())
-        .args(["-c", &script])
-        .envs(s.stack.environment())
-        .output()
-        .await
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    printed::python(s, &script).await.unwrap()
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn every_attempt_is_one_event_and_all_metrics_are_emitted_and_watched() {
 }
 
 #[test]
-fn an_attempt_that_panics_or_is_cancelled_is_told() {
+fn an_attempt_that_is_cancelled_is_told() {
     scenario(async |s| {
         let worker = s.worker(&[]).await;
         let post = s.artwork(Artwork::default()).await;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use shared::clock::Clock;
 use time::Duration;
 
-use crate::deployed_stack::{aws, package};
+use crate::deployed_stack::{aws, deploy, package};
 use crate::secrets::create_secret;
 
 /// What is granted and not called for by the functions themselves: role, action, the end of the
@@ -62,9 +62,6 @@ impl Deployed {
         let file = folder.path().join("template.json");
         package(s, &file).await;
         let stack = unique("with-everything-");
-        let deploy = ["cloudformation", "deploy", "--stack-name", &stack, "--capabilities"];
-        let capabilities = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND", "--s3-bucket", "artifacts"];
-        let template = ["--template-file", file.to_str().unwrap(), "--parameter-overrides"];
         let secret = format!("DatabaseSecretArn={secret}");
         let bucket = format!("VaultBucketName={}", s.bucket());
         let with_key = format!("KmsKeyArn={key}");
@@ -72,7 +69,7 @@ impl Deployed {
         let vpc =
             ["VpcSubnetIds=subnet-0123456a,subnet-0123456b", "VpcSecurityGroupIds=sg-0123456c"];
         let parameters = [&secret, &bucket, &with_key, sender];
-        aws(s, &[&deploy[..], &capabilities, &template, &parameters, &vpc].concat()).await;
+        deploy(s, &stack, &file, &[&parameters[..], &vpc].concat()).await;
         let describe = ["cloudformation", "describe-stack-resources", "--stack-name", &stack];
         let resources = aws(s, &describe).await;
         let resources = resources["StackResources"].as_array().unwrap().iter();

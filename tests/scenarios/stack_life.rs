@@ -7,7 +7,7 @@ use bdr_tests::template::Template;
 use bdr_tests::{Scenario, scenario};
 use serde_json::{Value, json};
 
-use crate::deployed_stack::{aws, package, template};
+use crate::deployed_stack::{aws, deploy, package, template};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
@@ -27,11 +27,7 @@ impl<'a> Stack<'a> {
 
     /// Deploys or updates it.
     async fn deploy(&self, parameters: &[&str]) {
-        let file = self.folder.path().join("template.json");
-        let deploy = ["cloudformation", "deploy", "--stack-name", &self.name, "--capabilities"];
-        let capabilities = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND", "--s3-bucket", "artifacts"];
-        let template = ["--template-file", file.to_str().unwrap(), "--parameter-overrides"];
-        aws(self.s, &[&deploy[..], &capabilities, &template, parameters].concat()).await;
+        deploy(self.s, &self.name, &self.folder.path().join("template.json"), parameters).await;
     }
 
     async fn output(&self, key: &str) -> String {

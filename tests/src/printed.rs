@@ -75,3 +75,18 @@ pub async fn run(s: &Scenario, script: &str) -> String {
     assert!(output.status.success(), "{script}\n{err}");
     String::from_utf8(out).unwrap()
 }
+
+/// Runs Python with the stack's environment; returns what it prints, or what it says when it fails.
+///
+/// # Errors
+/// When it fails.
+pub async fn python(s: &Scenario, script: &str) -> Result<String, String> {
+    let output = tokio::process::Command::new(s.stack.python())
+        .args(["-c", script])
+        .envs(s.stack.environment())
+        .output()
+        .await
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap().trim().to_owned();
+    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+}
