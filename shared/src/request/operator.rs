@@ -90,7 +90,8 @@ pub struct Filter {
     pub bdr_ids: Vec<Uuid>,
     /// In one of these states; in any when empty.
     pub states: Vec<String>,
-    /// For so many seconds at least in their state.
+    /// For so many seconds at least in their state; for however long when 0: one may have come to it since
+    /// the statement began.
     pub age_seconds: f64,
     /// At most so many, those that came to their state last.
     pub limit: i64,
@@ -110,7 +111,7 @@ const OVERVIEW: &str = "
                            greatest(r.created_at, r.started_at)) AS since) AS s
      WHERE (cardinality($1::uuid[]) = 0 OR r.id = ANY ($1))
        AND (cardinality($2::text[]) = 0 OR r.status = ANY ($2))
-       AND s.since <= now() - make_interval(secs => $3)
+       AND ($3 = 0 OR s.since <= now() - make_interval(secs => $3))
      ORDER BY s.since DESC, r.id
      LIMIT $4";
 

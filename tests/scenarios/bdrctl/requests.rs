@@ -59,6 +59,24 @@ fn a_request_that_is_there_is_published_unless_it_is_closed() {
 }
 
 #[test]
+fn a_request_is_found_whatever_its_times_say() {
+    scenario(async |s| {
+        let bdr_id = s.request(&[1]).await;
+        for times in [
+            // Claimed while we look: after the statement began.
+            "status = 'processing', started_at = now() + interval '5 seconds'",
+            // Made by an API whose clock is ahead.
+            "status = 'pending', started_at = NULL, created_at = now() + interval '5 seconds'",
+        ] {
+            s.set(bdr_id, times).await;
+            let found = bdrctl(&s, &["--json", "status", &bdr_id.to_string()]).await.json();
+            assert_eq!(found["bdr_id"], bdr_id.to_string(), "{times}");
+            bdrctl(&s, &["status", &bdr_id.to_string()]).await.ok();
+        }
+    });
+}
+
+#[test]
 fn a_row_that_could_not_be_published_is_there_to_be_published_again() {
     scenario(async |s| {
         let user = s.user_id.to_string();
