@@ -44,7 +44,7 @@ impl Environment {
 
     /// The value of `variable`, if it is set.
     #[must_use]
-    pub fn optional(&self, variable: &'static str) -> Option<&str> {
+    pub fn optional(&self, variable: &str) -> Option<&str> {
         self.0.get(variable).map(String::as_str).filter(|value| !value.is_empty())
     }
 

@@ -2,7 +2,7 @@
 //! `message`, and the fields of the event and of every span around it at the top level
 //! (`requestId`, `bdr_id`, …). Lambda takes a line without such a `timestamp` for level INFO.
 
-use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::time::UtcTime;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry;
@@ -42,12 +42,11 @@ impl Logs {
         Self { json: !format.eq_ignore_ascii_case("text"), filter }
     }
 
-    /// What is logged, of whose code.
+    /// What is logged, of whose code. What cannot be read counts as `info`.
     #[must_use]
-    pub fn filter(&self) -> EnvFilter {
-        EnvFilter::builder()
-            .with_default_directive(LevelFilter::INFO.into())
-            .parse_lossy(&self.filter)
+    pub fn filter(&self) -> Targets {
+        let info = || Targets::new().with_default(LevelFilter::INFO);
+        self.filter.parse().unwrap_or_else(|_| info())
     }
 
     /// Makes this the log of the process. A second call changes nothing.

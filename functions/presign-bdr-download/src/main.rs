@@ -16,6 +16,6 @@ async fn main() -> Result<(), Error> {
 
 async fn init(environment: &Environment) -> Result<Handler, Error> {
     let config = Config::from_environment(environment)?;
-    let aws = shared::aws::load(&config.trust).await;
+    let aws = shared::aws::from_environment(environment, &config.trust);
     Ok(presign_bdr_download::wiring::handler(config, &aws))
 }

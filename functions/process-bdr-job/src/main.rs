@@ -14,6 +14,6 @@ async fn main() -> Result<(), Error> {
 
 async fn init(environment: &Environment) -> Result<Handler, Error> {
     let config = Config::from_environment(environment)?;
-    let aws = shared::aws::load(&config.trust).await;
+    let aws = shared::aws::from_environment(environment, &config.trust);
     process_bdr_job::wiring::handler(config, &aws)
 }

@@ -1,7 +1,7 @@
 //! The environment of the tool. Nothing else reads it.
 
 use anyhow::Result;
-use aws_config::SdkConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
 use shared::aws::Trust;
 use shared::config::Environment;
 
@@ -22,8 +22,13 @@ impl Config {
     pub(crate) async fn from_environment() -> Result<Self> {
         let environment = Environment::of_process();
         let text = |variable| environment.optional(variable).map(str::to_owned);
+        let trust = Trust::from_environment(&environment)?;
+        let aws = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(shared::aws::http_client(&trust))
+            .timeout_config(shared::aws::time_limits())
+            .load();
         Ok(Self {
-            aws: shared::aws::load(&Trust::from_environment(&environment)?).await,
+            aws: aws.await,
             s3_path_style: environment.has_s3_endpoint(),
             database_url: text("DATABASE_URL"),
             database_secret: text("DATABASE_SECRET_ARN"),

@@ -4,19 +4,24 @@ mod connect;
 mod http;
 mod trust;
 
+use std::fmt;
 use std::time::Duration;
 
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{
-    RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient,
+    RequestChecksumCalculation, ResponseChecksumValidation, SharedCredentialsProvider,
+    SharedHttpClient,
 };
 use aws_smithy_runtime_api::shared::IntoShared;
+use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
 pub use trust::Trust;
 
+use crate::config::Environment;
 use connect::Connector;
 use http::Http;
 
@@ -26,16 +31,49 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Tries a request: the first one and two more, with the SDK's jittered backoff.
 const ATTEMPTS: u32 = 3;
 
-/// Region, credentials and endpoints from the environment, as the SDK defines them.
-pub async fn load(trust: &Trust) -> SdkConfig {
-    aws_config::defaults(BehaviorVersion::latest())
+/// Region, credentials and endpoints from the environment, in the SDK's variables.
+///
+/// Lambda puts them there, and nowhere else. The SDK's own search (profiles, web identities, metadata
+/// services of EC2 and ECS) would be code to load at every cold start.
+#[must_use]
+pub fn from_environment(environment: &Environment, trust: &Trust) -> SdkConfig {
+    let text = |variable| environment.optional(variable).map(str::to_owned);
+    let is_on = |variable| text(variable).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let mut config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(text("AWS_REGION").or_else(|| text("AWS_DEFAULT_REGION")).map(Region::new))
+        .credentials_provider(SharedCredentialsProvider::new(
+            EnvironmentVariableCredentialsProvider::new(),
+        ))
+        .service_config(ServiceSettings(environment.clone()))
+        .use_fips(is_on("AWS_USE_FIPS_ENDPOINT"))
+        .use_dual_stack(is_on("AWS_USE_DUALSTACK_ENDPOINT"))
         .http_client(http_client(trust))
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
         .timeout_config(time_limits())
         // It mistakes back-pressure for a stalled peer; bodies have time limits of their own.
-        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        .load()
-        .await
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+    config.set_endpoint_url(text("AWS_ENDPOINT_URL"));
+    config.build()
+}
+
+/// Settings that the SDK looks up service by service, such as `AWS_ENDPOINT_URL_S3`, and then for all of
+/// them.
+struct ServiceSettings(Environment);
+
+impl LoadServiceConfig for ServiceSettings {
+    fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+        let service = key.service_id().replace(' ', "_").to_uppercase();
+        let of_service = self.0.optional(&format!("{}_{service}", key.env()));
+        of_service.or_else(|| self.0.optional(key.env())).map(str::to_owned)
+    }
+}
+
+impl fmt::Debug for ServiceSettings {
+    /// Without the values: there are credentials among them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ServiceSettings")
+    }
 }
 
 /// The HTTP client of all AWS clients but those that need one of their own.
@@ -69,4 +107,40 @@ pub fn s3(config: &SdkConfig, path_style: bool) -> aws_sdk_s3::Client {
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .build(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Trust, from_environment};
+    use crate::config::Environment;
+
+    #[test]
+    fn the_sdks_variables_are_understood() {
+        let variables = [
+            ("AWS_REGION", "eu-north-1"),
+            ("AWS_USE_FIPS_ENDPOINT", "true"),
+            ("AWS_ENDPOINT_URL", "http://all"),
+            ("AWS_ENDPOINT_URL_S3", "http://s3"),
+            ("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://secrets"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+        ];
+        let environment = Environment::of(variables);
+        let config =
+            from_environment(&environment, &Trust::from_environment(&environment).unwrap());
+        assert_eq!(config.region().unwrap().as_ref(), "eu-north-1");
+        assert_eq!((config.use_fips(), config.use_dual_stack()), (Some(true), Some(false)));
+        assert_eq!(config.endpoint_url(), Some("http://all"));
+        let endpoint = |service_id| {
+            let key = super::ServiceConfigKey::builder()
+                .service_id(service_id)
+                .env("AWS_ENDPOINT_URL")
+                .profile("endpoint_url")
+                .build();
+            config.service_config().unwrap().load_config(key.unwrap())
+        };
+        assert_eq!(endpoint("S3").unwrap(), "http://s3");
+        assert_eq!(endpoint("Secrets Manager").unwrap(), "http://secrets");
+        assert_eq!(endpoint("SQS").unwrap(), "http://all");
+        assert!(!format!("{config:?}").contains("secret\""), "it may be logged");
+    }
 }
