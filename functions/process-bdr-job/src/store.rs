@@ -1,13 +1,16 @@
 //! Getting the ZIP into the vault: adopting one that stands there, or streaming a new one.
 
+use std::io;
+
 use futures_util::StreamExt;
+use serde::Serialize;
 use shared::failure::{Decision, Failure};
 use shared::request::Claim;
 use shared::vault::{ArchiveKey, Finished, Upload};
 use time::OffsetDateTime;
 use tokio::time::timeout_at;
 
-use crate::archive::{Archive, Packing};
+use crate::archive::{Archive, Deflated};
 use crate::artwork::{Missing, Plan, plan};
 use crate::attempt::Attempt;
 use crate::documents::{self, Metadata};
@@ -133,7 +136,7 @@ impl Job {
         let files = json_files(now, gathered, &metadata)?;
         let closed = async {
             for (name, json) in files {
-                archive.add(name, now, Packing::Deflate, &json).await?;
+                archive.add_deflated(name, now, &json).await?;
             }
             archive.close().await.map(drop)
         };
@@ -181,23 +184,25 @@ fn json_files(
     now: OffsetDateTime,
     gathered: &Gathered,
     metadata: &Metadata<'_>,
-) -> Result<Vec<(&'static str, Vec<u8>)>, Failure> {
+) -> Result<Vec<(&'static str, Deflated)>, Failure> {
     let posts: Vec<&Post> = gathered.posts.iter().flatten().collect();
     let render = || {
-        let mut files = vec![("metadata.json", serde_json::to_vec_pretty(metadata)?)];
+        let mut files = vec![("metadata.json", json(metadata)?)];
         if let Some(comments) = &gathered.comments {
-            let document = documents::comments(now, &posts, comments);
-            files.push(("comments.json", serde_json::to_vec_pretty(&document)?));
+            files.push(("comments.json", json(&documents::comments(now, &posts, comments))?));
         }
         if let Some(reactions) = &gathered.reactions {
-            let document = documents::reactions(now, &posts, reactions);
-            files.push(("reactions.json", serde_json::to_vec_pretty(&document)?));
+            files.push(("reactions.json", json(&documents::reactions(now, &posts, reactions))?));
         }
         Ok(files)
     };
-    render().map_err(|error: serde_json::Error| {
+    render().map_err(|error: io::Error| {
         Failure::permanent_fault("failed to write the ZIP's JSON files", error)
     })
+}
+
+fn json(document: &impl Serialize) -> io::Result<Deflated> {
+    Deflated::new(|writer| Ok(serde_json::to_writer_pretty(writer, document)?))
 }
 
 /// An error of the ZIP writer is one of its sink; the upload knows the cause.

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use futures_util::FutureExt;
 use futures_util::io::AllowStdIo;
-use process_bdr_job::archive::{Archive, Packing};
+use process_bdr_job::archive::{Archive, Deflated, Packing};
 use process_bdr_job::artwork::{Plan, plan};
 use process_bdr_job::documents::Metadata;
 use process_bdr_job::gather::Post;
@@ -80,16 +80,18 @@ pub fn check_rows(handle: &str, rows: &[Row]) -> Made {
     }
     assert_eq!(metadata.artworks() + metadata.missing(), rows.len());
     let json = serde_json::to_vec_pretty(&metadata).unwrap();
-    entries.push(("metadata.json".to_owned(), Packing::Deflate, json));
-    let on_disk: HashSet<String> = entries.iter().map(|(name, ..)| name.to_lowercase()).collect();
+    let zip = write(&entries, &json);
+    let artworks = entries.into_iter().map(|(name, _, content)| (name, content));
+    let entries: Vec<_> = artworks.chain([(METADATA.to_owned(), json)]).collect();
+    let on_disk: HashSet<String> = entries.iter().map(|(name, _)| name.to_lowercase()).collect();
     assert_eq!(on_disk.len(), entries.len(), "two entries are one file where case is ignored");
-    let zip = write(&entries);
-    let entries = entries.into_iter().map(|(name, _, content)| (name, content)).collect();
     let made = Made { zip, entries };
     check_archive(&made);
     check_metadata(&made, handle, rows);
     made
 }
+
+const METADATA: &str = "metadata.json";
 
 /// An alphabet of few letters, so that made-up ids meet stored ones.
 static SQIDS: LazyLock<SqidSource> = LazyLock::new(|| SqidSource::new(Some("NULconab")).unwrap());
@@ -132,12 +134,14 @@ fn is_device(name: &str) -> bool {
         || is_port("LPT")
 }
 
-fn write(entries: &[(String, Packing, Vec<u8>)]) -> Vec<u8> {
+fn write(artworks: &[(String, Packing, Vec<u8>)], json: &[u8]) -> Vec<u8> {
     let written = async {
         let mut archive = Archive::new(AllowStdIo::new(Cursor::new(Vec::new())));
-        for (name, packing, content) in entries {
+        for (name, packing, content) in artworks {
             archive.add(name, OffsetDateTime::UNIX_EPOCH, *packing, content).await.unwrap();
         }
+        let json = Deflated::new(|writer| writer.write_all(json)).unwrap();
+        archive.add_deflated(METADATA, OffsetDateTime::UNIX_EPOCH, &json).await.unwrap();
         archive.close().await.unwrap().into_inner().into_inner()
     };
     written.now_or_never().expect("a sink in memory never waits")
