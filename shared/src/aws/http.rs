@@ -17,6 +17,9 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::retry::ErrorKind;
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 use hyper_util::client::legacy::{Builder, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -34,8 +37,12 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 /// A client with connections of its own.
 #[derive(Debug, Clone)]
 pub(super) struct Http {
-    client: Client<Connector, SdkBody>,
+    client: Client<Connector, Body>,
 }
+
+/// A request's body. Boxed: each connection has a queue with room for 32 requests (tokio's channels), and
+/// what lies in them lies there a hundred times.
+type Body = UnsyncBoxBody<Bytes, BoxError>;
 
 impl Http {
     /// A client that uses its connections again.
@@ -70,7 +77,7 @@ impl HttpClient for Http {
 /// The client with the time limit of an operation.
 #[derive(Debug)]
 struct Requests {
-    client: Client<Connector, SdkBody>,
+    client: Client<Connector, Body>,
     /// Longest wait for the head of an answer.
     read_timeout: Option<Duration>,
 }
@@ -87,7 +94,8 @@ impl HttpConnector for Requests {
         if let Some(capture) = request.extensions().get::<CaptureSmithyConnection>() {
             capture.set_connection_retriever(move || poisonable(&connection));
         }
-        let (answer, limit) = (self.client.request(request), self.read_timeout);
+        let (answer, limit) =
+            (self.client.request(request.map(SdkBody::boxed_unsync)), self.read_timeout);
         HttpConnectorFuture::new(async move {
             let answer = match limit {
                 Some(limit) => timeout(limit, answer)

@@ -84,7 +84,7 @@ impl Fetcher {
     /// order. Remote artworks still outstanding at `remote_stop_at` are missing.
     pub fn fetch<'a>(
         &self,
-        plans: impl ExactSizeIterator<Item = Plan<'a>> + Send + 'a,
+        plans: impl Iterator<Item = Plan<'a>> + Send + 'a,
         remote_stop_at: Instant,
     ) -> impl Stream<Item = (Plan<'a>, Result<FetchedFile, Missing>)> + Send {
         let (first, second) = (self.clone(), self.clone());
@@ -92,7 +92,7 @@ impl Fetcher {
             usize::try_from(self.memory.fetch_budget).unwrap_or(Semaphore::MAX_PERMITS),
         ));
         let hosts = Arc::new(Hosts::default());
-        let window = Window::new(plans.len(), &self.memory);
+        let window = Window::new(&self.memory);
         stream::iter(plans)
             // In order, one after the other: a place in the window, and a turn at the artwork's host.
             .then(move |plan| {
@@ -116,9 +116,7 @@ impl Fetcher {
                 async move {
                     let reading = match opened {
                         Ok((opened, place)) => {
-                            let reading = fetcher.start_reading(opened, budget).await;
-                            drop(place);
-                            Ok(reading)
+                            Ok(fetcher.start_reading(opened, place, budget).await)
                         }
                         Err(missing) => Err(missing),
                     };
@@ -194,6 +192,7 @@ impl Fetcher {
     async fn start_reading(
         &self,
         opened: Opened,
+        place: Place,
         budget: Arc<Semaphore>,
     ) -> AbortOnDropHandle<Result<FetchedFile, Missing>> {
         let largest = self.memory.max_artwork_bytes;
@@ -211,6 +210,8 @@ impl Fetcher {
                         bytes
                     }
                 };
+                // Its connection is free: who is let in next need not open another.
+                drop(place);
                 Ok(FetchedFile { bytes, _budget: share })
             }),
             // Nobody closes this semaphore.

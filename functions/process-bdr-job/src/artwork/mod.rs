@@ -72,8 +72,7 @@ pub enum Plan<'a> {
 }
 
 /// Decides for every post, when its turn comes and without asking anybody.
-#[must_use]
-pub fn plan(posts: &[Result<Post, i32>]) -> impl ExactSizeIterator<Item = Plan<'_>> + Send {
+pub fn plan(posts: &[Result<Post, i32>]) -> impl Iterator<Item = Plan<'_>> + Send {
     let mut names = Names::default();
     posts.iter().map(move |post| match post {
         Ok(post) => plan_one(post, &mut names)

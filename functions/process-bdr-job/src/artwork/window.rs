@@ -11,13 +11,16 @@ use tokio::sync::Notify;
 use crate::memory::Memory;
 
 /// The most artworks asked for at once. S3 answers 5,500 GETs a second and prefix ("Best practices
-/// design patterns: optimizing Amazon S3 performance"); this many at 30 ms are 3,700, and each one costs a
-/// connection and 80 KiB of memory. Twice as many took 0.6 of the time for 5,000 small files, and 13 MiB
-/// more.
-const MOST: u32 = 112;
+/// design patterns: optimizing Amazon S3 performance"); this many at 30 ms are 6,400, which is more than one
+/// CPU asks for. Each one costs a connection and 40 KiB of memory.
+const MOST: u32 = 192;
 
-/// Bytes of files asked for and waiting, in budgets. They wait at their hosts: what has come of a body
-/// that nobody reads is a buffer of its connection.
+/// The most as long as fewer sizes than that are known: should the files turn out to be large, so many
+/// connections will have been opened for nothing.
+const MOST_UNKNOWN: u32 = 128;
+
+/// Bytes of files asked for and not yet read, in budgets: one that is being read, and others that wait at
+/// their hosts. What has come of a body that nobody reads is a buffer of its connection.
 const BUDGETS: u64 = 4;
 
 /// Lets artworks be asked for, in order.
@@ -27,8 +30,7 @@ pub(super) struct Window(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     changed: Notify,
-    most: u32,
-    /// Bytes of files asked for and not yet granted a share of the budget.
+    /// Bytes of files asked for and not yet read.
     bytes: u64,
 }
 
@@ -36,15 +38,15 @@ struct Shared {
 struct State {
     /// Asked for, and of unknown size yet.
     unknown: u32,
-    /// Of known size, and without their share of the budget yet.
-    waiting: u32,
-    waiting_bytes: u64,
+    /// Of known size, and not yet read.
+    unread: u32,
+    unread_bytes: u64,
     /// All sizes that ever were known.
     seen: u64,
     seen_bytes: u64,
 }
 
-/// The place of one artwork, from its being asked for until it is granted a share of the budget.
+/// The place of one artwork, from its being asked for until it has been read.
 pub(super) struct Place {
     window: Window,
     /// Its size, once that is known.
@@ -52,12 +54,11 @@ pub(super) struct Place {
 }
 
 impl Window {
-    /// For a request of so many artworks.
-    pub(super) fn new(artworks: usize, memory: &Memory) -> Self {
+    /// For the artworks of one request.
+    pub(super) fn new(memory: &Memory) -> Self {
         Self(Arc::new(Shared {
             state: Mutex::default(),
             changed: Notify::new(),
-            most: MOST.min(u32::try_from(artworks).unwrap_or(MOST)),
             bytes: BUDGETS * memory.fetch_budget,
         }))
     }
@@ -81,12 +82,13 @@ impl Window {
 
 impl State {
     fn admit(&mut self, limits: &Shared) -> bool {
-        let open = self.unknown + self.waiting;
+        let open = self.unknown + self.unread;
         // What is yet unknown is expected to be as large as what came before.
         let expected = self.seen_bytes.checked_div(self.seen).unwrap_or(0);
-        let bytes = self.waiting_bytes + expected * u64::from(self.unknown + 1);
+        let bytes = self.unread_bytes + expected * u64::from(self.unknown + 1);
+        let most = if self.seen < MOST_UNKNOWN.into() { MOST_UNKNOWN } else { MOST };
         // One is always let in, however large.
-        if open > 0 && (open >= limits.most || bytes > limits.bytes) {
+        if open > 0 && (open >= most || bytes > limits.bytes) {
             return false;
         }
         self.unknown += 1;
@@ -100,8 +102,8 @@ impl Place {
         {
             let mut state = self.window.state();
             state.unknown -= 1;
-            state.waiting += 1;
-            state.waiting_bytes += size;
+            state.unread += 1;
+            state.unread_bytes += size;
             state.seen += 1;
             state.seen_bytes += size;
         }
@@ -117,8 +119,8 @@ impl Drop for Place {
             match self.size {
                 None => state.unknown -= 1,
                 Some(size) => {
-                    state.waiting -= 1;
-                    state.waiting_bytes -= size;
+                    state.unread -= 1;
+                    state.unread_bytes -= size;
                 }
             }
         }
@@ -133,8 +135,8 @@ mod tests {
     use super::{Place, Window};
     use crate::memory::{MIB, Memory};
 
-    fn window(artworks: usize) -> Window {
-        Window::new(artworks, &Memory::plan(512 * MIB, 64 * MIB))
+    fn window() -> Window {
+        Window::new(&Memory::plan(512 * MIB, 64 * MIB))
     }
 
     /// Lets in as many as may be, and makes each of this size.
@@ -151,13 +153,13 @@ mod tests {
 
     #[test]
     fn small_files_are_asked_for_all_at_once() {
-        assert_eq!(fill(&window(100), None).len(), 100);
-        assert_eq!(fill(&window(5_000), Some(10_000)).len(), 112);
+        assert_eq!(fill(&window(), None).len(), 128, "as long as no size is known");
+        assert_eq!(fill(&window(), Some(10_000)).len(), 192);
     }
 
     #[test]
     fn large_files_are_asked_for_as_the_budget_allows() {
-        let window = window(400);
+        let window = window();
         let open = fill(&window, Some(5_000_000));
         assert_eq!(open.len(), 9);
         // Their sizes are expected of those to come.
@@ -167,7 +169,7 @@ mod tests {
 
     #[test]
     fn one_is_let_in_however_large_it_is() {
-        let window = window(400);
+        let window = window();
         let mut first = window.enter().now_or_never().unwrap();
         first.is_of(u64::MAX / 4);
         assert!(window.enter().now_or_never().is_none());
@@ -177,11 +179,11 @@ mod tests {
 
     #[test]
     fn who_waits_is_woken() {
-        let window = window(1);
-        let place = window.enter().now_or_never().unwrap();
+        let window = window();
+        let mut places = fill(&window, None);
         let mut waiting = Box::pin(window.enter());
         assert!(waiting.as_mut().now_or_never().is_none());
-        drop(place);
+        places.pop();
         assert!(waiting.now_or_never().is_some());
     }
 }
