@@ -10,6 +10,7 @@
 mod archives_open_everywhere;
 mod bad_input;
 mod bdrctl;
+mod calls;
 mod claims;
 mod cleanup;
 mod client;

@@ -1,16 +1,20 @@
-//! A wire to the database that can go silent, as a socket does while its owner is frozen.
+//! A wire to a server on this machine that can go silent, as a socket does while its owner is frozen, and
+//! that counts how often the client waits for an answer.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio_util::io::InspectReader;
 
 /// A port that leads to another one, until it is cut.
 pub struct Wire {
     /// Where to connect.
     pub port: u16,
     cut: Arc<watch::Sender<u32>>,
+    round_trips: Arc<AtomicUsize>,
 }
 
 impl Wire {
@@ -19,25 +23,46 @@ impl Wire {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let cut = Arc::new(watch::Sender::new(0));
-        let cuts = Arc::clone(&cut);
+        let round_trips = Arc::new(AtomicUsize::new(0));
+        let (cuts, counted) = (Arc::clone(&cut), Arc::clone(&round_trips));
         tokio::spawn(async move {
-            while let Ok((mut near, _)) = listener.accept().await {
-                let mut cuts = cuts.subscribe();
+            while let Ok((near, _)) = listener.accept().await {
+                let (mut cuts, counted) = (cuts.subscribe(), Arc::clone(&counted));
                 tokio::spawn(async move {
-                    let mut far = TcpStream::connect(("127.0.0.1", target)).await.unwrap();
+                    let far = TcpStream::connect(("127.0.0.1", target)).await.unwrap();
                     tokio::select! {
-                        _ = copy_bidirectional(&mut near, &mut far) => {}
+                        () = join(near, far, &counted) => {}
                         // Neither end is told: both sockets stay open, and nothing passes.
                         _ = cuts.changed() => std::future::pending().await,
                     }
                 });
             }
         });
-        Self { port, cut }
+        Self { port, cut, round_trips }
     }
 
     /// Silences the connections that there are. New ones work.
     pub fn go_silent(&self) {
         self.cut.send_modify(|cuts| *cuts += 1);
     }
+
+    /// How often, on any connection, an answer has followed something that was said.
+    #[must_use]
+    pub fn round_trips(&self) -> usize {
+        self.round_trips.load(Ordering::Relaxed)
+    }
+}
+
+async fn join(near: TcpStream, far: TcpStream, round_trips: &AtomicUsize) {
+    let is_asked = AtomicBool::new(false);
+    let mut near = InspectReader::new(near, |bytes: &[u8]| {
+        is_asked.fetch_or(!bytes.is_empty(), Ordering::Relaxed);
+    });
+    let mut far = InspectReader::new(far, |bytes: &[u8]| {
+        if !bytes.is_empty() && is_asked.swap(false, Ordering::Relaxed) {
+            round_trips.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    // A connection that breaks is its ends' to notice.
+    let _ = copy_bidirectional(&mut near, &mut far).await;
 }
