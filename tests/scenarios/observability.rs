@@ -2,11 +2,20 @@
 //! emitted.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
+use bdr_tests::lambda::{Deployed, EventSource, Queue};
+use bdr_tests::scenario::unique;
 use bdr_tests::started::Cleaner;
+use bdr_tests::template::Template;
 use bdr_tests::{Artwork, Delivery, Scenario, emf, scenario, scenario_apart};
+use process_bdr_job::event::Status;
+use process_bdr_job::phases::Phase;
 use serde_json::{Value, json};
 use shared::metrics;
+
+use crate::deployed_stack::{aws, deploy, template};
+use crate::email::give_ses;
 
 /// The wide events among the lines: those that count an attempt or a run.
 fn events(s: &Scenario) -> Vec<Value> {
@@ -98,35 +107,191 @@ fn an_attempt_that_is_cancelled_is_told() {
     });
 }
 
-/// The metrics that a text names, of our namespace.
-fn named(text: &str) -> BTreeSet<&str> {
-    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    words.filter(|word| word.starts_with("bdr_")).collect()
+#[test]
+fn an_email_and_a_cleanup_that_fail_are_told() {
+    scenario(async |s| {
+        let bdr_id = s.request(&[s.artwork(Artwork::default()).await]).await;
+        let mut worker = s.worker(&[]).await;
+        let (_host, _) = give_ses(&s, &mut worker, 1, "MessageRejected");
+        assert_eq!(worker.receive(bdr_id).await, Delivery::Acknowledged);
+        let event = events(&s).remove(0);
+        assert_eq!(
+            (&event["status"], &event["bdr_email_failed_total"]),
+            (&json!("ready"), &json!(1))
+        );
+
+        let nobody = [("DATABASE_URL", "postgresql://nobody@127.0.0.1:9/nothing")];
+        let cleaner = Cleaner::new(&s, &nobody).await;
+        assert!(cleaner.run(json!({})).await.is_err());
+        let event = events(&s).remove(1);
+        assert_eq!(
+            (&event["status"], &event["bdr_cleanup_errors_total"]),
+            (&json!("failed"), &json!(1))
+        );
+        assert!(event.get("bdr_cleanup_completed_total").is_none(), "{event}");
+        let outcome = s.log.outcome();
+        assert_eq!((&outcome["result"], &outcome["level"]), (&json!("failed"), &json!("ERROR")));
+    });
 }
 
 #[test]
-fn dashboard_and_alarms_watch_what_is_emitted_and_nothing_else() {
-    let template = include_str!("../../template.yaml");
-    let dashboard = include_str!("../../infra/observability.yaml");
-    let declared: BTreeSet<_> = metrics::ALL.iter().map(|metric| metric.name).collect();
-    assert_eq!(named(dashboard), declared);
-    let alarms = template.lines().filter_map(|line| line.trim().strip_prefix("MetricName: "));
-    let of_aws = [
-        "ApproximateNumberOfMessagesVisible",
-        "ApproximateAgeOfOldestMessage",
-        "Errors",
-        "Throttles",
-        "Duration",
-    ];
-    for metric in alarms {
-        assert!(declared.contains(metric) || of_aws.contains(&metric), "{metric}");
+fn the_log_is_text_when_that_is_asked_for() {
+    scenario(async |s| {
+        let deployed = Deployed::process_bdr_job(s.stack).await.unwrap();
+        let bdr_id = s.request(&[s.artwork(Artwork::default()).await]).await;
+        let queue = Queue::create(s.sqs.clone(), &unique("q"), deployed.timeout).await.unwrap();
+        let logs = tempfile::tempdir().unwrap();
+        let changed = vec![
+            ("AWS_LAMBDA_LOG_FORMAT", "Text".to_owned()),
+            ("BDR_QUEUE_URL", queue.url().to_owned()),
+        ];
+        let mut source = EventSource::new(&deployed, changed, logs.path().to_owned());
+        let message = queue.deliver(bdr_id).await.unwrap();
+        source.process(&queue, &message, |_, _| ()).await.unwrap();
+        assert_eq!(s.row(bdr_id).await["status"], "ready");
+
+        let log = source.log();
+        // The metrics are JSON whatever is asked for: CloudWatch reads them.
+        let (metrics, lines): (Vec<_>, Vec<_>) = log.lines().partition(|it| it.starts_with('{'));
+        assert!(metrics.iter().all(|line| line.contains("\"_aws\"")), "{log}");
+        let outcome = lines.iter().find(|line| line.contains("result=")).expect("an outcome line");
+        for part in ["INFO", "ready", &bdr_id.to_string(), "requestId=", "duration_ms="] {
+            assert!(outcome.contains(part), "{part}: {outcome}");
+        }
+        assert!(!log.contains('\u{1b}'), "no colours: {log}");
+    });
+}
+
+/// What AWS's own metrics are kept apart by, and how they are summed up.
+const OF_AWS: [(&str, &str, &str, &str); 9] = [
+    ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "Maximum"),
+    ("AWS/SQS", "ApproximateNumberOfMessagesNotVisible", "QueueName", "Maximum"),
+    ("AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", "Maximum"),
+    ("AWS/Lambda", "Errors", "FunctionName", "Sum"),
+    ("AWS/Lambda", "Throttles", "FunctionName", "Sum"),
+    ("AWS/Lambda", "Duration", "FunctionName", "Maximum or Sum"),
+    ("AWS/Scheduler", "InvocationAttemptCount", "ScheduleGroup", "Sum"),
+    ("AWS/Scheduler", "TargetErrorCount", "ScheduleGroup", "Sum"),
+    ("AWS/Scheduler", "InvocationDroppedCount", "ScheduleGroup", "Sum"),
+];
+
+/// What an alarm or a widget watches.
+#[derive(Debug)]
+struct Watched {
+    namespace: String,
+    metric: String,
+    dimensions: Vec<(String, String)>,
+    statistic: String,
+}
+
+impl Watched {
+    /// Fails unless it is emitted, just so; returns its name if it is one of ours.
+    fn check(&self) -> Option<String> {
+        let names: Vec<_> = self.dimensions.iter().map(|(name, _)| name.as_str()).collect();
+        if self.namespace != metrics::NAMESPACE {
+            let of_aws = OF_AWS.iter().find(|(namespace, metric, ..)| {
+                (*namespace, *metric) == (&*self.namespace, &*self.metric)
+            });
+            let (_, _, dimension, statistics) = of_aws.unwrap_or_else(|| panic!("{self:?}"));
+            assert_eq!(names, [*dimension], "{self:?}");
+            assert!(statistics.contains(&self.statistic), "{self:?}");
+            return None;
+        }
+        let metric = metrics::ALL.iter().find(|metric| metric.name == self.metric);
+        let metric = metric.unwrap_or_else(|| panic!("nobody emits {self:?}"));
+        assert!(metric.dimensions.contains(&&*names), "{self:?}");
+        for (name, value) in &self.dimensions {
+            let known: Vec<_> = match name.as_str() {
+                "status" => Status::ALL.iter().map(|status| status.as_str()).collect(),
+                "phase" => Phase::ALL.iter().map(|phase| phase.as_str()).collect(),
+                other => panic!("{other} is no dimension"),
+            };
+            assert!(known.contains(&value.as_str()), "{self:?}: one of {known:?}");
+        }
+        Some(self.metric.clone())
     }
-    // A widget's metrics stand one a line: namespace, name, then names and values of dimensions.
-    for line in dashboard.lines().filter(|line| line.trim().starts_with("[\"MakapixBDR\"")) {
-        let row: Value = serde_json::from_str(line.trim().trim_end_matches(',')).unwrap();
-        let texts: Vec<_> = row.as_array().unwrap().iter().filter_map(Value::as_str).collect();
-        let metric = metrics::ALL.iter().find(|metric| metric.name == texts[1]).unwrap();
-        let dimensions: Vec<_> = texts[2..].iter().step_by(2).copied().collect();
-        assert!(metric.dimensions.contains(&&*dimensions), "{line}");
-    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+#[test]
+fn alarms_watch_what_is_emitted() {
+    scenario(async |s| {
+        let template = Template(template(&s).await);
+        let stack = template.with(&[("DatabaseUrl", "postgresql://h/d")]).unwrap();
+        let resources = stack["Resources"].as_object().unwrap();
+        let alarms = resources.values().filter(|it| it["Type"] == "AWS::CloudWatch::Alarm");
+        let ours: BTreeSet<_> = alarms
+            .filter_map(|alarm| {
+                let alarm = &alarm["Properties"];
+                // Of a unit that is not the metric's, an alarm finds no data, ever.
+                assert!(alarm.get("Unit").is_none(), "{alarm}");
+                let dimensions = alarm["Dimensions"].as_array().into_iter().flatten();
+                let watched = Watched {
+                    namespace: text(&alarm["Namespace"]),
+                    metric: text(&alarm["MetricName"]),
+                    dimensions: dimensions.map(|d| (text(&d["Name"]), text(&d["Value"]))).collect(),
+                    statistic: text(&alarm["Statistic"]),
+                };
+                // "PutMetricAlarm": a day at most, or, in periods of an hour or more, a week.
+                let period = alarm["Period"].as_u64().unwrap();
+                let longest = if period < 3_600 { 86_400 } else { 604_800 };
+                assert!(period * alarm["EvaluationPeriods"].as_u64().unwrap() <= longest);
+                watched.check()
+            })
+            .collect();
+        let expected =
+            ["bdr_cleanup_completed_total", "bdr_email_failed_total", "bdr_status_total"];
+        assert_eq!(ours.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+    });
+}
+
+#[test]
+fn the_dashboard_shows_all_that_is_emitted_and_nothing_else() {
+    scenario(async |s| {
+        let name = unique("dashboard-");
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/observability.yaml");
+        // As in the README: of the main stack's outputs, those are taken that are its parameters.
+        let outputs = s.stack.outputs().iter();
+        let overrides: Vec<_> = outputs.map(|(name, value)| format!("{name}={value}")).collect();
+        let overrides: Vec<_> = overrides.iter().map(String::as_str).collect();
+        deploy(&s, &name, Path::new(file), &overrides).await;
+
+        let outputs = ["cloudformation", "describe-stacks", "--stack-name", &name];
+        let dashboard = text(&aws(&s, &outputs).await["Stacks"][0]["Outputs"][0]["OutputValue"]);
+        let get = ["cloudwatch", "get-dashboard", "--dashboard-name", &dashboard];
+        let body: Value =
+            serde_json::from_str(&text(&aws(&s, &get).await["DashboardBody"])).unwrap();
+        assert!(!body.to_string().contains("${"), "everything is filled in");
+        let mut shown = BTreeSet::new();
+        let mut statuses = BTreeSet::new();
+        for widget in body["widgets"].as_array().unwrap() {
+            for row in widget["properties"]["metrics"].as_array().unwrap() {
+                let row = row.as_array().unwrap();
+                if row[0].get("expression").is_some() {
+                    continue;
+                }
+                // Namespace, name, names and values of dimensions, and how to show it.
+                let (how, row) = row.split_last().unwrap();
+                let pairs = row[2..].chunks(2).map(|pair| (text(&pair[0]), text(&pair[1])));
+                let watched = Watched {
+                    namespace: text(&row[0]),
+                    metric: text(&row[1]),
+                    dimensions: pairs.collect(),
+                    statistic: text(&how["stat"]),
+                };
+                if watched.metric == metrics::STATUS.name {
+                    statuses.insert(watched.dimensions[0].1.clone());
+                }
+                shown.extend(watched.check());
+            }
+        }
+        let declared: BTreeSet<_> = metrics::ALL.iter().map(|it| it.name.to_owned()).collect();
+        assert_eq!(shown, declared);
+        let all: BTreeSet<_> = Status::ALL.iter().map(|it| it.as_str().to_owned()).collect();
+        assert_eq!(statuses, all, "no outcome is left out");
+        aws(&s, &["cloudformation", "delete-stack", "--stack-name", &name]).await;
+    });
 }

@@ -40,6 +40,22 @@ pub enum Status {
 }
 
 impl Status {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Ready,
+        Self::Failed,
+        Self::Retried,
+        Self::Skipped,
+        Self::NotFound,
+        Self::Closed,
+        Self::Superseded,
+        Self::Unclaimed,
+        Self::Unsettled,
+        Self::Malformed,
+        Self::Panicked,
+        Self::Cancelled,
+    ];
+
     /// As it stands in the log and in the metric.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -230,5 +246,34 @@ impl Drop for Event<'_> {
         let status = self.status.unwrap_or(ended_early);
         self.log(status, duration);
         self.metrics.emit(&self.records(status, duration));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::Value;
+    use shared::clock::Clock;
+    use shared::metrics::Metrics;
+
+    use super::Event;
+
+    #[test]
+    fn an_attempt_that_panics_is_told() {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&lines);
+        let metrics = Metrics::to(Clock::system(), 512, move |lines: &[u8]| {
+            told.lock().unwrap().extend_from_slice(lines);
+        });
+        let attempt = || {
+            let _event = Event::begin(&metrics, "r-1", None, 1);
+            panic!("a defect");
+        };
+        assert!(catch_unwind(AssertUnwindSafe(attempt)).is_err());
+        let line: Value = serde_json::from_slice(&lines.lock().unwrap()).expect("one line");
+        assert_eq!(line["status"], "panicked");
+        assert_eq!(line["bdr_status_total"], 1);
     }
 }
