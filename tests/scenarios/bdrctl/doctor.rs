@@ -39,6 +39,9 @@ fn a_healthy_stack_has_no_errors_and_what_cannot_be_seen_is_said() {
             "process-bdr-job: its environment is complete",
             "cleanup-expired-bdrs: its environment is complete",
             "presign-bdr-download: it starts, and reaches the database with its own rights",
+            "permissions: process-bdr-job may do what it does",
+            "permissions: cleanup-expired-bdrs may do what it does",
+            "permissions: presign-bdr-download may do what it does",
             "event source: its state is Enabled",
             "event source: it is told of ReportBatchItemFailures",
             "queue: its visibility timeout is 960 s, the function's 900 s",
@@ -126,6 +129,9 @@ fn every_setting_that_is_broken_is_found() {
         let update = ["lambda", "update-function-configuration", "--environment"];
         aws(&[&update[..], &[&environment.to_string()], &function].concat()).await;
 
+        let role = id("ProcessBdrJobRole");
+        let delete = ["iam", "delete-role-policy", "--role-name", role, "--policy-name", "queue"];
+        aws(&delete).await;
         let delete = ["s3api", "delete-bucket-lifecycle", "--bucket", id("VaultBucket")];
         aws(&delete).await;
         let delete =
@@ -138,6 +144,7 @@ fn every_setting_that_is_broken_is_found() {
         for expected in [
             "process-bdr-job: it is not told VAULT_BUCKET",
             "process-bdr-job: its BDR_QUEUE_URL is http://elsewhere/queue, not ",
+            "permissions: process-bdr-job lacks sqs:ReceiveMessage arn:aws:sqs:",
             "event source: its state is Disabled",
             "event source: it is not told of ReportBatchItemFailures",
             "queue: its visibility timeout is 60 s, the function's 900 s",
@@ -153,7 +160,7 @@ fn every_setting_that_is_broken_is_found() {
                 "{expected} is not in {errors:#?}"
             );
         }
-        assert_eq!(errors.len(), 11, "and nothing else: {errors:#?}");
+        assert_eq!(errors.len(), 12, "and nothing else: {errors:#?}");
         let warnings = of_level(&findings, "warning");
         assert!(warnings.contains(&"dead-letter queue: it holds a message".to_owned()));
         let advised = findings.iter().filter(|finding| finding["level"] != "ok");

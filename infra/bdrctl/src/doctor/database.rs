@@ -149,3 +149,40 @@ async fn requests(operator: &Operator, report: &mut Report) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::NEEDED;
+
+    /// The privileges on columns that `infra/sql/role.sql` grants, as the table has them.
+    fn granted() -> BTreeSet<(String, String, String)> {
+        let lines = include_str!("../../../sql/role.sql").lines();
+        let sql: Vec<_> = lines.filter(|line| !line.trim_start().starts_with("--")).collect();
+        let sql = sql.join(" ");
+        let grants = sql.split(';').filter_map(|statement| statement.trim().strip_prefix("GRANT "));
+        let of_columns = grants.filter_map(|grant| {
+            let (privileges, rest) = grant.rsplit_once(" ON ")?;
+            Some((privileges, rest.split_once(" TO ")?.0)).filter(|it| it.0.contains('('))
+        });
+        of_columns
+            .flat_map(|(privileges, table)| {
+                let parts = privileges.split(')').filter_map(|part| part.split_once('('));
+                parts.map(move |(privilege, columns)| {
+                    let columns: Vec<_> = columns.split(',').map(str::trim).collect();
+                    let privilege = privilege.trim_matches([',', ' ']).to_owned();
+                    (table.to_owned(), privilege, columns.join(" "))
+                })
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_is_looked_for_is_what_the_role_is_granted() {
+        let needed = NEEDED.iter().map(|(table, privilege, columns)| {
+            ((*table).to_owned(), (*privilege).to_owned(), (*columns).to_owned())
+        });
+        assert_eq!(needed.collect::<BTreeSet<_>>(), granted());
+    }
+}

@@ -6,6 +6,7 @@ mod database;
 mod email;
 mod finding;
 mod functions;
+mod permissions;
 mod queues;
 mod schedules;
 mod vault;
@@ -24,6 +25,7 @@ pub(crate) async fn run(operator: &Operator, output: Output) -> Result<bool> {
         Err(error) => report.error("stack", reason(&error), "Most of what follows depends on it."),
     }
     functions::check(operator, &mut report).await;
+    permissions::check(operator, &mut report).await;
     queues::check(operator, &mut report).await;
     schedules::check(operator, &mut report).await;
     vault::check(operator, &mut report).await;
