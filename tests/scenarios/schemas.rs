@@ -90,6 +90,16 @@ fn a_question_is_taken_or_refused_as_its_schema_says() {
     });
 }
 
+#[test]
+fn a_user_id_with_a_fraction_is_refused_though_no_schema_can_say_so() {
+    scenario_apart(async |s| {
+        let question = json!({"bdr_id": ID, "user_id": 42.0});
+        assert_eq!(allowed(&s, QUESTION, std::slice::from_ref(&question)).await, [true]);
+        let refused = presign(&s, &[], question).await.unwrap_err();
+        assert!(refused.to_string().contains("floating point"), "{refused}");
+    });
+}
+
 /// Members of the answer, beside `status`, that the schema knows for this status.
 fn described(status: &Value) -> Vec<String> {
     let schema = parsed(ANSWER);
