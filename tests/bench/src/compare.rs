@@ -58,7 +58,7 @@ impl Bench<'_> {
             eprintln!("  {pile:?} #{round} process-bdr-job {:?}", ours.round);
             compared.ours.push(ours);
             for &peer in peers {
-                let measured = self.run_peer(peer, &seeded).await?;
+                let measured = self.run_peer(peer, &seeded, None).await?;
                 eprintln!("  {pile:?} #{round} {peer} {measured:?}");
                 compared.peers.entry(peer).or_default().push(measured);
             }

@@ -1,18 +1,38 @@
 //! What a request costs, by the function's memory size: GB-seconds, as Lambda bills them, cold (with the
-//! time to start) and warm.
+//! time to start) and warm; beside it the usual recipe on Node under the same limits, where there is Node.
 
 use anyhow::{Context as _, Result};
+use bdr_bench_jobs::rounds::Round;
 
 use crate::{
     figures::{Spread, cells, markdown},
+    limits::Limits,
     measurement::{Bench, Report},
-    options::Cost,
-    workload::Workload,
+    options::{Cost, Pile},
+    peers::Peer,
+    workload::{Seeded, Workload},
 };
+
+/// One workload at one memory size.
+struct Cell<'a> {
+    pile: Pile,
+    workload: Workload,
+    seeded: &'a Seeded,
+    memory_mb: u64,
+}
+
+/// What was measured of it, round by round.
+#[derive(Default)]
+struct Costs {
+    cold_s: Vec<f64>,
+    warm: Vec<Round>,
+    node: Vec<Round>,
+}
 
 impl Bench<'_> {
     /// Measures every size with every workload.
     pub(crate) async fn cost(&self, options: &Cost) -> Result<Report> {
+        let has_node = self.peers.install_node().await?;
         let mut rows = vec![cells([
             "workload",
             "memory MB",
@@ -22,42 +42,64 @@ impl Bench<'_> {
             "warm GB-s",
             "warm CPU s",
             "peak RSS MiB",
+            "Node, warm s",
+            "Node, warm GB-s",
         ])];
         for &pile in &options.workloads {
             let workload = Workload::of_pile(pile);
             let seeded = self.seed(workload).await?;
             for &memory_mb in &options.sizes_mb {
-                let (mut cold, mut warm) = (Vec::new(), Vec::new());
-                let (mut cpu, mut peak) = (Vec::new(), Vec::new());
+                let cell = Cell { pile, workload, seeded: &seeded, memory_mb };
+                let mut costs = Costs::default();
                 for _ in 0..options.rounds {
-                    let mut process = self.start_function(Some(memory_mb)).await?;
-                    let started = process.function.polled().await?;
-                    let first = self.run(&mut process, workload, &seeded).await?;
-                    let second = self.run(&mut process, workload, &seeded).await?;
-                    process.function.stop().await.context("the function cannot be ended")?;
-                    cold.push((started + first.duration()).as_secs_f64());
-                    warm.push(second.duration().as_secs_f64());
-                    cpu.push(second.round.cpu_ms / 1e3);
-                    peak.push(second.round.peak_mib());
-                    eprintln!("  {pile:?} {memory_mb} MB: {:?}", second.round);
+                    self.cost_once(&cell, has_node, &mut costs).await?;
                 }
-                let median = |figures: Vec<f64>| {
-                    Spread::of(figures).map_or(f64::NAN, |spread| spread.median)
-                };
-                let gb = u32::try_from(memory_mb).map_or(f64::NAN, f64::from) / 1024.0;
-                let (cold, warm) = (median(cold), median(warm));
-                rows.push(vec![
-                    format!("{pile:?}"),
-                    memory_mb.to_string(),
-                    format!("{cold:.2}"),
-                    format!("{warm:.2}"),
-                    format!("{:.3}", cold * gb),
-                    format!("{:.3}", warm * gb),
-                    format!("{:.2}", median(cpu)),
-                    format!("{:.0}", median(peak)),
-                ]);
+                rows.push(cell.row(costs));
             }
         }
         Ok(Report { text: markdown(&rows), wrong: None })
+    }
+
+    async fn cost_once(&self, cell: &Cell<'_>, has_node: bool, costs: &mut Costs) -> Result<()> {
+        let mut process = self.start_function(Some(cell.memory_mb)).await?;
+        let started = process.function.polled().await?;
+        let first = self.run(&mut process, cell.workload, cell.seeded).await?;
+        let second = self.run(&mut process, cell.workload, cell.seeded).await?;
+        process.function.stop().await.context("the function cannot be ended")?;
+        eprintln!("  {:?} {} MB: {:?}", cell.pile, cell.memory_mb, second.round);
+        costs.cold_s.push((started + first.duration()).as_secs_f64());
+        costs.warm.push(second.round);
+        if has_node {
+            let limits = Limits::of_lambda(cell.memory_mb)?;
+            match self.run_peer(Peer::Archiver, cell.seeded, Some(&limits)).await {
+                Ok(round) => costs.node.push(round),
+                Err(error) => eprintln!("  {:?} {} MB: {error:#}", cell.pile, cell.memory_mb),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Cell<'_> {
+    fn row(&self, costs: Costs) -> Vec<String> {
+        let gb = u32::try_from(self.memory_mb).map_or(f64::NAN, f64::from) / 1024.0;
+        let median = |figures: Vec<f64>, scale: f64, digits: usize| match Spread::of(figures) {
+            Some(spread) => format!("{:.digits$}", spread.median * scale),
+            // It was killed for want of memory, or there is no Node.
+            None => "–".to_owned(),
+        };
+        let wall_s = |rounds: &[Round]| rounds.iter().map(|round| round.wall_ms / 1e3).collect();
+        vec![
+            format!("{:?}", self.pile),
+            self.memory_mb.to_string(),
+            median(costs.cold_s.clone(), 1.0, 2),
+            median(wall_s(&costs.warm), 1.0, 2),
+            median(costs.cold_s, gb, 3),
+            median(wall_s(&costs.warm), gb, 3),
+            median(costs.warm.iter().map(|round| round.cpu_ms / 1e3).collect(), 1.0, 2),
+            median(costs.warm.iter().map(Round::peak_mib).collect(), 1.0, 0),
+            median(wall_s(&costs.node), 1.0, 2),
+            median(wall_s(&costs.node), gb, 3),
+        ]
     }
 }

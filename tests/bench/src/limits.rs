@@ -75,13 +75,13 @@ impl Limits {
         Ok(limits)
     }
 
-    /// A command that puts itself under the limits and becomes the program that is its argument.
+    /// A command that puts itself under the limits and becomes the program that is its first argument.
     pub(crate) fn launcher(&self) -> Vec<String> {
         let enter = self
             .directories
             .iter()
             .map(|directory| format!("echo $$ > '{}'; ", directory.join("cgroup.procs").display()));
-        let script = format!("set -e; {}exec \"$0\"", enter.collect::<String>());
+        let script = format!("set -e; {}exec \"$0\" \"$@\"", enter.collect::<String>());
         ["/bin/sh", "-c", &script].map(str::to_owned).to_vec()
     }
 }

@@ -21,7 +21,7 @@ use crate::{
 
 /// Everything that a measurement needs.
 pub(crate) struct Bench<'a> {
-    peers: &'a Peers,
+    pub(crate) peers: &'a Peers,
     pub(crate) s3: S3Server,
     queue: Queue,
     pub(crate) deployed: Deployed,
@@ -66,7 +66,10 @@ impl<'a> Bench<'a> {
         peers: &'a Peers,
         options: &Options,
     ) -> Result<Self> {
-        let deployed = Deployed::process_bdr_job(stack).await?;
+        let mut deployed = Deployed::process_bdr_job(stack).await?;
+        if let Some(binary) = &options.binary {
+            deployed.bootstrap = binary.canonicalize().context("there is no such binary")?;
+        }
         let scratch = stack.scratch_directory().to_owned();
         Ok(Self {
             peers,
@@ -179,10 +182,15 @@ impl<'a> Bench<'a> {
         Ok(Measured { round, traffic, resident })
     }
 
-    /// Has a peer do the same job.
-    pub(crate) async fn run_peer(&self, peer: Peer, seeded: &Seeded) -> Result<Round> {
+    /// Has a peer do the same job, within limits if there are any.
+    pub(crate) async fn run_peer(
+        &self,
+        peer: Peer,
+        seeded: &Seeded,
+        limits: Option<&Limits>,
+    ) -> Result<Round> {
         self.s3.reset(false).await?;
-        self.peers.run(peer, &seeded.manifest(), &self.s3, &self.scratch).await
+        self.peers.run(peer, &seeded.manifest(), &self.s3, &self.scratch, limits).await
     }
 
     /// Puts the artworks into the database.

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -20,6 +20,9 @@ pub(crate) struct Options {
     /// of a CPU for each MB.
     #[arg(long, global = true, value_parser = clap::value_parser!(u64).range(128..=10_240))]
     pub(crate) lambda_mb: Option<u64>,
+    /// Measure this build of the function, and not the one that was deployed.
+    #[arg(long, global = true)]
+    pub(crate) binary: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) what: What,
 }

@@ -10,7 +10,7 @@ use bdr_bench_jobs::{manifest::Manifest, rounds::Round};
 use local_stack::Workspace;
 use tokio::process::Command;
 
-use crate::s3::S3Server;
+use crate::{limits::Limits, s3::S3Server};
 
 /// The built programs.
 #[derive(Debug)]
@@ -25,7 +25,16 @@ pub(crate) enum Peer {
     Floor(u32),
     /// s-zip with the AWS SDK.
     SZip,
+    /// archiver with the AWS SDK, on Node.
+    Archiver,
 }
+
+/// What the peer on Node consists of.
+const NODE: [(&str, &str); 3] = [
+    ("package.json", include_str!("../peers/node/package.json")),
+    ("package-lock.json", include_str!("../peers/node/package-lock.json")),
+    ("archiver.mjs", include_str!("../peers/node/archiver.mjs")),
+];
 
 /// Builds them, which takes minutes the first time.
 pub(crate) async fn build() -> Result<Peers> {
@@ -49,27 +58,50 @@ impl Peers {
         self.programs.join("s3-server")
     }
 
-    /// Has a peer do the job.
+    /// Installs what the peer on Node needs, if there is Node.
+    pub(crate) async fn install_node(&self) -> Result<bool> {
+        let is_there = Command::new("node").arg("--version").output().await;
+        if !is_there.is_ok_and(|output| output.status.success()) {
+            return Ok(false);
+        }
+        std::fs::create_dir_all(self.node())?;
+        for (name, text) in NODE {
+            std::fs::write(self.node().join(name), text)?;
+        }
+        let install = ["ci", "--no-audit", "--no-fund", "--silent"];
+        let installed = Command::new("npm").args(install).current_dir(self.node()).status().await?;
+        ensure!(installed.success(), "npm cannot install what the peer on Node needs");
+        Ok(true)
+    }
+
+    fn node(&self) -> PathBuf {
+        self.programs.join("node")
+    }
+
+    /// Has a peer do the job, within limits if there are any.
     pub(crate) async fn run(
         &self,
         peer: Peer,
         manifest: &Manifest,
         s3: &S3Server,
         scratch: &Path,
+        limits: Option<&Limits>,
     ) -> Result<Round> {
         let path = scratch.join("manifest.json");
         std::fs::write(&path, serde_json::to_vec(manifest)?)?;
-        let mut command = match peer {
+        let mut line = limits.map(Limits::launcher).unwrap_or_default();
+        let program = |name: &str| self.programs.join(name).display().to_string();
+        match peer {
             Peer::Floor(concurrency) => {
-                let mut command = Command::new(self.programs.join("floor"));
-                command.args(["--concurrency", &concurrency.to_string()]);
-                command
+                line.extend([program("floor"), format!("--concurrency={concurrency}")]);
             }
-            Peer::SZip => Command::new(self.programs.join("s-zip")),
-        };
-        command.arg(&path).args(["--endpoint", s3.endpoint()]).kill_on_drop(true);
+            Peer::SZip => line.push(program("s-zip")),
+            Peer::Archiver => line.extend(["node".to_owned(), program("node/archiver.mjs")]),
+        }
+        let mut command = Command::new(&line[0]);
+        command.args(&line[1..]).arg(&path).args(["--endpoint", s3.endpoint()]).kill_on_drop(true);
         if let Some(root) = &s3.root {
-            command.env("SSL_CERT_FILE", root);
+            command.env("SSL_CERT_FILE", root).env("NODE_EXTRA_CA_CERTS", root);
         }
         let output = command.output().await?;
         ensure!(
@@ -86,6 +118,7 @@ impl fmt::Display for Peer {
         match self {
             Self::Floor(concurrency) => write!(f, "floor({concurrency})"),
             Self::SZip => write!(f, "s-zip"),
+            Self::Archiver => write!(f, "archiver"),
         }
     }
 }
