@@ -26,8 +26,8 @@ impl Logs {
     /// `RUST_LOG`, else `AWS_LAMBDA_LOG_LEVEL`, else `info`.
     ///
     /// `AWS_LAMBDA_LOG_LEVEL` makes only our own code more talkative: at `DEBUG` the database's
-    /// driver logs parameters, and at `TRACE` the SDK logs the headers that authorize its requests.
-    /// Who wants those says so by `RUST_LOG`.
+    /// driver logs parameters, and who wants those says so by `RUST_LOG`. Releases have nothing below
+    /// `DEBUG` in them: at `TRACE` the SDK logs the headers that authorize its requests.
     #[must_use]
     pub fn from_environment(environment: &Environment) -> Self {
         let format = environment.optional("AWS_LAMBDA_LOG_FORMAT").unwrap_or("JSON");
@@ -42,11 +42,14 @@ impl Logs {
         Self { json: !format.eq_ignore_ascii_case("text"), filter }
     }
 
-    /// What is logged, of whose code. What cannot be read counts as `info`.
+    /// What is logged, of whose code: `level` or `crate::module=level`, separated by commas. What is
+    /// neither is passed over; when nothing is left, it is `info`.
     #[must_use]
     pub fn filter(&self) -> Targets {
+        let parts = self.filter.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let known: Vec<_> = parts.filter(|part| part.parse::<Targets>().is_ok()).collect();
         let info = || Targets::new().with_default(LevelFilter::INFO);
-        self.filter.parse().unwrap_or_else(|_| info())
+        if known.is_empty() { info() } else { known.join(",").parse().unwrap_or_else(|_| info()) }
     }
 
     /// Makes this the log of the process. A second call changes nothing.
@@ -95,6 +98,7 @@ mod tests {
     use std::io::Write;
     use std::sync::{Arc, Mutex};
 
+    use tracing::Level;
     use tracing_subscriber::layer::SubscriberExt;
 
     #[derive(Clone, Default)]
@@ -120,6 +124,22 @@ mod tests {
         assert_eq!(filter(&[("AWS_LAMBDA_LOG_LEVEL", "INFO")]), "info");
         assert_eq!(filter(&[]), "info");
         assert_eq!(filter(&[("AWS_LAMBDA_LOG_LEVEL", "DEBUG"), ("RUST_LOG", "trace")]), "trace");
+    }
+
+    #[test]
+    fn a_filter_is_read_part_by_part() {
+        let enabled = |filter: &str, target: &str| {
+            let environment = crate::config::Environment::of([("RUST_LOG", filter)]);
+            let filter = super::Logs::from_environment(&environment).filter();
+            let levels = [Level::ERROR, Level::INFO, Level::DEBUG];
+            levels.into_iter().filter(|level| filter.would_enable(target, level)).max()
+        };
+        assert_eq!(enabled("info, shared=debug", "shared::vault"), Some(Level::DEBUG));
+        assert_eq!(enabled("info, shared=debug", "hyper"), Some(Level::INFO));
+        assert_eq!(enabled("info,", "shared"), Some(Level::INFO));
+        assert_eq!(enabled("error,shared=loud", "shared"), Some(Level::ERROR));
+        assert_eq!(enabled("shared=loud", "shared"), Some(Level::INFO));
+        assert_eq!(enabled(",", "shared"), Some(Level::INFO));
     }
 
     #[test]

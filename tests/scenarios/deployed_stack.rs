@@ -225,6 +225,6 @@ fn the_log_level_can_never_swallow_metrics() {
     scenario(async |s| {
         // A metric line has no level, which Lambda takes for INFO.
         let levels = &template(&s).await["Parameters"]["LogLevel"]["AllowedValues"];
-        assert_eq!(levels, &json!(["TRACE", "DEBUG", "INFO"]));
+        assert_eq!(levels, &json!(["DEBUG", "INFO"]));
     });
 }

@@ -15,7 +15,7 @@ use tracing_subscriber::layer::SubscriberExt;
 pub struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// Begins to catch what this thread logs, until the guard is dropped: as much as an operator can
+    /// Begins to catch what this thread logs, until the guard is dropped: more than an operator can
     /// ask for with the template's parameter `LogLevel`.
     #[must_use]
     pub fn catch() -> (Self, DefaultGuard) {

@@ -36,7 +36,7 @@ pub struct Deflated {
     size: u64,
 }
 
-/// Bytes that are deflated at once, at least.
+/// Bytes that are deflated at once, about.
 const WRITE_SIZE: usize = 32 * 1024;
 
 /// A ZIP being written to `W`. Without [`Archive::close`] it is no ZIP.

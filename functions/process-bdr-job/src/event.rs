@@ -258,7 +258,14 @@ mod tests {
     use shared::clock::Clock;
     use shared::metrics::Metrics;
 
-    use super::Event;
+    use super::{Event, Status};
+
+    #[test]
+    fn every_status_is_listed() {
+        let places = Status::ALL.map(|status| status as usize);
+        assert!(places.into_iter().eq(0..Status::ALL.len()), "{places:?}");
+        assert_eq!(Status::Cancelled as usize + 1, Status::ALL.len(), "no later one is forgotten");
+    }
 
     #[test]
     fn an_attempt_that_panics_is_told() {

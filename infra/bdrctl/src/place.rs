@@ -29,11 +29,6 @@ impl Place {
         self.find(self.given.queue_url.as_ref(), "QueueUrl").await
     }
 
-    /// ARN of the queue.
-    pub(crate) async fn queue_arn(&self) -> Result<String> {
-        self.find(None, "QueueArn").await
-    }
-
     /// URL of the dead-letter queue.
     pub(crate) async fn dead_letter_queue_url(&self) -> Result<String> {
         self.find(self.given.dead_letter_queue_url.as_ref(), "DeadLetterQueueUrl").await

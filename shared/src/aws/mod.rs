@@ -7,13 +7,12 @@ mod trust;
 use std::fmt;
 use std::time::Duration;
 
-use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{
-    RequestChecksumCalculation, ResponseChecksumValidation, SharedCredentialsProvider,
+    Credentials, RequestChecksumCalculation, ResponseChecksumValidation, SharedCredentialsProvider,
     SharedHttpClient,
 };
 use aws_smithy_runtime_api::shared::IntoShared;
@@ -31,10 +30,13 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Tries a request: the first one and two more, with the SDK's jittered backoff.
 const ATTEMPTS: u32 = 3;
 
-/// Region, credentials and endpoints from the environment, in the SDK's variables.
+/// Region, credentials and endpoints from the environment, in the SDK's variables: `AWS_REGION`,
+/// `AWS_ACCESS_KEY_ID` and those that go with it, `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_<SERVICE>`,
+/// `AWS_USE_FIPS_ENDPOINT`, `AWS_USE_DUALSTACK_ENDPOINT`.
 ///
-/// Lambda puts them there, and nowhere else. The SDK's own search (profiles, web identities, metadata
-/// services of EC2 and ECS) would be code to load at every cold start.
+/// Lambda puts them there, and nowhere else, and its credentials last as long as the process. The SDK's
+/// own search (profiles, web identities, metadata services of EC2 and ECS) would be code to load at every
+/// cold start.
 #[must_use]
 pub fn from_environment(environment: &Environment, trust: &Trust) -> SdkConfig {
     let text = |variable| environment.optional(variable).map(str::to_owned);
@@ -42,9 +44,6 @@ pub fn from_environment(environment: &Environment, trust: &Trust) -> SdkConfig {
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(text("AWS_REGION").or_else(|| text("AWS_DEFAULT_REGION")).map(Region::new))
-        .credentials_provider(SharedCredentialsProvider::new(
-            EnvironmentVariableCredentialsProvider::new(),
-        ))
         .service_config(ServiceSettings(environment.clone()))
         .use_fips(is_on("AWS_USE_FIPS_ENDPOINT"))
         .use_dual_stack(is_on("AWS_USE_DUALSTACK_ENDPOINT"))
@@ -54,6 +53,12 @@ pub fn from_environment(environment: &Environment, trust: &Trust) -> SdkConfig {
         // It mistakes back-pressure for a stalled peer; bodies have time limits of their own.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     config.set_endpoint_url(text("AWS_ENDPOINT_URL"));
+    let keys = text("AWS_ACCESS_KEY_ID").zip(text("AWS_SECRET_ACCESS_KEY"));
+    config.set_credentials_provider(keys.map(|(id, secret)| {
+        let credentials =
+            Credentials::new(id, secret, text("AWS_SESSION_TOKEN"), None, "Environment");
+        SharedCredentialsProvider::new(credentials)
+    }));
     config.build()
 }
 
@@ -111,24 +116,32 @@ pub fn s3(config: &SdkConfig, path_style: bool) -> aws_sdk_s3::Client {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use aws_sdk_s3::presigning::PresigningConfig;
+
     use super::{Trust, from_environment};
     use crate::config::Environment;
 
-    #[test]
-    fn the_sdks_variables_are_understood() {
+    #[tokio::test]
+    async fn the_sdks_variables_are_understood() {
         let variables = [
             ("AWS_REGION", "eu-north-1"),
-            ("AWS_USE_FIPS_ENDPOINT", "true"),
             ("AWS_ENDPOINT_URL", "http://all"),
             ("AWS_ENDPOINT_URL_S3", "http://s3"),
             ("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://secrets"),
+            ("AWS_ACCESS_KEY_ID", "id"),
             ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ("AWS_SESSION_TOKEN", "token"),
         ];
-        let environment = Environment::of(variables);
-        let config =
-            from_environment(&environment, &Trust::from_environment(&environment).unwrap());
+        let read = |variables: &[(&str, &str)]| {
+            let environment = Environment::of(variables.iter().copied());
+            from_environment(&environment, &Trust::from_environment(&environment).unwrap())
+        };
+        let fips = read(&[("AWS_USE_FIPS_ENDPOINT", "true")]);
+        assert_eq!((fips.use_fips(), fips.use_dual_stack()), (Some(true), Some(false)));
+        let config = read(&variables);
         assert_eq!(config.region().unwrap().as_ref(), "eu-north-1");
-        assert_eq!((config.use_fips(), config.use_dual_stack()), (Some(true), Some(false)));
         assert_eq!(config.endpoint_url(), Some("http://all"));
         let endpoint = |service_id| {
             let key = super::ServiceConfigKey::builder()
@@ -141,6 +154,15 @@ mod tests {
         assert_eq!(endpoint("S3").unwrap(), "http://s3");
         assert_eq!(endpoint("Secrets Manager").unwrap(), "http://secrets");
         assert_eq!(endpoint("SQS").unwrap(), "http://all");
-        assert!(!format!("{config:?}").contains("secret\""), "it may be logged");
+        let presigned = super::s3(&config, true).get_object().bucket("b").key("k");
+        let expiry = PresigningConfig::expires_in(Duration::from_mins(1)).unwrap();
+        let presigned = presigned.presigned(expiry).await.unwrap();
+        let url = presigned.uri();
+        assert!(url.starts_with("http://s3/b/k?"), "{url}");
+        for part in ["X-Amz-Credential=id%2F", "eu-north-1", "X-Amz-Security-Token=token"] {
+            assert!(url.contains(part), "{part}: {url}");
+        }
+        let debug = format!("{config:?}");
+        assert!(!debug.contains("secret\"") && !debug.contains("token\""), "it may be logged");
     }
 }

@@ -26,7 +26,8 @@ use super::{Missing, Plan, signature};
 use crate::memory::Memory;
 use crate::remote::{Hosts, OpenRemote, Remote, Turn};
 
-/// Artworks in either step at once, at most; `window` keeps to fewer.
+/// Artworks in either step at once, at most; of those that have not been read yet `window` keeps to
+/// fewer.
 const AHEAD: usize = 256;
 /// Times an object of the vault is read when its body breaks off; the SDK itself retries only up
 /// to the head of the answer.
@@ -58,12 +59,14 @@ enum Opened {
 }
 
 impl Opened {
-    /// Its size; of an unknown one, as large as it may become.
-    fn share(&self, largest: u64) -> u64 {
-        match self {
+    /// The bytes of the budget that it takes: its size, or, unknown, as large as it may become. More than
+    /// all of them could never be had.
+    fn share(&self, memory: &Memory) -> u64 {
+        let size = match self {
             Self::Vault(_, opened) => opened.size(),
-            Self::Remote(opened, _) => opened.size().unwrap_or(largest),
-        }
+            Self::Remote(opened, _) => opened.size().unwrap_or(memory.max_artwork_bytes),
+        };
+        (size + OVERHEAD).min(memory.fetch_budget)
     }
 }
 
@@ -148,7 +151,7 @@ impl Fetcher {
         Ok(match source {
             Source::Vault(key) => spawn(async move {
                 let opened = fetcher.open_vault(key).await?;
-                place.is_of(opened.share(fetcher.memory.max_artwork_bytes));
+                place.is_of(opened.share(&fetcher.memory));
                 Ok((opened, place))
             }),
             Source::Remote(url) => {
@@ -156,7 +159,7 @@ impl Fetcher {
                 let turn = hosts.turn(&url, remote_stop_at).await?;
                 spawn(async move {
                     let opened = fetcher.open_remote(url, format, turn).await?;
-                    place.is_of(opened.share(fetcher.memory.max_artwork_bytes));
+                    place.is_of(opened.share(&fetcher.memory));
                     Ok((opened, place))
                 })
             }
@@ -196,9 +199,7 @@ impl Fetcher {
         budget: Arc<Semaphore>,
     ) -> AbortOnDropHandle<Result<FetchedFile, Missing>> {
         let largest = self.memory.max_artwork_bytes;
-        // A share larger than the budget could never be had.
-        let share = (opened.share(largest) + OVERHEAD).min(self.memory.fetch_budget);
-        let share = u32::try_from(share).unwrap_or(u32::MAX);
+        let share = u32::try_from(opened.share(&self.memory)).unwrap_or(u32::MAX);
         let fetcher = self.clone();
         match budget.acquire_many_owned(share).await {
             Ok(share) => spawn(async move {

@@ -1,13 +1,14 @@
 //! The roles of the functions: that they may do what the functions do. IAM is asked what it would
-//! decide; nothing is done. What a policy allows under a condition (e-mails from the sender, the cleanup's
-//! listing of archives) is left to the alarms: IAM knows the condition, but not the request.
+//! decide; nothing is done. Left out is what a policy allows under a condition (e-mails from the sender,
+//! the cleanup's listing of archives): IAM knows the condition, but not the request. So are logs and networks:
+//! without them there is no function that runs.
 
 use anyhow::{Context as _, Result};
 use aws_sdk_iam::Client;
 use aws_sdk_iam::types::PolicyEvaluationDecisionType;
 
 use super::finding::Report;
-use super::functions;
+use super::{functions, queues};
 use crate::operator::Operator;
 
 const CHECK: &str = "permissions";
@@ -19,6 +20,7 @@ enum Resource {
     Archive,
     Bucket,
     Queue,
+    CleanupFailureQueue,
 }
 
 /// What a function does, and to what, as `template.yaml` allows it.
@@ -41,6 +43,7 @@ const PROCESS: Needs = &[
 const CLEANUP: Needs = &[
     (Resource::Archive, &["s3:DeleteObject", "s3:GetObject"]),
     (Resource::Queue, &["sqs:SendMessage"]),
+    (Resource::CleanupFailureQueue, &["sqs:SendMessage"]),
 ];
 const PRESIGN: Needs = &[(Resource::Archive, &["s3:GetObject"])];
 
@@ -62,7 +65,8 @@ pub(super) async fn check(operator: &Operator, report: &mut Report) {
                 report.error(CHECK, format!("{name} lacks {}", lacking.join(", ")), advice);
             }
             Err(error) => {
-                let advice = "Needs lambda:GetFunctionConfiguration, iam:SimulatePrincipalPolicy.";
+                let advice = "Needs lambda:GetFunctionConfiguration, sqs:GetQueueAttributes and \
+                              iam:SimulatePrincipalPolicy.";
                 report.not_checked(CHECK, &error, advice);
             }
         }
@@ -98,7 +102,10 @@ async fn arn(operator: &Operator, resource: Resource, role: &str) -> Result<Stri
         Resource::Bucket => bucket().await?,
         Resource::Artwork => format!("{}/artwork.png", bucket().await?),
         Resource::Archive => format!("{}/bdr/artist/archive.zip", bucket().await?),
-        Resource::Queue => operator.place.queue_arn().await?,
+        Resource::Queue => queues::arn(operator, operator.place.queue_url().await).await?,
+        Resource::CleanupFailureQueue => {
+            queues::arn(operator, operator.place.cleanup_failure_queue_url().await).await?
+        }
     })
 }
 

@@ -47,6 +47,12 @@ async fn attributes(operator: &Operator, url: Result<String>) -> Result<Attribut
     answer.attributes.context("SQS does not say how the queue is set")
 }
 
+/// The queue's ARN.
+pub(super) async fn arn(operator: &Operator, url: Result<String>) -> Result<String> {
+    let arn = attributes(operator, url).await?.remove(&QueueAttributeName::QueueArn);
+    arn.context("SQS does not say the queue's ARN")
+}
+
 /// A number among the attributes.
 fn number(attributes: &Attributes, name: &QueueAttributeName) -> Option<i64> {
     attributes.get(name)?.parse().ok()

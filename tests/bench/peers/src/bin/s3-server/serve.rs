@@ -9,7 +9,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::{ServerConfig, pki_types::PrivateKeyDer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -27,6 +27,8 @@ pub(crate) fn certified(root: &Path) -> Result<TlsAcceptor> {
     let mut authority = CertificateParams::new([])?;
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority_key = KeyPair::generate()?;
+    // Of another name than the server: OpenSSL takes a certificate issued by its own name for self-signed.
+    authority.distinguished_name.push(DnType::CommonName, "bdr-bench");
     fs::write(root, authority.self_signed(&authority_key)?.pem())
         .with_context(|| format!("{} cannot be written", root.display()))?;
     let key = KeyPair::generate()?;
