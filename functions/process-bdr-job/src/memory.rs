@@ -28,6 +28,8 @@ const SMALLEST_BUDGET: u64 = MIB;
 /// How the function's memory is divided up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory {
+    /// Bytes of the function's memory. Its share of a CPU goes with it.
+    pub function_bytes: u64,
     /// Bytes of artworks that may be held at once, fetched and not yet written. One larger than
     /// that is held alone.
     pub fetch_budget: u64,
@@ -44,6 +46,7 @@ impl Memory {
         let left = function_bytes.saturating_sub(RESERVE + BUFFERS).max(2 * SMALLEST_BUDGET);
         let affordable = left / 2;
         Self {
+            function_bytes,
             fetch_budget: affordable.clamp(SMALLEST_BUDGET, LARGEST_BUDGET),
             max_artwork_bytes: max_artwork_bytes.min(affordable),
             lowered: max_artwork_bytes > affordable,

@@ -32,7 +32,7 @@ struct Costs {
 impl Bench<'_> {
     /// Measures every size with every workload.
     pub(crate) async fn cost(&self, options: &Cost) -> Result<Report> {
-        let has_node = self.peers.install_node().await?;
+        let has_node = !options.alone && self.peers.install_node().await?;
         let mut rows = vec![cells([
             "workload",
             "memory MB",

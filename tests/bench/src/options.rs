@@ -97,6 +97,9 @@ pub(crate) struct Cost {
     /// Times that each is measured.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=100))]
     pub(crate) rounds: u64,
+    /// Measure the function alone.
+    #[arg(long)]
+    pub(crate) alone: bool,
 }
 
 impl Memory {

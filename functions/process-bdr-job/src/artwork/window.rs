@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::memory::Memory;
+use crate::memory::{MIB, Memory};
 
 /// The most artworks asked for at once. S3 answers 5,500 GETs a second and prefix ("Best practices
 /// design patterns: optimizing Amazon S3 performance"), and artworks have many prefixes; this many at 30 ms
@@ -19,6 +19,10 @@ const MOST: u32 = 192;
 /// The most as long as fewer sizes than that are known: should the files turn out to be large, so many
 /// connections will have been opened for nothing.
 const MOST_UNKNOWN: u32 = 128;
+
+/// A function with less memory asks for fewer, in proportion: it has as much less of a CPU, which it rather
+/// spends on artworks than on the TLS handshakes of connections that it would wait for anyway.
+const ALL_FROM: u64 = 512 * MIB;
 
 /// Bytes of files asked for and not yet read, in budgets: one that is being read, and others that wait at
 /// their hosts. What has come of a body that nobody reads is a buffer of its connection.
@@ -31,6 +35,8 @@ pub(super) struct Window(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     changed: Notify,
+    most: u32,
+    most_unknown: u32,
     /// Bytes of files asked for and not yet read.
     bytes: u64,
 }
@@ -57,9 +63,15 @@ pub(super) struct Place {
 impl Window {
     /// For the artworks of one request.
     pub(super) fn new(memory: &Memory) -> Self {
+        let in_proportion = |most: u32| {
+            let share = u64::from(most) * memory.function_bytes.min(ALL_FROM) / ALL_FROM;
+            u32::try_from(share).unwrap_or(most).max(1)
+        };
         Self(Arc::new(Shared {
             state: Mutex::default(),
             changed: Notify::new(),
+            most: in_proportion(MOST),
+            most_unknown: in_proportion(MOST_UNKNOWN),
             bytes: BUDGETS * memory.fetch_budget,
         }))
     }
@@ -87,7 +99,8 @@ impl State {
         // What is yet unknown is expected to be as large as what came before.
         let expected = self.seen_bytes.checked_div(self.seen).unwrap_or(0);
         let bytes = self.unread_bytes + expected * u64::from(self.unknown + 1);
-        let most = if self.seen < MOST_UNKNOWN.into() { MOST_UNKNOWN } else { MOST };
+        let few_are_known = self.seen < limits.most_unknown.into();
+        let most = if few_are_known { limits.most_unknown } else { limits.most };
         // One is always let in, however large.
         if open > 0 && (open >= most || bytes > limits.bytes) {
             return false;
@@ -156,6 +169,14 @@ mod tests {
     fn small_files_are_asked_for_all_at_once() {
         assert_eq!(fill(&window(), None).len(), 128, "as long as no size is known");
         assert_eq!(fill(&window(), Some(10_000)).len(), 192);
+    }
+
+    #[test]
+    fn a_small_function_asks_for_fewer() {
+        let window = || Window::new(&Memory::plan(128 * MIB, 64 * MIB));
+        assert_eq!(fill(&window(), None).len(), 32);
+        assert_eq!(fill(&window(), Some(10_000)).len(), 48);
+        assert_eq!(fill(&Window::new(&Memory::plan(10_240 * MIB, 64 * MIB)), None).len(), 128);
     }
 
     #[test]
