@@ -188,7 +188,7 @@ impl Database {
 
     async fn open(&self, attempt: Attempt) -> Result<Client, BoxError> {
         let server = self.source.server(self.secrets.as_ref(), attempt).await?;
-        let (client, connection) = server.config.connect(server.connector).await?;
+        let (client, connection) = server.config.connect(server.connector()?).await?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(error = %error, "the database connection ended");

@@ -139,7 +139,7 @@ fn from_secret(text: &str, instead: Option<&str>) -> Result<Server, BoxError> {
     };
     server.map_err(|error| match error {
         ServerError::NotAUrl => "the database secret's url is no PostgreSQL URL".into(),
-        other => other.into(),
+        other @ ServerError::RootCertificates(..) => other.into(),
     })
 }
 
