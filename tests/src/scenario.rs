@@ -182,7 +182,7 @@ fn stack() -> (&'static LocalStack, &'static RemoteHost) {
         let remote = RemoteHost::with_routes(web::routes(Visits::default())).unwrap();
         let options = Options::default()
             // As talkative as the template allows: what is logged at no level is logged never.
-            .parameter("LogLevel", "TRACE")
+            .parameter("LogLevel", "DEBUG")
             .parameter("LeaseSeconds", 3)
             .parameter("RetryBaseSeconds", 2)
             .parameter("RemoteAllowHosts", remote.authority());
