@@ -76,12 +76,12 @@ const COVERED: &[(&str, &str, By)] = &[
     ("The database is down", "mapping=", File(RUNBOOK, "### The database is down")),
     ("The database is down", "aws lambda", File(RUNBOOK, "### The database is down")),
     ("E-mails do not arrive", "aws sesv2", File(RUNBOOK, "### E-mails do not arrive")),
-    ("Development", "cargo test -p bdr-tests -- --ignored", Nobody("it takes hours")),
     (
-        "Development",
+        "Performance",
         "cargo run --locked -p bdr-bench",
         Nobody("figures of a busy machine say nothing"),
     ),
+    ("Development", "cargo test -p bdr-tests -- --ignored", Nobody("it takes hours")),
     ("Development", "cargo test", File(".ci/run", "\ncargo test\n")),
 ];
 
