@@ -14,10 +14,7 @@ fn a_small_request_takes_one_get_an_artwork_one_put_and_three_round_trips_to_the
             posts.push(s.artwork(Artwork::default()).await);
         }
         let (first, second) = (s.request(&posts).await, s.request(&posts).await);
-        let url = &s.database_url;
-        let server = url.parse::<tokio_postgres::Config>().unwrap().get_ports()[0];
-        let wire = Wire::to(server).await;
-        let wired = url.replace(&format!(":{server}/"), &format!(":{}/", wire.port));
+        let (wire, wired) = Wire::to_database(&s.database_url).await;
         let recorder = Recorder::start(s.stack);
         let aws = recorder.sdk_config(s.stack);
         let worker = s.worker_through(&aws, &[("DATABASE_URL", &wired)]).await;

@@ -89,11 +89,7 @@ fn a_connection_that_went_silent_in_a_freeze_is_replaced() {
     scenario(async |s| {
         let post = s.artwork(Artwork::default()).await;
         let (first, second) = (s.request(&[post]).await, s.request(&[post]).await);
-        let url = &s.database_url;
-        let server = url.parse::<tokio_postgres::Config>().unwrap().get_ports()[0];
-        let wire = Wire::to(server).await;
-        let wired = url.replace(&format!(":{server}/"), &format!(":{}/", wire.port));
-        assert_ne!(&wired, url);
+        let (wire, wired) = Wire::to_database(&s.database_url).await;
         let worker = s.worker(&[("DATABASE_URL", &wired)]).await;
         assert_eq!(worker.receive(first).await, Delivery::Acknowledged);
         wire.go_silent();
