@@ -7,7 +7,7 @@ use std::path::Path;
 use bdr_tests::lambda::{Deployed, EventSource, Queue};
 use bdr_tests::scenario::unique;
 use bdr_tests::started::Cleaner;
-use bdr_tests::template::Template;
+use bdr_tests::template::{Template, text};
 use bdr_tests::{Artwork, Delivery, Scenario, emf, scenario, scenario_apart};
 use process_bdr_job::event::Status;
 use process_bdr_job::phases::Phase;
@@ -210,10 +210,6 @@ impl Watched {
         }
         Some(self.metric.clone())
     }
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 #[test]

@@ -82,7 +82,9 @@ fn function(value: &Value) -> Option<(&str, &Value)> {
         .then_some((name, argument))
 }
 
-fn text(value: &Value) -> String {
+/// A scalar as text: CloudFormation makes no difference between `"1"` and `1`.
+#[must_use]
+pub fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 

@@ -16,7 +16,6 @@ use crate::{
 /// One workload at one memory size.
 struct Cell<'a> {
     pile: Pile,
-    workload: Workload,
     seeded: &'a Seeded,
     memory_mb: u64,
 }
@@ -46,10 +45,9 @@ impl Bench<'_> {
             "Node, warm GB-s",
         ])];
         for &pile in &options.workloads {
-            let workload = Workload::of_pile(pile);
-            let seeded = self.seed(workload).await?;
+            let seeded = self.seed(Workload::of_pile(pile)).await?;
             for &memory_mb in &options.sizes_mb {
-                let cell = Cell { pile, workload, seeded: &seeded, memory_mb };
+                let cell = Cell { pile, seeded: &seeded, memory_mb };
                 let mut costs = Costs::default();
                 for _ in 0..options.rounds {
                     self.cost_once(&cell, has_node, &mut costs).await?;
@@ -61,10 +59,11 @@ impl Bench<'_> {
     }
 
     async fn cost_once(&self, cell: &Cell<'_>, has_node: bool, costs: &mut Costs) -> Result<()> {
+        let workload = Workload::of_pile(cell.pile);
         let mut process = self.start_function(Some(cell.memory_mb)).await?;
         let started = process.function.polled().await?;
-        let first = self.run(&mut process, cell.workload, cell.seeded).await?;
-        let second = self.run(&mut process, cell.workload, cell.seeded).await?;
+        let first = self.run(&mut process, workload, cell.seeded).await?;
+        let second = self.run(&mut process, workload, cell.seeded).await?;
         process.function.stop().await.context("the function cannot be ended")?;
         eprintln!("  {:?} {} MB: {:?}", cell.pile, cell.memory_mb, second.round);
         costs.cold_s.push((started + first.duration()).as_secs_f64());
