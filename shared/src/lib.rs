@@ -11,6 +11,7 @@ pub mod failure;
 pub mod lambda;
 pub mod message;
 pub mod metrics;
+pub mod queue;
 pub mod request;
 pub mod sqid;
 pub mod telemetry;

@@ -1,6 +1,6 @@
 //! Names that lead elsewhere than they did, or to several places.
 
-use bdr_tests::raw_host::{RawHost, ok, redirect};
+use bdr_tests::raw_server::{RawHost, ok, redirect};
 use bdr_tests::web::PIXELS;
 use process_bdr_job::remote::Remote;
 use shared::failure::Decision;

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use bdr_tests::raw_host::{RawHost, ok};
+use bdr_tests::raw_server::{RawHost, ok};
 use bdr_tests::web::PIXELS;
 use process_bdr_job::remote::Remote;
 

@@ -6,12 +6,12 @@ use serde_json::Value;
 use shared::metrics::{Metric, NAMESPACE};
 
 /// Most metrics of a directive.
-const MOST_METRICS: usize = 100;
+const MAX_METRICS: usize = 100;
 
 /// Fails unless this line is what the specification asks for.
 pub fn check(line: &Value) {
     let timestamp_ms = line["_aws"]["Timestamp"].as_i64().expect("a timestamp");
-    let now_ms = crate::started::now().unix_timestamp_nanos() / 1_000_000;
+    let now_ms = crate::in_process::now().unix_timestamp_nanos() / 1_000_000;
     assert!((now_ms - i128::from(timestamp_ms)).abs() < 600_000, "in milliseconds: {line}");
     let directives = line["_aws"]["CloudWatchMetrics"].as_array().expect("directives");
     assert!(!directives.is_empty(), "a metric: {line}");
@@ -24,7 +24,7 @@ pub fn check(line: &Value) {
             }
         }
         let metrics = directive["Metrics"].as_array().expect("metrics");
-        assert!((1..=MOST_METRICS).contains(&metrics.len()), "{line}");
+        assert!((1..=MAX_METRICS).contains(&metrics.len()), "{line}");
         for metric in metrics {
             assert!(line[metric["Name"].as_str().unwrap()].is_number(), "{metric} of {line}");
         }

@@ -14,20 +14,20 @@
 )]
 
 pub mod archive;
+pub mod canary_ports;
+pub mod doc_commands;
 pub mod emf;
 pub mod faults;
 pub mod iam;
+pub mod in_process;
 pub mod lambda;
 pub mod log;
-pub mod printed;
 pub mod privacy;
-pub mod raw_host;
+pub mod raw_server;
 pub mod recorder;
 pub mod scenario;
-pub mod started;
 pub mod strict_s3;
 pub mod template;
-pub mod trap;
 pub mod web;
 pub mod wire;
 pub mod worker;

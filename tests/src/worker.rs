@@ -10,9 +10,9 @@ use process_bdr_job::handler::Handler;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::in_process::{context, environment};
 use crate::privacy::Secrets;
 use crate::scenario::{Scenario, unique};
-use crate::started::{context, environment};
 
 /// A function that has been started.
 pub struct Worker {

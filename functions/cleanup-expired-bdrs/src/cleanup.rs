@@ -62,7 +62,10 @@ impl Cleanup {
         stop_at: Instant,
         event: &mut Event<'_>,
     ) -> Result<(), Failure> {
-        self.requests.begin().await.map_err(|error| error.during("failed to begin the cleanup"))?;
+        self.requests
+            .begin()
+            .await
+            .map_err(|error| error.context("failed to begin the cleanup"))?;
         for task in tasks {
             event.enter(*task);
             let report = &mut event.report;

@@ -2,10 +2,9 @@
 
 use shared::clock::Clock;
 use shared::metrics::Metrics;
+use shared::queue::Queue;
 use shared::request::Requests;
 use shared::vault::Vault;
-
-use crate::queue::Queue;
 
 /// The means of a run.
 pub struct Cleanup {

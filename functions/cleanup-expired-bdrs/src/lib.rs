@@ -18,7 +18,6 @@ pub mod config;
 pub mod context;
 pub mod event;
 pub mod handler;
-pub mod queue;
 pub mod report;
 pub mod tasks;
 pub mod wiring;

@@ -6,13 +6,13 @@ use aws_config::SdkConfig;
 use shared::clock::Clock;
 use shared::database::{Database, SecretReader};
 use shared::metrics::Metrics;
+use shared::queue::Queue;
 use shared::request::Requests;
 use shared::vault::Vault;
 
 use crate::config::Config;
 use crate::context::Cleanup;
 use crate::handler::Handler;
-use crate::queue::Queue;
 
 /// The function, as `config` says, with clients by `aws`.
 #[must_use]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use shared::failure::Failure;
-use shared::request::{Download, Requests, Status};
+use shared::request::{Download, RequestState, Requests};
 use shared::vault::{ArchiveKey, Vault};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -50,13 +50,13 @@ pub async fn answer(
     let download = requests
         .download(bdr_id, user_id)
         .await
-        .map_err(|error| error.during("failed to read the request"))?;
+        .map_err(|error| error.context("failed to read the request"))?;
     let Some(download) = download else { return Ok(Answer::NotFound) };
     let life = remaining(&download, url_ttl);
-    match Status::parse(&download.status) {
-        Some(Status::Ready) if life.is_zero() => Ok(Answer::Expired),
-        Some(Status::Ready) => sign(vault, bdr_id, &download, life).await,
-        Some(Status::Expired) => Ok(Answer::Expired),
+    match RequestState::parse(&download.status) {
+        Some(RequestState::Ready) if life.is_zero() => Ok(Answer::Expired),
+        Some(RequestState::Ready) => sign(vault, bdr_id, &download, life).await,
+        Some(RequestState::Expired) => Ok(Answer::Expired),
         _ => Ok(Answer::NotReady { bdr_status: download.status }),
     }
 }

@@ -39,7 +39,7 @@ impl Artist {
     /// For good, when it is malformed or yields no public id.
     pub(crate) fn read(row: &Row, sqids: &SqidSource, user_id: i32) -> Result<Self, Failure> {
         let Recipient { handle, email, sqid } = Recipient::read(row, sqids, user_id)
-            .map_err(|error| error.during("failed to read the artist's row"))?;
+            .map_err(|error| error.context("failed to read the artist's row"))?;
         let sqid = sqid.ok_or_else(|| {
             Failure::permanent_fault(
                 "the artist has no usable public id",

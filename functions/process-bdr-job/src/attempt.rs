@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Longest delay before another attempt: it outlasts the failover of a database.
-const LONGEST_DELAY: Duration = Duration::from_mins(10);
+const MAX_DELAY: Duration = Duration::from_mins(10);
 /// Kept before the deadline for giving up in good order.
 const DEADLINE_GUARD: Duration = Duration::from_secs(20);
 /// Kept before the deadline for giving the message back once the artist has been told.
@@ -68,7 +68,7 @@ impl Attempt {
     #[must_use]
     pub fn retry_delay(&self) -> Duration {
         let exponent = self.receive_count.saturating_sub(1).min(8);
-        let full = self.retry_base.saturating_mul(4_u32.pow(exponent)).min(LONGEST_DELAY);
+        let full = self.retry_base.saturating_mul(4_u32.pow(exponent)).min(MAX_DELAY);
         full.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 }

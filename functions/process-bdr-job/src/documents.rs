@@ -100,13 +100,13 @@ impl<'a> Metadata<'a> {
     }
 
     /// Records a post whose file is missing, in words for the artist.
-    pub fn lack(&mut self, post: &'a Post, reason: String) {
+    pub fn add_missing(&mut self, post: &'a Post, reason: String) {
         let id = post.sqid.as_ref().map_or(MissingId::PostId(post.id), MissingId::Sqid);
         self.missing_artworks.push(MissingEntry { id, title: post.title.as_deref(), reason });
     }
 
     /// Records a post that does not exist.
-    pub fn lack_post(&mut self, post_id: i32, reason: String) {
+    pub fn add_missing_post(&mut self, post_id: i32, reason: String) {
         let id = MissingId::PostId(post_id);
         self.missing_artworks.push(MissingEntry { id, title: None, reason });
     }

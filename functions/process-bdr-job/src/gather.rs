@@ -128,7 +128,7 @@ pub async fn gather(
             )
         })
         .await
-        .map_err(|error| error.during(CONTEXT))?;
+        .map_err(|error| error.context(CONTEXT))?;
 
     let artist = artist.first().ok_or_else(no_artist)?;
     let artist = Artist::read(artist, sqids, user_id)?;
@@ -138,12 +138,12 @@ pub async fn gather(
             "None of the requested artworks exist any more.",
         ));
     }
-    let posts = in_order(asked, &posts, sqids).map_err(|error| error.during(CONTEXT))?;
+    let posts = in_order(asked, &posts, sqids).map_err(|error| error.context(CONTEXT))?;
     Ok(Gathered {
         artist,
         posts,
-        comments: read_all(comments, read_comment).map_err(|error| error.during(CONTEXT))?,
-        reactions: read_all(reactions, read_reactions).map_err(|error| error.during(CONTEXT))?,
+        comments: read_all(comments, read_comment).map_err(|error| error.context(CONTEXT))?,
+        reactions: read_all(reactions, read_reactions).map_err(|error| error.context(CONTEXT))?,
     })
 }
 

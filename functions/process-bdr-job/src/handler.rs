@@ -12,13 +12,14 @@ use shared::clock::Clock;
 use shared::lambda::time_left;
 use shared::message::Message;
 use shared::metrics::Metrics;
+use shared::queue::Queue;
 use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::attempt::{Attempt, Disposition};
 use crate::event::{Event, Status};
 use crate::job::Job;
-use crate::lease::Queue;
+use crate::lease::{self, Lease};
 use crate::phases::Phase;
 
 /// Turns events into attempts.
@@ -105,7 +106,8 @@ impl Handler {
                     let mut event = begin(None);
                     event.status = Some(Status::Malformed);
                     event.error = Some(error.to_string());
-                    self.queue.set_visibility(&record.receipt_handle, Duration::ZERO).await;
+                    lease::set_visibility(&self.queue, &record.receipt_handle, Duration::ZERO)
+                        .await;
                 }
                 .instrument(span)
                 .await;
@@ -121,7 +123,7 @@ impl Handler {
         let span = tracing::info_span!("attempt", bdr_id = %message.bdr_id, receive_count);
         async {
             let mut event = begin(Some(message.bdr_id));
-            let lease = self.queue.hold(&record.receipt_handle, self.lease);
+            let lease = Lease::hold(&self.queue, &record.receipt_handle, self.lease);
             let disposition = self.job.process(message.bdr_id, &attempt, &mut event).await;
             event.phases.enter(Phase::Finish);
             event.comes_back =

@@ -69,7 +69,7 @@ impl Job {
             Ok(Claimed::Ours(claim)) => claim,
             Ok(Claimed::Malformed(claim, error)) => {
                 event.claimed = true;
-                let failure = error.during("the request's row is malformed");
+                let failure = error.context("the request's row is malformed");
                 return self.settle(&claim, &failure, attempt, event).await;
             }
             Ok(Claimed::Closed(status)) => {
@@ -117,7 +117,7 @@ impl Job {
             .requests
             .ready(claim, &key, stored.size_bytes, self.expires_after_days)
             .await
-            .map_err(|error| error.during("failed to mark the request ready"))?;
+            .map_err(|error| error.context("failed to mark the request ready"))?;
         Ok(match change {
             Change::Done(expires_at) => {
                 event.phases.enter(Phase::Notify);

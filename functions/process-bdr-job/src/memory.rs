@@ -21,7 +21,7 @@ const RESERVE: u64 = 32 * MIB;
 /// What is held in large buffers beside the fetch budget.
 const BUFFERS: u64 = (KEPT_BUFFERS + PART_BUFFERS * part_size(1)) as u64;
 /// The largest fetch budget that still gains anything: more only waits longer for the upload.
-const LARGEST_BUDGET: u64 = 11 * MIB;
+const MAX_BUDGET: u64 = 11 * MIB;
 /// With less than this nothing moves.
 const SMALLEST_BUDGET: u64 = MIB;
 
@@ -47,7 +47,7 @@ impl Memory {
         let affordable = left / 2;
         Self {
             function_bytes,
-            fetch_budget: affordable.clamp(SMALLEST_BUDGET, LARGEST_BUDGET),
+            fetch_budget: affordable.clamp(SMALLEST_BUDGET, MAX_BUDGET),
             max_artwork_bytes: max_artwork_bytes.min(affordable),
             lowered: max_artwork_bytes > affordable,
         }

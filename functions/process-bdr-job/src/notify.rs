@@ -18,7 +18,7 @@ use crate::gather::without_duplicates;
 use crate::job::Job;
 
 /// Times SES is asked when it throttles.
-const MOST_TRIES: u32 = 4;
+const MAX_TRIES: u32 = 4;
 /// Delay after the first throttling answer; doubled for each later one.
 const THROTTLED_DELAY: Duration = Duration::from_secs(1);
 
@@ -102,7 +102,7 @@ impl Notifier {
                 .await;
             let Err(error) = sent else { break };
             let throttled = error.code().is_some_and(|code| code.starts_with("Throttling"));
-            if !throttled || made == MOST_TRIES {
+            if !throttled || made == MAX_TRIES {
                 return Err(without_addresses(&error));
             }
             tokio::time::sleep(jittered(THROTTLED_DELAY * 2_u32.pow(made - 1))).await;

@@ -77,7 +77,7 @@ pub(crate) fn unclaimed(
     event: &mut Event<'_>,
 ) -> Disposition {
     event.status = Some(Status::Unclaimed);
-    event.error = Some(chain(&error.during("failed to claim the request")));
+    event.error = Some(chain(&error.context("failed to claim the request")));
     let delay = if attempt.is_last() { Duration::ZERO } else { attempt.retry_delay() };
     Disposition::Return(Some(delay))
 }

@@ -160,9 +160,9 @@ fn record_missing<'a>(metadata: &mut Metadata<'a>, plan: Plan<'a>, missing: &Mis
     );
     let reason = missing.reason.to_owned();
     match plan {
-        Plan::Fetch(planned) => metadata.lack(planned.post, reason),
-        Plan::Missing(post, _) => metadata.lack(post, reason),
-        Plan::NoSuchPost(id, _) => metadata.lack_post(id, reason),
+        Plan::Fetch(planned) => metadata.add_missing(planned.post, reason),
+        Plan::Missing(post, _) => metadata.add_missing(post, reason),
+        Plan::NoSuchPost(id, _) => metadata.add_missing_post(id, reason),
     }
 }
 

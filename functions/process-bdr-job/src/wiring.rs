@@ -10,6 +10,7 @@ use lambda_runtime::Error;
 use shared::clock::Clock;
 use shared::database::{Database, SecretReader};
 use shared::metrics::Metrics;
+use shared::queue::Queue;
 use shared::request::Requests;
 use shared::vault::Vault;
 
@@ -17,7 +18,6 @@ use crate::artwork::Fetcher;
 use crate::config::Config;
 use crate::handler::Handler;
 use crate::job::Job;
-use crate::lease::Queue;
 use crate::notify::Notifier;
 use crate::remote::Remote;
 

@@ -144,8 +144,8 @@ pub struct RedriveArguments {
     #[arg(long)]
     pub yes: bool,
     /// Seconds for which messages are hidden from others meanwhile; after an interruption they come back
-    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(i32).range(1..=43_200))]
-    pub visibility_timeout: i32,
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..=43_200))]
+    pub visibility_timeout: u32,
 }
 
 /// Options of `watch`.

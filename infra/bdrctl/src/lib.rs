@@ -13,9 +13,8 @@ mod doctor;
 mod operator;
 mod output;
 mod place;
-mod queue;
 
 pub use commands::run;
 pub use commands::watch::watch;
-pub use operator::{Operator, Reached};
+pub use operator::{Connection, Operator};
 pub use place::Place;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use shared::config::Environment;
 use shared::database::{Database, DatabaseSource, SecretReader};
 use shared::failure::Failure;
+use shared::queue::Queue;
 use shared::request::{NewRequest, Overview, Requests};
 use shared::sqid::SqidSource;
 use shared::vault::{ArchiveKey, NotDeleted, Vault};
@@ -16,11 +17,10 @@ use uuid::Uuid;
 
 use crate::config::Config;
 use crate::place::Place;
-use crate::queue::Queue;
 
 /// How the parts of a deployment are reached.
 #[derive(Debug, Clone)]
-pub struct Reached {
+pub struct Connection {
     /// Region, credentials and endpoints.
     pub aws: SdkConfig,
     /// Whether S3 lives at an endpoint without host names per bucket.
@@ -31,7 +31,7 @@ pub struct Reached {
     pub database_secret: Option<String>,
 }
 
-impl From<Config> for Reached {
+impl From<Config> for Connection {
     fn from(config: Config) -> Self {
         let Config { aws, s3_path_style, database_url, database_secret } = config;
         Self { aws, s3_path_style, database_url, database_secret }
@@ -40,7 +40,7 @@ impl From<Config> for Reached {
 
 /// Somebody who may steer a deployment.
 pub struct Operator {
-    pub(crate) reached: Reached,
+    pub(crate) reached: Connection,
     pub(crate) place: Place,
     pub(crate) lambda: aws_sdk_lambda::Client,
     requests: OnceCell<Requests>,
@@ -50,7 +50,7 @@ pub struct Operator {
 impl Operator {
     /// An operator of the deployment at `place`. Calls nobody yet.
     #[must_use]
-    pub fn new(reached: Reached, place: Place) -> Self {
+    pub fn new(reached: Connection, place: Place) -> Self {
         let lambda = aws_sdk_lambda::Client::new(&reached.aws);
         Self { reached, place, lambda, requests: OnceCell::new(), function: OnceCell::new() }
     }
@@ -145,7 +145,7 @@ impl Operator {
     /// # Errors
     /// When the queue does not take it.
     pub async fn publish(&self, bdr_id: Uuid) -> Result<()> {
-        self.queue().await?.publish(bdr_id).await
+        Ok(self.queue().await?.publish(bdr_id).await?)
     }
 
     /// What presign-bdr-download answers to the artist whose request this is.

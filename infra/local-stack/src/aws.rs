@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 use crate::{
     directory::Directory,
     http,
-    keeper::{Ending, Keeper, Server},
     python_tools::PythonTools,
     stack::free_port,
+    supervisor::{Ending, Server, Supervisor},
     waiting::wait_until,
     workspace::Workspace,
 };
@@ -60,7 +60,7 @@ impl AwsStandIn {
     /// Starts it; the functions in it will log from `log_level` on.
     pub(crate) async fn start(
         workspace: &Workspace,
-        keeper: &Keeper,
+        supervisor: &Supervisor,
         tools: &PythonTools,
         log_level: &str,
     ) -> Result<Self> {
@@ -69,7 +69,8 @@ impl AwsStandIn {
         for attempt in 1..=ATTEMPTS {
             let port = free_port()?;
             let endpoint = format!("http://127.0.0.1:{port}");
-            let (mut server, directory) = start_server(workspace, keeper, tools, log_level, port)?;
+            let (mut server, directory) =
+                start_server(workspace, supervisor, tools, log_level, port)?;
             let health = format!("{endpoint}/_ministack/health");
             let ready = wait_until("MiniStack's first answer", START_PATIENCE, async || {
                 server.check_alive()?;
@@ -175,7 +176,7 @@ async fn answer<T: DeserializeOwned>(request: reqwest::RequestBuilder) -> Result
 
 fn start_server(
     workspace: &Workspace,
-    keeper: &Keeper,
+    supervisor: &Supervisor,
     tools: &PythonTools,
     log_level: &str,
     port: u16,
@@ -187,7 +188,7 @@ fn start_server(
         orphan_signal: "SIGKILL",
         uid: None,
     };
-    let mut command = keeper.server(&directory, &ending, tools.python());
+    let mut command = supervisor.server(&directory, &ending, tools.python());
     command
         .args(["-I", "-m", "ministack"])
         // The functions inherit it: what is not in the template must not reach them.

@@ -20,7 +20,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use bdrctl::{Operator, Place, Reached, arguments::PlaceArguments};
+use bdrctl::{Connection, Operator, Place, arguments::PlaceArguments};
 use local_stack::{LocalStack, Options, STACK, Workspace, remote::RemoteHost};
 
 use crate::console::{Console, seconds};
@@ -132,7 +132,7 @@ async fn run(
 
 /// Somebody with the API's rights, at the deployed stack.
 fn operator(stack: &LocalStack) -> Operator {
-    let reached = Reached {
+    let reached = Connection {
         aws: stack.sdk_config(),
         s3_path_style: true,
         database_url: Some(stack.admin_database_url().to_owned()),

@@ -7,10 +7,10 @@ use serde::Deserialize;
 
 use crate::{
     aws::{AwsStandIn, as_client},
-    keeper::{self, Keeper},
     lifecycle,
     python_tools::PythonTools,
     stack::EMAIL_FROM,
+    supervisor::{self, Supervisor},
     workspace::Workspace,
 };
 
@@ -21,7 +21,7 @@ const ARTIFACTS: &str = "artifacts";
 /// Deploys the template with `parameters`, and returns the stack's outputs by name.
 pub(crate) async fn deploy(
     workspace: &Workspace,
-    keeper: &Keeper,
+    supervisor: &Supervisor,
     tools: &PythonTools,
     aws: &AwsStandIn,
     parameters: &BTreeMap<String, String>,
@@ -29,7 +29,7 @@ pub(crate) async fn deploy(
     prepare_account(aws).await?;
 
     let cloudformation = |arguments: &[&str]| {
-        let mut command = keeper.command(tools.aws());
+        let mut command = supervisor.command(tools.aws());
         as_client(&mut command, aws.endpoint())
             .arg("cloudformation")
             .args(arguments)
@@ -47,7 +47,7 @@ pub(crate) async fn deploy(
         &format!("--s3-bucket={ARTIFACTS}"),
         &format!("--output-template-file={packaged}"),
     ]);
-    keeper::succeed("`aws cloudformation package`", package).await?;
+    supervisor::succeed("`aws cloudformation package`", package).await?;
 
     let mut deploy = cloudformation(&[
         "deploy",
@@ -61,7 +61,7 @@ pub(crate) async fn deploy(
         "--parameter-overrides",
     ]);
     deploy.args(parameters.iter().map(|(name, value)| format!("{name}={value}")));
-    keeper::succeed("`aws cloudformation deploy`", deploy).await.with_context(|| {
+    supervisor::succeed("`aws cloudformation deploy`", deploy).await.with_context(|| {
         format!(
             "template.yaml cannot be deployed. The AWS stand-in's last lines:\n{}\n",
             aws.log_tail()
@@ -70,7 +70,7 @@ pub(crate) async fn deploy(
 
     let describe =
         cloudformation(&["describe-stacks", &format!("--stack-name={STACK}"), "--output=json"]);
-    let description = keeper::succeed("`aws cloudformation describe-stacks`", describe).await?;
+    let description = supervisor::succeed("`aws cloudformation describe-stacks`", describe).await?;
     let outputs = outputs(&description)?;
     let template = fs::read(packaged).with_context(|| format!("{packaged} cannot be read"))?;
     let template = serde_json::from_slice(&template)?;

@@ -17,7 +17,7 @@ const OUTSIDE: &str = "outside";
 ///
 /// Its file `log` is locked, and handed to the server as standard output: so the lock holds for as
 /// long as any process of that server lives, and a directory whose log is not locked is a leftover
-/// of one that was killed together with its keeper.
+/// of one that was killed together with its supervisor.
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,

@@ -14,8 +14,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
 use crate::{
-    keeper::{self, Keeper},
     options::{Reporter, Step},
+    supervisor::{self, Supervisor},
     workspace::{Workspace, cargo},
 };
 
@@ -25,7 +25,7 @@ const DEPLOYED: &str = "target/lambda/";
 /// Builds every function of the template and copies it to `target/lambda/<function>/bootstrap`.
 pub(crate) async fn build(
     workspace: &Workspace,
-    keeper: &Keeper,
+    supervisor: &Supervisor,
     reporter: &Reporter,
 ) -> Result<()> {
     let template = workspace.root().join("template.yaml");
@@ -39,7 +39,7 @@ pub(crate) async fn build(
         template.display()
     );
 
-    let mut command = keeper.command(cargo());
+    let mut command = supervisor.command(cargo());
     command
         .args(["build", "--release", "--locked", "--message-format=json-render-diagnostics"])
         .args(names.iter().flat_map(|name| ["--package", name]))
@@ -48,7 +48,7 @@ pub(crate) async fn build(
         command.env_remove(name);
     }
     let mut compiled = 0;
-    let output = keeper::output(command, |line| {
+    let output = supervisor::output(command, |line| {
         let line = line.trim();
         if let Some(package) = line.strip_prefix("Compiling ") {
             compiled += 1;

@@ -10,13 +10,12 @@
 //! downloads, as the API does. It uses none of their code; the demo steers by the operator's tool.
 //!
 //! Everything it needs is kept under `target/`, and nothing outlives the process, however that
-//! ends: `src/keeper.rs` says how.
+//! ends: `src/supervisor.rs` says how.
 
 mod aws;
 mod deployment;
 mod directory;
 mod functions;
-mod keeper;
 mod lambda;
 mod lifecycle;
 mod options;
@@ -24,6 +23,7 @@ mod postgres;
 mod prerequisites;
 mod python_tools;
 mod stack;
+mod supervisor;
 mod waiting;
 mod workspace;
 

@@ -14,9 +14,9 @@ use tokio_postgres::{Client, NoTls};
 
 use crate::{
     directory::Directory,
-    keeper::{Ending, Keeper, Server},
     python_tools::PythonTools,
     stack::{free_port, secret},
+    supervisor::{Ending, Server, Supervisor},
     waiting::wait_until,
     workspace::Workspace,
 };
@@ -57,11 +57,12 @@ impl Postgres {
     /// Starts the server and makes the tables and the functions' role.
     pub(crate) async fn start(
         workspace: &Workspace,
-        keeper: &Keeper,
+        supervisor: &Supervisor,
         tools: &PythonTools,
     ) -> Result<Self> {
         let programs = Programs::Embedded(tools.packages()?);
-        let mut postgres = start_server(workspace, keeper, &programs, |_| Ok(Vec::new())).await?;
+        let mut postgres =
+            start_server(workspace, supervisor, &programs, |_| Ok(Vec::new())).await?;
         let admin = connect(&postgres.admin_url).await?;
         for name in SCRIPTS {
             let script = workspace.root().join("infra/sql").join(name);
@@ -113,7 +114,7 @@ pub(crate) async fn connect(url: &str) -> Result<Client> {
 /// `configure` gives the server's settings, as `name=value`, once it is known where it runs.
 async fn start_server(
     workspace: &Workspace,
-    keeper: &Keeper,
+    supervisor: &Supervisor,
     programs: &Programs,
     configure: impl Fn(&Place) -> Result<Vec<String>>,
 ) -> Result<Postgres> {
@@ -129,7 +130,7 @@ async fn start_server(
             orphan_signal: "SIGQUIT", // does not even wait for a checkpoint
             uid: place.uid,
         };
-        let mut command = keeper.server(&directory, &ending, "/bin/sh");
+        let mut command = supervisor.server(&directory, &ending, "/bin/sh");
         command
             .args(["-c", SCRIPT])
             .args([&place.binaries, &place.data])

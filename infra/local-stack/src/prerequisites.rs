@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 /// Oldest Python that MiniStack runs on.
 const OLDEST_PYTHON: (u32, u32) = (3, 10);
 
-/// Everything of the standard library that the keeper and the virtual environment need. Debian's
+/// Everything of the standard library that the supervisor and the virtual environment need. Debian's
 /// python3 has no `ensurepip` until python3-venv is installed.
 const PROBE: &str = "import argparse, ctypes, ensurepip, ssl, venv, sys; \
                      print(sys.executable, sys.version_info[0], sys.version_info[1])";
@@ -25,7 +25,7 @@ enum Found {
     Nothing,
 }
 
-/// The Python that runs the keeper and makes the virtual environment.
+/// The Python that runs the supervisor and makes the virtual environment.
 ///
 /// # Errors
 /// When there is none that will do; the message says what to install.

@@ -12,8 +12,8 @@ use anyhow::{Context as _, Result, ensure};
 use tokio::task::spawn_blocking;
 
 use crate::{
-    keeper::{self, Keeper},
     options::{Reporter, Step},
+    supervisor::{self, Supervisor},
     workspace::Workspace,
 };
 
@@ -31,7 +31,7 @@ impl PythonTools {
     /// second process wait for the first.
     pub(crate) async fn prepare(
         workspace: &Workspace,
-        keeper: &Keeper,
+        supervisor: &Supervisor,
         reporter: &Reporter,
     ) -> Result<Self> {
         let requirements = workspace.own_file("requirements.txt");
@@ -52,7 +52,7 @@ impl PythonTools {
                 .tempdir_in(&scratch)
                 .context("no directory for the Python tools could be made")?
                 .keep();
-            install(keeper, &requirements, &new, reporter).await?;
+            install(supervisor, &requirements, &new, reporter).await?;
             symlink(&new, &tools.path).context("the Python tools cannot be put in place")?;
         }
         Ok(tools)
@@ -131,25 +131,25 @@ fn remove_unfinished(scratch: &Path, name: &str) -> Result<()> {
 }
 
 async fn install(
-    keeper: &Keeper,
+    supervisor: &Supervisor,
     requirements: &Path,
     directory: &Path,
     reporter: &Reporter,
 ) -> Result<()> {
-    let mut venv = keeper.command(keeper.python());
+    let mut venv = supervisor.command(supervisor.python());
     venv.args(["-m", "venv"]).arg(directory);
     // Either would have the new environment find packages that are not its own.
     venv.env_remove("PYTHONPATH").env_remove("PYTHONHOME");
-    keeper::succeed("making a Python environment", venv).await?;
+    supervisor::succeed("making a Python environment", venv).await?;
 
-    let mut pip = keeper.command(directory.join("bin/python"));
+    let mut pip = supervisor.command(directory.join("bin/python"));
     pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--quiet"])
         // Nothing beyond what is listed with its hash: the list is complete.
         .args(["--no-deps", "--require-hashes", "--requirement"])
         .arg(requirements)
         .env_remove("PYTHONPATH")
         .env_remove("PYTHONHOME");
-    let output = keeper::output(pip, |line| reporter.note(Step::PythonTools, line)).await?;
+    let output = supervisor::output(pip, |line| reporter.note(Step::PythonTools, line)).await?;
     ensure!(
         output.status.success(),
         "The Python tools cannot be installed, so there is nothing to run the local stack on. \

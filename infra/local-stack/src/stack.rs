@@ -14,12 +14,11 @@ use uuid::Uuid;
 
 use crate::{
     aws::{ACCESS_KEY, AwsStandIn, REGION, SECRET_KEY, SentEmail},
-    deployment, functions,
-    keeper::Keeper,
-    lambda,
+    deployment, functions, lambda,
     options::{Options, Step},
     postgres::{self, Postgres},
     python_tools::PythonTools,
+    supervisor::Supervisor,
     workspace::Workspace,
 };
 
@@ -47,21 +46,22 @@ impl LocalStack {
     /// template is refused; the message says which, why, and what to do.
     pub async fn start(options: Options) -> Result<Self> {
         let workspace = Workspace::find()?;
-        let keeper = Keeper::new(&workspace)?;
+        let supervisor = Supervisor::new(&workspace)?;
         let reporter = &options.reporter;
 
         let log_level = options.parameters.get("LogLevel").map_or("INFO", String::as_str);
         let servers = async {
-            let tools = PythonTools::prepare(&workspace, &keeper, reporter);
+            let tools = PythonTools::prepare(&workspace, &supervisor, reporter);
             let tools = reporter.step(Step::PythonTools, tools).await?;
             let (postgres, aws) = tokio::try_join!(
-                reporter.step(Step::Database, Postgres::start(&workspace, &keeper, &tools)),
-                reporter.step(Step::Aws, AwsStandIn::start(&workspace, &keeper, &tools, log_level)),
+                reporter.step(Step::Database, Postgres::start(&workspace, &supervisor, &tools)),
+                reporter
+                    .step(Step::Aws, AwsStandIn::start(&workspace, &supervisor, &tools, log_level)),
             )?;
             Ok((tools, postgres, aws))
         };
         let functions =
-            reporter.step(Step::Functions, functions::build(&workspace, &keeper, reporter));
+            reporter.step(Step::Functions, functions::build(&workspace, &supervisor, reporter));
         let ((tools, postgres, aws), ()) = tokio::try_join!(servers, functions)?;
 
         let mut parameters = BTreeMap::from([
@@ -70,7 +70,7 @@ impl LocalStack {
             ("EmailFrom".to_owned(), EMAIL_FROM.to_owned()),
         ]);
         parameters.extend(options.parameters.clone());
-        let deployment = deployment::deploy(&workspace, &keeper, &tools, &aws, &parameters);
+        let deployment = deployment::deploy(&workspace, &supervisor, &tools, &aws, &parameters);
         let outputs = reporter.step(Step::Deployment, deployment).await?;
         Ok(Self { aws, postgres, tools, outputs })
     }

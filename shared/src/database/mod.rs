@@ -2,7 +2,7 @@
 //!
 //! Lambda freezes an instance between invocations and may thaw it hours later, when the socket has
 //! long been dropped by something in between without a word; a long job leaves it silent for
-//! minutes. So a statement after such a pause runs through [`Database::after_pause`], and reads run
+//! minutes. So a statement after such a pause runs through [`Database::execute_idempotent`], and reads run
 //! through [`Database::read`]: both open a new connection once when the old one turns out dead.
 //! Statements are unnamed (`query_typed`) and none is a `SET`: either would pin the session of an
 //! RDS Proxy, which therefore needs no code of its own here.
@@ -22,8 +22,8 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Row};
 
 pub use secret::SecretReader;
-use source::Attempt;
 pub use source::DatabaseSource;
+use source::SecretRead;
 
 use crate::failure::Failure;
 
@@ -81,7 +81,7 @@ impl DatabaseError {
 
     /// The decision: a malformed row never gets better, everything else may.
     #[must_use]
-    pub fn during(self, context: &'static str) -> Failure {
+    pub fn context(self, context: &'static str) -> Failure {
         match self {
             Self::Malformed(_) => Failure::permanent_fault(context, self),
             _ => Failure::retry(context, self),
@@ -124,14 +124,14 @@ impl Database {
     ///
     /// # Errors
     /// As the statement's, or when no connection can be opened.
-    pub async fn after_pause<T, F>(
+    pub async fn execute_idempotent<T, F>(
         &self,
         statement: impl Fn(Arc<Client>) -> F,
     ) -> Result<T, DatabaseError>
     where
         F: Future<Output = Result<T, tokio_postgres::Error>>,
     {
-        self.twice(THAW_LIMIT, statement).await
+        self.retry_once(THAW_LIMIT, statement).await
     }
 
     /// Runs reads; on a connection that breaks meanwhile, once more on a new one, which spares the
@@ -143,10 +143,10 @@ impl Database {
     where
         F: Future<Output = Result<T, tokio_postgres::Error>>,
     {
-        self.twice(STATEMENT_LIMIT, reads).await
+        self.retry_once(STATEMENT_LIMIT, reads).await
     }
 
-    async fn twice<T, F>(
+    async fn retry_once<T, F>(
         &self,
         first_limit: Duration,
         statement: impl Fn(Arc<Client>) -> F,
@@ -172,10 +172,10 @@ impl Database {
     /// reads the secret again and connects once more.
     async fn connect(&self) -> Result<Client, DatabaseError> {
         let opening = async {
-            match self.open(Attempt::First).await {
-                Err(error) if self.source.may_change() && is_refused_login(&error) => {
+            match self.open(SecretRead::First).await {
+                Err(error) if self.source.may_change() && is_rejected_login(&error) => {
                     tracing::info!("the database refused the password; reading the secret again");
-                    self.open(Attempt::AfterRefusal).await
+                    self.open(SecretRead::AfterRejection).await
                 }
                 result => result,
             }
@@ -186,8 +186,8 @@ impl Database {
             .map_err(DatabaseError::Connect)
     }
 
-    async fn open(&self, attempt: Attempt) -> Result<Client, BoxError> {
-        let server = self.source.server(self.secrets.as_ref(), attempt).await?;
+    async fn open(&self, secret_read: SecretRead) -> Result<Client, BoxError> {
+        let server = self.source.server(self.secrets.as_ref(), secret_read).await?;
         let (client, connection) = server.config.connect(server.connector()?).await?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -199,7 +199,7 @@ impl Database {
 }
 
 /// Whether the server was reached and did not accept the name and the password.
-fn is_refused_login(error: &BoxError) -> bool {
+fn is_rejected_login(error: &BoxError) -> bool {
     let code = error.downcast_ref::<tokio_postgres::Error>().and_then(tokio_postgres::Error::code);
     code.is_some_and(|code| {
         [SqlState::INVALID_PASSWORD, SqlState::INVALID_AUTHORIZATION_SPECIFICATION].contains(code)

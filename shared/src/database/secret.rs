@@ -33,7 +33,7 @@ impl SecretReader {
     /// A rotation changes the password in the database first and the current version second: in
     /// between, the pending version is the one that fits. Without a pending one the rotation has
     /// ended meanwhile, and the current version fits.
-    pub(super) async fn read_after_refusal(&self, arn: &str) -> Result<String, BoxError> {
+    pub(super) async fn read_after_rejection(&self, arn: &str) -> Result<String, BoxError> {
         let pending = self.0.get_secret_value().secret_id(arn).version_stage(PENDING);
         let pending = match pending.send().await.map_err(SdkError::into_service_error) {
             Ok(answer) => answer.secret_string,

@@ -31,13 +31,13 @@ enum Source {
     },
 }
 
-/// Which attempt at a connection a server is asked for.
+/// The read of the secret that a connection uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Attempt {
-    /// The first.
+pub(super) enum SecretRead {
+    /// The first read; it may be a cached value.
     First,
-    /// The second, after the server has refused the password.
-    AfterRefusal,
+    /// The read after the server rejected the password.
+    AfterRejection,
 }
 
 /// What a secret may hold: a URL, or the form that RDS writes.
@@ -91,15 +91,15 @@ impl DatabaseSource {
     pub(super) async fn server(
         &self,
         secrets: Option<&SecretReader>,
-        attempt: Attempt,
+        secret_read: SecretRead,
     ) -> Result<Server, BoxError> {
         let mut server = match &self.0 {
             Source::Url(server) => server.as_ref().clone(),
             Source::Secret { arn, host } => {
                 let reader = secrets.ok_or("no client for Secrets Manager was given")?;
-                let text = match attempt {
-                    Attempt::First => reader.read(arn).await?,
-                    Attempt::AfterRefusal => reader.read_after_refusal(arn).await?,
+                let text = match secret_read {
+                    SecretRead::First => reader.read(arn).await?,
+                    SecretRead::AfterRejection => reader.read_after_rejection(arn).await?,
                 };
                 from_secret(&text, host.as_deref())?
             }

@@ -40,7 +40,7 @@ impl Requests {
     ) -> Result<Option<Download>, DatabaseError> {
         let row = self
             .database
-            .after_pause(|client| async move {
+            .execute_idempotent(|client| async move {
                 let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
                     [(&bdr_id, Type::UUID), (&user_id, Type::INT4)];
                 client.query_typed_opt(DOWNLOAD, &parameters).await

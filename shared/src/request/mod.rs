@@ -18,8 +18,8 @@
 //! not been carried out before. So no lost answer makes an attempt take its own change for another's.
 
 mod download;
+mod maintenance;
 mod operator;
-mod upkeep;
 
 use std::sync::Arc;
 
@@ -29,15 +29,15 @@ use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 pub use download::Download;
+pub use maintenance::{EXPIRED, Expired, ExpiryCursor, GIVE_UP, PAGE, PURGE, Stuck, UNPUBLISHED};
 pub use operator::{Filter, NewRequest, Overview, Remedy};
-pub use upkeep::{EXPIRED, Expired, ExpiryCursor, GIVE_UP, PAGE, PURGE, Stuck, UNPUBLISHED};
 
 use crate::database::{Database, DatabaseError, column};
 use crate::vault::ArchiveKey;
 
 /// The state of a request, as the column `status` spells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
+pub enum RequestState {
     /// Waiting for a first attempt, or for another one.
     Pending,
     /// An attempt is, or was, at work.
@@ -50,7 +50,7 @@ pub enum Status {
     Expired,
 }
 
-impl Status {
+impl RequestState {
     /// Reads the column. Other text is no state of ours.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -98,7 +98,7 @@ pub enum Claimed {
     /// The request is ours, but its row cannot be read.
     Malformed(Claim, DatabaseError),
     /// It is past being processed: `ready`, `failed`, `expired`, or a state that is not ours.
-    Closed(Option<Status>),
+    Closed(Option<RequestState>),
     /// There is no such row.
     NotFound,
 }
@@ -174,7 +174,9 @@ impl Requests {
     /// # Errors
     /// When the database does not answer.
     pub async fn begin(&self) -> Result<(), DatabaseError> {
-        self.database.after_pause(|client| async move { client.check_connection().await }).await
+        self.database
+            .execute_idempotent(|client| async move { client.check_connection().await })
+            .await
     }
 
     /// Claims `bdr_id`. This is the first statement of an invocation.
@@ -184,14 +186,14 @@ impl Requests {
     pub async fn claim(&self, bdr_id: Uuid) -> Result<Claimed, DatabaseError> {
         let row = self
             .database
-            .after_pause(|client| async move {
+            .execute_idempotent(|client| async move {
                 client.query_typed_opt(CLAIM, &[(&bdr_id, Type::UUID)]).await
             })
             .await?;
         let Some(row) = row else {
             return Ok(match self.status(bdr_id).await? {
                 None => Claimed::NotFound,
-                Some(status) => Claimed::Closed(Status::parse(&status)),
+                Some(status) => Claimed::Closed(RequestState::parse(&status)),
             });
         };
         let mut claim = Claim {
@@ -224,7 +226,7 @@ impl Requests {
         let size_bytes = i64::try_from(size_bytes).unwrap_or(i64::MAX);
         let row = self
             .database
-            .after_pause(|client| async move {
+            .execute_idempotent(|client| async move {
                 let parameters: [(&(dyn ToSql + Sync), Type); 5] = [
                     (&claim.bdr_id, Type::UUID),
                     (&claim.token, Type::TIMESTAMPTZ),
@@ -248,7 +250,7 @@ impl Requests {
     pub async fn release(&self, claim: &Claim) -> Result<Change<()>, DatabaseError> {
         let row = self
             .database
-            .after_pause(|client| async move {
+            .execute_idempotent(|client| async move {
                 let parameters: [(&(dyn ToSql + Sync), Type); 2] =
                     [(&claim.bdr_id, Type::UUID), (&claim.token, Type::TIMESTAMPTZ)];
                 client.query_typed_opt(RELEASE, &parameters).await
@@ -267,7 +269,7 @@ impl Requests {
     pub async fn fail(&self, claim: &Claim, message: &str) -> Result<Change<()>, DatabaseError> {
         let row = self
             .database
-            .after_pause(|client| async move {
+            .execute_idempotent(|client| async move {
                 let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
                     (&claim.bdr_id, Type::UUID),
                     (&claim.token, Type::TIMESTAMPTZ),
@@ -295,7 +297,9 @@ impl Requests {
     /// Why an UPDATE changed no row.
     async fn unchanged<T>(&self, bdr_id: Uuid) -> Result<Change<T>, DatabaseError> {
         let status = self.status(bdr_id).await?;
-        let open = status.and_then(|status| Status::parse(&status)).is_some_and(Status::is_open);
+        let open = status
+            .and_then(|status| RequestState::parse(&status))
+            .is_some_and(RequestState::is_open);
         Ok(if open { Change::Superseded } else { Change::Closed })
     }
 }

@@ -9,13 +9,13 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
-use super::{Requests, Status};
+use super::{RequestState, Requests};
 use crate::database::{DatabaseError, column, limited};
 use crate::failure::Failure;
 
 /// Longest that an attempt can live (AWS Lambda, "Function timeout"), in whole minutes, and the time
 /// in which clocks may differ. A row that has been `processing` for longer is nobody's.
-const LONGEST_ATTEMPT: time::Duration = time::Duration::minutes(16);
+const MAX_ATTEMPT: time::Duration = time::Duration::minutes(16);
 
 /// A request as an operator sees it. Times are the database's.
 #[derive(Debug, Clone, Serialize)]
@@ -139,14 +139,14 @@ impl Overview {
     /// What can be done for it. `None` for a state that is none of ours.
     #[must_use]
     pub fn remedy(&self) -> Option<Remedy> {
-        Some(match Status::parse(&self.status)? {
-            Status::Failed => Remedy::Reopen,
-            Status::Pending => Remedy::Publish,
-            Status::Processing => match self.started_at {
-                Some(started) if self.now - started <= LONGEST_ATTEMPT => Remedy::Wait,
+        Some(match RequestState::parse(&self.status)? {
+            RequestState::Failed => Remedy::Reopen,
+            RequestState::Pending => Remedy::Publish,
+            RequestState::Processing => match self.started_at {
+                Some(started) if self.now - started <= MAX_ATTEMPT => Remedy::Wait,
                 _ => Remedy::Publish,
             },
-            Status::Ready | Status::Expired => Remedy::Nothing,
+            RequestState::Ready | RequestState::Expired => Remedy::Nothing,
         })
     }
 }
@@ -233,7 +233,7 @@ impl Requests {
         meanwhile: impl AsyncFnOnce() -> Result<(), Failure>,
     ) -> Result<bool, Failure> {
         const FAILED: &str = "failed to open the request again";
-        let fault = |error: DatabaseError| error.during(FAILED);
+        let fault = |error: DatabaseError| error.context(FAILED);
         // Dropped, the connection ends, and the transaction with it.
         let mut client = self.database.connection_apart().await.map_err(fault)?;
         let transaction = limited(client.transaction()).await.map_err(fault)?;

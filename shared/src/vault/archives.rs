@@ -11,7 +11,7 @@ use super::key::ARCHIVES;
 use super::{ArchiveKey, Vault, VaultError};
 
 /// Keys that one call deletes or lists (S3, `DeleteObjects` and `ListObjectsV2`).
-pub const MOST_DELETED_AT_ONCE: usize = 1000;
+pub const MAX_DELETED_PER_CALL: usize = 1000;
 
 /// An object under `bdr/`.
 #[derive(Debug, Clone)]
@@ -85,7 +85,7 @@ impl Vault {
         Ok(listed.collect())
     }
 
-    /// Deletes at most [`MOST_DELETED_AT_ONCE`] ZIPs: what stands at a key, or only the object of
+    /// Deletes at most [`MAX_DELETED_PER_CALL`] ZIPs: what stands at a key, or only the object of
     /// this ETag (which takes `s3:GetObject` as well). One that is not there counts as deleted,
     /// unless there is an ETag. Returns those that were not deleted.
     ///

@@ -11,7 +11,7 @@ pub(super) const ARCHIVES: &str = "bdr/";
 /// How `posts.art_url` marks an object of the vault.
 const VAULT_URL: &str = "/vault/";
 /// Longest key, in bytes (S3, "Object key naming guidelines").
-const LONGEST_KEY: usize = 1024;
+const MAX_KEY: usize = 1024;
 
 /// The key of an artwork's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl ArtworkKey {
     pub fn from_art_url(art_url: &str) -> Option<Result<Self, BadArtworkKey>> {
         let key = art_url.strip_prefix(VAULT_URL)?;
         let bad = key.is_empty()
-            || key.len() > LONGEST_KEY
+            || key.len() > MAX_KEY
             || key.chars().any(char::is_control)
             || key.split('/').any(|segment| segment == "." || segment == "..")
             || key.trim_start_matches('/').starts_with(ARCHIVES);

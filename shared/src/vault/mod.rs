@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use buffers::Buffers;
 
-pub use archives::{ListedArchive, MOST_DELETED_AT_ONCE, NotDeleted};
+pub use archives::{ListedArchive, MAX_DELETED_PER_CALL, NotDeleted};
 pub use error::VaultError;
 pub use key::{ArchiveKey, ArtworkKey, BadArtworkKey};
 pub use object::ArchiveObject;
@@ -31,9 +31,9 @@ pub struct Vault {
 /// Buffers for artworks that are kept while they are not in use, at most, and the largest that is, in
 /// bytes. What they hold together is part of the function's memory.
 const ARTWORK_BUFFERS: usize = 2;
-const LARGEST_ARTWORK_BUFFER: usize = 6 * 1024 * 1024;
+const MAX_ARTWORK_BUFFER: usize = 6 * 1024 * 1024;
 /// The most that the vault holds on to between artworks, in bytes.
-pub const KEPT_BUFFERS: usize = ARTWORK_BUFFERS * LARGEST_ARTWORK_BUFFER;
+pub const KEPT_BUFFERS: usize = ARTWORK_BUFFERS * MAX_ARTWORK_BUFFER;
 
 impl Vault {
     /// The vault in `bucket`.
@@ -42,7 +42,7 @@ impl Vault {
         Self {
             client,
             bucket: bucket.into(),
-            artworks: Buffers::new(ARTWORK_BUFFERS, LARGEST_ARTWORK_BUFFER),
+            artworks: Buffers::new(ARTWORK_BUFFERS, MAX_ARTWORK_BUFFER),
         }
     }
 }

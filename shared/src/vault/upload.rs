@@ -38,7 +38,7 @@ const IN_FLIGHT: usize = 6;
 /// Part buffers that exist at once.
 pub const PART_BUFFERS: usize = IN_FLIGHT + 1;
 /// Highest part number.
-const MOST_PARTS: i32 = 10_000;
+const MAX_PARTS: i32 = 10_000;
 /// Longest wait, when giving up, for the id of the upload to abort, and again for the abort.
 const ABORT_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -95,7 +95,7 @@ impl Vault {
             vault: self.clone(),
             key,
             buffer: Vec::new(),
-            buffers: Buffers::new(PART_BUFFERS, part_size(MOST_PARTS)),
+            buffers: Buffers::new(PART_BUFFERS, part_size(MAX_PARTS)),
             size: 0,
             parts: 0,
             in_flight: JoinSet::new(),
@@ -200,8 +200,8 @@ impl Upload {
     /// Hands the full buffer to a task that sends it.
     fn send_part(&mut self) -> Result<(), VaultError> {
         self.parts += 1;
-        if self.parts > MOST_PARTS {
-            return Err(VaultError::Service(format!("the ZIP needs more than {MOST_PARTS} parts")));
+        if self.parts > MAX_PARTS {
+            return Err(VaultError::Service(format!("the ZIP needs more than {MAX_PARTS} parts")));
         }
         let (vault, key, number) = (self.vault.clone(), self.key.clone(), self.parts);
         let body = self.buffers.lend(std::mem::take(&mut self.buffer));
@@ -418,12 +418,12 @@ impl AsyncWrite for Upload {
 
 #[cfg(test)]
 mod tests {
-    use super::{MOST_PARTS, part_size};
+    use super::{MAX_PARTS, part_size};
 
     #[test]
     fn ten_thousand_parts_hold_more_than_a_function_can_move() {
-        let all: u64 = (1..=MOST_PARTS).map(|number| part_size(number) as u64).sum();
+        let all: u64 = (1..=MAX_PARTS).map(|number| part_size(number) as u64).sum();
         assert_eq!(all, 122_000 * 1024 * 1024);
-        assert!((1..=MOST_PARTS).all(|n| (5 << 20..5 << 30).contains(&(part_size(n) as u64))));
+        assert!((1..=MAX_PARTS).all(|n| (5 << 20..5 << 30).contains(&(part_size(n) as u64))));
     }
 }

@@ -16,7 +16,7 @@ use time::OffsetDateTime;
 use zip::ZipArchive;
 
 /// Longest name of a file on the disks that people have, in bytes (ext4, APFS; NTFS counts more).
-const LONGEST_NAME: usize = 255;
+const MAX_NAME: usize = 255;
 
 /// What a post's row may hold, as far as names depend on it.
 #[derive(Debug, Clone)]
@@ -74,8 +74,10 @@ pub fn check_rows(handle: &str, rows: &[Row]) -> Made {
                 let content = format!("{} is {}", filename, planned.post.id).into_bytes();
                 entries.push((format!("artworks/{filename}"), planned.packed.packing, content));
             }
-            Plan::Missing(post, missing) => metadata.lack(post, missing.reason.to_owned()),
-            Plan::NoSuchPost(id, missing) => metadata.lack_post(*id, missing.reason.to_owned()),
+            Plan::Missing(post, missing) => metadata.add_missing(post, missing.reason.to_owned()),
+            Plan::NoSuchPost(id, missing) => {
+                metadata.add_missing_post(*id, missing.reason.to_owned())
+            }
         }
     }
     assert_eq!(metadata.artworks() + metadata.missing(), rows.len());
@@ -114,7 +116,7 @@ fn post(row: &Row) -> Post {
 
 /// One file in the folder it is put in, on every disk.
 fn check_name(name: &str) {
-    assert!((1..=LONGEST_NAME).contains(&name.len()), "{name:?}");
+    assert!((1..=MAX_NAME).contains(&name.len()), "{name:?}");
     let harmless = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     assert!(name.chars().all(harmless), "{name:?}");
     assert!(!name.starts_with(['.', '-']) && !name.ends_with('.'), "{name:?}");

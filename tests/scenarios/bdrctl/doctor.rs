@@ -5,7 +5,7 @@ use bdr_tests::{Scenario, scenario, scenario_apart};
 use serde_json::{Value, json};
 
 use super::bdrctl;
-use crate::deployed_stack::{aws, package};
+use crate::deploy::deployed_stack::{aws, package};
 
 /// The findings of a run, and whether it succeeded.
 async fn examine(s: &Scenario, arguments: &[&str]) -> (Vec<Value>, bool) {

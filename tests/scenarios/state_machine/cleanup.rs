@@ -1,7 +1,7 @@
 //! A run of the cleanup, as `cleanup-expired-bdrs` makes it: a task at a time, a step at a time.
 
 use anyhow::{Result, ensure};
-use shared::request::{ExpiryCursor, Status, Stuck};
+use shared::request::{ExpiryCursor, RequestState, Stuck};
 use time::Duration;
 
 use super::invariants::{By, Row};
@@ -108,7 +108,10 @@ impl World<'_> {
             Next::Orphan(object) => {
                 let states = requests.states(&[self.bdr_id]).await?;
                 let unwanted = states.iter().any(|(_, status)| {
-                    matches!(Status::parse(status), Some(Status::Failed | Status::Expired))
+                    matches!(
+                        RequestState::parse(status),
+                        Some(RequestState::Failed | RequestState::Expired)
+                    )
                 });
                 (By::Nobody, if unwanted { Next::DeleteOrphan(object) } else { Next::Nothing })
             }

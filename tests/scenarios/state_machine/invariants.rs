@@ -1,7 +1,7 @@
 //! What must hold after every step: the reference by which the row is judged.
 
 use anyhow::{Result, ensure};
-use shared::request::Status;
+use shared::request::RequestState;
 use time::{Duration, OffsetDateTime};
 use tokio_postgres::Client;
 use uuid::Uuid;
@@ -86,8 +86,8 @@ impl Row {
         }))
     }
 
-    pub(super) fn status(&self) -> Status {
-        Status::parse(&self.status).expect("a state of ours")
+    pub(super) fn status(&self) -> RequestState {
+        RequestState::parse(&self.status).expect("a state of ours")
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -100,8 +100,8 @@ impl Row {
 }
 
 /// The edges of the diagram, by the statements they belong to; `None` is a row that is gone.
-fn is_edge(by: By, from: Status, to: Option<Status>) -> bool {
-    use Status::{Expired, Failed, Pending, Processing, Ready};
+fn is_edge(by: By, from: RequestState, to: Option<RequestState>) -> bool {
+    use RequestState::{Expired, Failed, Pending, Processing, Ready};
     matches!(
         (by, from, to),
         (By::Claim, Pending | Processing, Some(Processing))
@@ -160,8 +160,11 @@ impl World<'_> {
             }
             By::Expire => ensure!(before.is_over, "1: expired before its time: {before:?}"),
             By::GiveUp => {
-                let limit =
-                    if from == Status::Pending { Duration::days(7) } else { Duration::hours(6) };
+                let limit = if from == RequestState::Pending {
+                    Duration::days(7)
+                } else {
+                    Duration::hours(6)
+                };
                 let age = self.now - self.history.touched;
                 ensure!(age >= limit, "1: given up after {age}: {before:?}");
             }
@@ -171,7 +174,7 @@ impl World<'_> {
             }
             By::Nobody => {}
         }
-        if to == Some(Status::Failed) {
+        if to == Some(RequestState::Failed) {
             self.history.closed = self.now;
         }
         Ok(())
@@ -186,11 +189,11 @@ impl World<'_> {
         let object = self.bucket.object;
         let columns = (&row.file_path, &row.size, &row.message, &row.completed_at, &row.expires_at);
         match (row.status(), columns) {
-            (Status::Pending, (None, None, _, _, None))
-            | (Status::Processing, (None, None, None, None, None))
-            | (Status::Failed, (None, None, Some(_), Some(_), None))
-            | (Status::Expired, (None, None, None, Some(_), Some(_))) => {}
-            (Status::Ready, (Some(path), Some(size), None, Some(_), Some(_))) => {
+            (RequestState::Pending, (None, None, _, _, None))
+            | (RequestState::Processing, (None, None, None, None, None))
+            | (RequestState::Failed, (None, None, Some(_), Some(_), None))
+            | (RequestState::Expired, (None, None, None, Some(_), Some(_))) => {}
+            (RequestState::Ready, (Some(path), Some(size), None, Some(_), Some(_))) => {
                 ensure!(path == self.key.as_str(), "6: file_path is {path}");
                 let told = object.map(|object| i64::try_from(object.e_tag)).transpose()?;
                 ensure!(row.is_over || told == Some(*size), "6: {row:?} but {object:?}");

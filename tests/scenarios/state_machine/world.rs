@@ -49,7 +49,7 @@ pub(super) struct World<'a> {
 }
 
 /// Longest life of an invocation (AWS Lambda, "Function timeout"), in time that passes.
-const LONGEST_INVOCATION: Duration = Duration::minutes(15);
+const MAX_INVOCATION: Duration = Duration::minutes(15);
 /// `DOWNLOAD_URL_TTL_SECONDS`.
 const URL_TTL: std::time::Duration = std::time::Duration::from_mins(15);
 
@@ -148,7 +148,7 @@ impl<'a> World<'a> {
         self.now += time;
         for who in 0..2 {
             let now = self.now;
-            let over = |begun| now - begun > LONGEST_INVOCATION;
+            let over = |begun| now - begun > MAX_INVOCATION;
             if self.attempts[who].as_ref().is_some_and(|attempt| over(attempt.begun)) {
                 self.crash(who);
             } else if let Some(attempt) = &mut self.attempts[who] {

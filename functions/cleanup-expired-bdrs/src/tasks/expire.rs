@@ -26,7 +26,7 @@ pub(crate) async fn run(
             .requests
             .expired(cursor)
             .await
-            .map_err(|error| error.during("failed to find expired requests"))?;
+            .map_err(|error| error.context("failed to find expired requests"))?;
         if page.is_empty() || !goes_on(stop_at, report) {
             return Ok(());
         }
@@ -36,7 +36,7 @@ pub(crate) async fn run(
             .requests
             .expire(&gone)
             .await
-            .map_err(|error| error.during("failed to mark requests expired"))?;
+            .map_err(|error| error.context("failed to mark requests expired"))?;
     }
 }
 

@@ -5,8 +5,8 @@
 use std::collections::HashMap;
 
 use shared::failure::Failure;
-use shared::request::Status;
-use shared::vault::{ArchiveKey, ListedArchive, MOST_DELETED_AT_ONCE, NotDeleted};
+use shared::request::RequestState;
+use shared::vault::{ArchiveKey, ListedArchive, MAX_DELETED_PER_CALL, NotDeleted};
 use time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -71,11 +71,14 @@ async fn sweep(
         .requests
         .states(&bdr_ids)
         .await
-        .map_err(|error| error.during("failed to find the requests of ZIPs"))?;
+        .map_err(|error| error.context("failed to find the requests of ZIPs"))?;
     let mut unwanted = Vec::new();
     for (bdr_id, status) in states {
         let Some(orphan) = archives.remove(&bdr_id) else { continue };
-        if matches!(Status::parse(&status), Some(Status::Failed | Status::Expired)) {
+        if matches!(
+            RequestState::parse(&status),
+            Some(RequestState::Failed | RequestState::Expired)
+        ) {
             unwanted.push((bdr_id, orphan));
         }
     }
@@ -90,7 +93,7 @@ async fn delete(
     unwanted: &[(Uuid, Orphan<'_>)],
     report: &mut Report,
 ) -> Result<(), Failure> {
-    for page in unwanted.chunks(MOST_DELETED_AT_ONCE) {
+    for page in unwanted.chunks(MAX_DELETED_PER_CALL) {
         // By its ETag: an operator may have opened the request again, and an attempt have written
         // another ZIP, since we asked for its state.
         let not_deleted = cleanup

@@ -22,7 +22,7 @@ pub(crate) async fn run(
             .requests
             .purge(days)
             .await
-            .map_err(|error| error.during("failed to purge closed requests"))?;
+            .map_err(|error| error.context("failed to purge closed requests"))?;
         if purged == 0 {
             break;
         }

@@ -23,7 +23,7 @@ pub(crate) async fn run(
             .requests
             .give_up(stuck, OUR_FAULT)
             .await
-            .map_err(|error| error.during("failed to rescue stuck requests"))?;
+            .map_err(|error| error.context("failed to rescue stuck requests"))?;
         if rescued.is_empty() {
             break;
         }

@@ -21,7 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
 use super::source::Source;
-use super::window::{Place, Window};
+use super::window::{Slot, Window};
 use super::{Missing, Plan, signature};
 use crate::memory::Memory;
 use crate::remote::{Hosts, OpenRemote, Remote, Turn};
@@ -140,7 +140,7 @@ impl Fetcher {
         hosts: &Hosts,
         remote_stop_at: Instant,
         window: Window,
-    ) -> Result<AbortOnDropHandle<Result<(Opened, Place), Missing>>, Missing> {
+    ) -> Result<AbortOnDropHandle<Result<(Opened, Slot), Missing>>, Missing> {
         let planned = match plan {
             Plan::Fetch(planned) => planned,
             Plan::Missing(_, missing) | Plan::NoSuchPost(_, missing) => return Err(missing.clone()),
@@ -188,14 +188,14 @@ impl Fetcher {
             return Ok(());
         }
         let detail = format!("{size} bytes, limit {}", self.memory.max_artwork_bytes);
-        Err(too_large().because(detail))
+        Err(too_large().with_detail(detail))
     }
 
     /// Takes the artwork's share of the budget and begins to read it.
     async fn start_reading(
         &self,
         opened: Opened,
-        place: Place,
+        place: Slot,
         budget: Arc<Semaphore>,
     ) -> AbortOnDropHandle<Result<FetchedFile, Missing>> {
         let largest = self.memory.max_artwork_bytes;
@@ -244,12 +244,12 @@ pub(crate) fn jittered(full: Duration) -> Duration {
 
 /// What is said of an artwork over the limit.
 pub(crate) fn too_large() -> Missing {
-    Missing::for_good("This artwork's file is too large.")
+    Missing::permanent("This artwork's file is too large.")
 }
 
 fn vault_missing(error: VaultError) -> Missing {
     match error {
-        VaultError::NotFound => Missing::for_good("This artwork's file was not found."),
+        VaultError::NotFound => Missing::permanent("This artwork's file was not found."),
         VaultError::Denied(detail) => {
             // Not the artwork's fault: the function's policy or the bucket's is wrong.
             tracing::error!(detail, "access to the vault was denied; check the function's policy");
@@ -260,7 +260,7 @@ fn vault_missing(error: VaultError) -> Missing {
 }
 
 fn interrupted(detail: String) -> Missing {
-    Missing::for_now("This artwork's file could not be read.", detail)
+    Missing::transient("This artwork's file could not be read.", detail)
 }
 
 fn spawn<T: Send + 'static>(

@@ -33,19 +33,19 @@ pub struct Missing {
 impl Missing {
     /// It will never be found.
     #[must_use]
-    pub fn for_good(reason: &'static str) -> Self {
+    pub fn permanent(reason: &'static str) -> Self {
         Self { reason, decision: Decision::Fail, detail: None }
     }
 
     /// It could not be had this time.
     #[must_use]
-    pub fn for_now(reason: &'static str, detail: impl Into<String>) -> Self {
+    pub fn transient(reason: &'static str, detail: impl Into<String>) -> Self {
         Self { reason, decision: Decision::Retry, detail: Some(detail.into()) }
     }
 
     /// The same, with something for the log.
     #[must_use]
-    pub fn because(self, detail: impl Into<String>) -> Self {
+    pub fn with_detail(self, detail: impl Into<String>) -> Self {
         Self { detail: Some(detail.into()), ..self }
     }
 }
@@ -77,7 +77,7 @@ pub fn plan(posts: &[Result<Post, i32>]) -> impl Iterator<Item = Plan<'_>> + Sen
     posts.iter().map(move |post| match post {
         Ok(post) => plan_one(post, &mut names)
             .map_or_else(|missing| Plan::Missing(post, missing), Plan::Fetch),
-        Err(id) => Plan::NoSuchPost(*id, Missing::for_good("This artwork no longer exists.")),
+        Err(id) => Plan::NoSuchPost(*id, Missing::permanent("This artwork no longer exists.")),
     })
 }
 
@@ -85,7 +85,7 @@ fn plan_one<'a>(post: &'a Post, names: &mut Names) -> Result<Planned<'a>, Missin
     let sqid = post
         .sqid
         .as_ref()
-        .ok_or_else(|| Missing::for_good("This artwork has no usable public id."))?;
+        .ok_or_else(|| Missing::permanent("This artwork has no usable public id."))?;
     let source = Source::of(post.art_url.as_deref())?;
     let packed = names.name(sqid, post.id, post.file_format.as_deref())?;
     Ok(Planned { post, sqid, packed, source })

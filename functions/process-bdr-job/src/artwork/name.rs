@@ -23,7 +23,7 @@ pub struct Packed {
 pub(super) struct Names(HashSet<String>);
 
 /// Longest extension.
-const LONGEST_EXTENSION: usize = 10;
+const MAX_EXTENSION: usize = 10;
 
 impl Names {
     /// The name of the next artwork. One that is taken, or reserved on Windows, gets the post's id.
@@ -58,12 +58,12 @@ fn extension(file_format: Option<&str>) -> Option<String> {
 
 /// What is said of an artwork whose format has no place in the ZIP.
 pub(super) fn not_supported() -> Missing {
-    Missing::for_good("This artwork's file format is not supported.")
+    Missing::permanent("This artwork's file format is not supported.")
 }
 
 /// Whether a text is an extension as names in the ZIP have it.
 pub(crate) fn is_extension(text: &str) -> bool {
-    (1..=LONGEST_EXTENSION).contains(&text.len())
+    (1..=MAX_EXTENSION).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 

@@ -53,8 +53,8 @@ pub fn check(format: &str, file: &[u8]) -> Result<(), Missing> {
         return Ok(());
     }
     let detail = format!("{} bytes that are no {format}", file.len());
-    Err(Missing::for_good("This artwork's file does not have the format it should have.")
-        .because(detail))
+    Err(Missing::permanent("This artwork's file does not have the format it should have.")
+        .with_detail(detail))
 }
 
 /// The brands that an ISO base media file (ISO/IEC 14496-12) says it is: major and compatible ones,

@@ -6,7 +6,7 @@ use url::Url;
 use super::Missing;
 
 /// Longest URL accepted, in bytes.
-const LONGEST_URL: usize = 2048;
+const MAX_URL: usize = 2048;
 
 /// Where an artwork's file is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,11 +23,11 @@ impl Source {
     /// # Errors
     /// When it is absent or none of these; the artwork is then missing for good.
     pub fn of(art_url: Option<&str>) -> Result<Self, Missing> {
-        let art_url = art_url.ok_or_else(|| Missing::for_good("This artwork has no file."))?;
+        let art_url = art_url.ok_or_else(|| Missing::permanent("This artwork has no file."))?;
         if let Some(key) = ArtworkKey::from_art_url(art_url) {
             return key.map(Self::Vault).map_err(|_| unusable());
         }
-        if art_url.len() > LONGEST_URL {
+        if art_url.len() > MAX_URL {
             return Err(unusable());
         }
         match Url::parse(art_url) {
@@ -38,7 +38,7 @@ impl Source {
 }
 
 fn unusable() -> Missing {
-    Missing::for_good("This artwork's file address is not usable.")
+    Missing::permanent("This artwork's file address is not usable.")
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ const MOST: u32 = 192;
 
 /// The most as long as fewer sizes than that are known: should the files turn out to be large, so many
 /// connections will have been opened for nothing.
-const MOST_UNKNOWN: u32 = 128;
+const MAX_UNKNOWN: u32 = 128;
 
 /// A function with less memory asks for fewer, in proportion: it has as much less of a CPU, which it rather
 /// spends on artworks than on the TLS handshakes of connections that it would wait for anyway.
@@ -54,7 +54,7 @@ struct State {
 }
 
 /// The place of one artwork, from its being asked for until it has been read.
-pub(super) struct Place {
+pub(super) struct Slot {
     window: Window,
     /// Its size, once that is known.
     size: Option<u64>,
@@ -71,18 +71,18 @@ impl Window {
             state: Mutex::default(),
             changed: Notify::new(),
             most: in_proportion(MOST),
-            most_unknown: in_proportion(MOST_UNKNOWN),
+            most_unknown: in_proportion(MAX_UNKNOWN),
             bytes: BUDGETS * memory.fetch_budget,
         }))
     }
 
     /// Waits until one more may be asked for.
-    pub(super) async fn enter(&self) -> Place {
+    pub(super) async fn enter(&self) -> Slot {
         loop {
             // Before the look: a change in between must not be missed.
             let changed = self.0.changed.notified();
             if self.state().admit(&self.0) {
-                return Place { window: self.clone(), size: None };
+                return Slot { window: self.clone(), size: None };
             }
             changed.await;
         }
@@ -110,7 +110,7 @@ impl State {
     }
 }
 
-impl Place {
+impl Slot {
     /// The size has become known.
     pub(super) fn is_of(&mut self, size: u64) {
         {
@@ -126,7 +126,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         {
             let mut state = self.window.state();
@@ -146,7 +146,7 @@ impl Drop for Place {
 mod tests {
     use futures_util::FutureExt as _;
 
-    use super::{Place, Window};
+    use super::{Slot, Window};
     use crate::memory::{MIB, Memory};
 
     fn window() -> Window {
@@ -154,7 +154,7 @@ mod tests {
     }
 
     /// Lets in as many as may be, and makes each of this size.
-    fn fill(window: &Window, size: Option<u64>) -> Vec<Place> {
+    fn fill(window: &Window, size: Option<u64>) -> Vec<Slot> {
         let mut places = Vec::new();
         while let Some(mut place) = window.enter().now_or_never() {
             if let Some(size) = size {

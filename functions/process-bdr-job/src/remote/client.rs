@@ -21,11 +21,11 @@ use super::{Limits, Web, redirect};
 use crate::artwork::Missing;
 
 /// Redirects followed.
-const MOST_REDIRECTS: usize = 3;
+const MAX_REDIRECTS: usize = 3;
 /// Headers of an answer. hyper gives up on a head that is not complete in its buffer of 408 KiB.
-const MOST_HEADERS: usize = 100;
+const MAX_HEADERS: usize = 100;
 /// Longest delay that a host may ask for.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
 
 /// What a try came to, if not to an answer.
 pub(super) enum TryError {
@@ -76,7 +76,7 @@ impl Client {
                 .no_proxy()
                 .redirect(Policy::none())
                 .referer(false)
-                .http1_max_headers(MOST_HEADERS)
+                .http1_max_headers(MAX_HEADERS)
                 .connect_timeout(web.limits.connection)
                 .read_timeout(web.limits.silence)
                 .user_agent(concat!("makapix-bdr/", env!("CARGO_PKG_VERSION")))
@@ -93,7 +93,7 @@ impl Client {
     /// The answer to a GET, once its status is good and its body would be the file itself.
     pub(super) async fn get(self: Arc<Self>, url: Url) -> Result<Response, TryError> {
         let mut target = Target::judge(url, &self.allow_hosts).map_err(TryError::ForGood)?;
-        for _ in 0..=MOST_REDIRECTS {
+        for _ in 0..=MAX_REDIRECTS {
             let client = if target.is_exempt() { &self.exempt } else { &self.public };
             let response = client
                 .get(target.url().clone())
@@ -134,11 +134,11 @@ fn accepted(response: Response) -> Result<Response, TryError> {
 }
 
 fn not_found(status: StatusCode) -> Missing {
-    Missing::for_good("This artwork's file was not found.").because(format!("status {status}"))
+    Missing::permanent("This artwork's file was not found.").with_detail(format!("status {status}"))
 }
 
 fn not_there(detail: &str) -> Missing {
-    Missing::for_good("This artwork's file could not be downloaded.").because(detail)
+    Missing::permanent("This artwork's file could not be downloaded.").with_detail(detail)
 }
 
 /// `Retry-After`, as far as we are ready to wait: in seconds, or as a date, which is read by the
@@ -152,7 +152,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         .map(Duration::from_secs)
         .ok()
         .or_else(|| Duration::try_from(date(asked)? - date(text(DATE)?)?).ok())?;
-    Some(delay.min(LONGEST_RETRY_AFTER))
+    Some(delay.min(MAX_RETRY_AFTER))
 }
 
 #[cfg(test)]

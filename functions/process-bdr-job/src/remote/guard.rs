@@ -84,8 +84,8 @@ fn is_public_name(name: &str) -> bool {
 /// What is said of an artwork at a refused URL. The same as of an unusable one: the artist learns
 /// nothing about the network.
 pub(super) fn refused() -> Missing {
-    Missing::for_good("This artwork's file address is not usable.")
-        .because("the address is not a public one")
+    Missing::permanent("This artwork's file address is not usable.")
+        .with_detail("the address is not a public one")
 }
 
 #[cfg(test)]

@@ -93,7 +93,7 @@ impl Host {
 
     /// What is said of an artwork whose host does not answer.
     pub(super) fn silent() -> Missing {
-        Missing::for_now(
+        Missing::transient(
             "This artwork's file could not be downloaded in time.",
             "the host timed out",
         )

@@ -31,7 +31,7 @@ pub use hosts::{Hosts, Turn};
 pub use web::{Limits, Web};
 
 /// Most tries at one artwork.
-const MOST_TRIES: u32 = 4;
+const MAX_TRIES: u32 = 4;
 /// Delay before the second try; doubled for each later one.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
 
@@ -167,7 +167,7 @@ impl Tries {
             TryError::ForNow { detail, retry_after } => {
                 self.turn.host().answered();
                 (
-                    Missing::for_now("This artwork's file could not be downloaded.", detail),
+                    Missing::transient("This artwork's file could not be downloaded.", detail),
                     retry_after,
                 )
             }
@@ -176,7 +176,7 @@ impl Tries {
             jittered(RETRY_DELAY * 2_u32.pow(self.made.saturating_sub(1).min(8)))
         });
         let due = Instant::now() + delay;
-        let worthwhile = self.made < MOST_TRIES
+        let worthwhile = self.made < MAX_TRIES
             && !self.turn.host().is_given_up()
             && delay < self.left_of_all
             && due < self.turn.stop_at();
@@ -194,7 +194,9 @@ async fn body(mut response: Response, limit: u64) -> Result<Bytes, TryError> {
     let mut whole = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(TryError::from_transport)? {
         if (whole.len() + chunk.len()) as u64 > limit {
-            return Err(TryError::ForGood(too_large().because("the body is longer than allowed")));
+            return Err(TryError::ForGood(
+                too_large().with_detail("the body is longer than allowed"),
+            ));
         }
         whole.extend_from_slice(&chunk);
     }

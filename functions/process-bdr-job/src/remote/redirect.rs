@@ -9,7 +9,7 @@ use super::guard::{Target, refused};
 use crate::artwork::Missing;
 
 /// Longest `Location` followed, in bytes: RFC 9110 wants URIs of 8,000 to be understood.
-const LONGEST_LOCATION: usize = 8000;
+const MAX_LOCATION: usize = 8000;
 
 /// The URL to ask after `from` answered with this `Location`, judged like the first one.
 ///
@@ -22,9 +22,9 @@ pub fn next<S: BuildHasher>(
 ) -> Result<Target, Missing> {
     let url = std::str::from_utf8(location)
         .ok()
-        .filter(|location| !location.is_empty() && location.len() <= LONGEST_LOCATION)
+        .filter(|location| !location.is_empty() && location.len() <= MAX_LOCATION)
         .and_then(|location| from.join(location).ok())
-        .ok_or_else(|| refused().because("a redirect to nowhere"))?;
+        .ok_or_else(|| refused().with_detail("a redirect to nowhere"))?;
     Target::judge(url, allow_hosts)
 }
 

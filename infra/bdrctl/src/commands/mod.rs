@@ -14,7 +14,7 @@ use anyhow::Result;
 use crate::arguments::{Arguments, Command};
 use crate::config::Config;
 use crate::doctor;
-use crate::operator::{Operator, Reached};
+use crate::operator::{Connection, Operator};
 use crate::output::{self, Output};
 use crate::place::Place;
 
@@ -31,7 +31,7 @@ pub async fn run(arguments: Arguments) -> ExitCode {
 }
 
 async fn dispatch(arguments: Arguments) -> Result<bool> {
-    let mut reached = Reached::from(Config::from_environment().await?);
+    let mut reached = Connection::from(Config::from_environment().await?);
     reached.database_url = arguments.place.database_url.clone().or(reached.database_url);
     let place = Place::new(&reached.aws, arguments.place);
     let operator = Operator::new(reached, place);

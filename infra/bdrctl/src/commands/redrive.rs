@@ -5,16 +5,17 @@
 //! redrive goes on with it from the state of its row.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use anyhow::Result;
 use serde::Serialize;
+use shared::queue::{Queue, ReceivedMessage};
 use shared::request::Remedy;
 use uuid::Uuid;
 
 use crate::arguments::RedriveArguments;
 use crate::operator::Operator;
 use crate::output::{self, Output, note, table};
-use crate::queue::{Letter, Queue};
 
 /// What is done about a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -32,7 +33,7 @@ enum Action {
 
 /// A message, and what becomes of it.
 #[derive(Debug, Serialize)]
-struct Finding {
+struct DeadMessage {
     message_id: String,
     bdr_id: Option<Uuid>,
     status: Option<String>,
@@ -63,8 +64,8 @@ pub(crate) async fn run(
     let result = redrive.all(&mut findings, &mut kept).await;
     // What is left is to be seen by others at once, whatever has gone wrong.
     for letter in &kept {
-        if let Err(error) = redrive.dead.give_back(letter).await {
-            output::error(&error);
+        if let Err(error) = redrive.dead.release(letter).await {
+            output::error(&error.into());
         }
     }
     output.result(&findings, || text(&findings))?;
@@ -88,9 +89,14 @@ struct Redrive<'a> {
 
 impl Redrive<'_> {
     /// Goes on until the queue has no message that was not met.
-    async fn all(&mut self, findings: &mut Vec<Finding>, kept: &mut Vec<Letter>) -> Result<()> {
+    async fn all(
+        &mut self,
+        findings: &mut Vec<DeadMessage>,
+        kept: &mut Vec<ReceivedMessage>,
+    ) -> Result<()> {
         loop {
-            let letters = self.dead.receive(self.arguments.visibility_timeout).await?;
+            let timeout = Duration::from_secs(self.arguments.visibility_timeout.into());
+            let letters = self.dead.receive(timeout).await?;
             let mut news = false;
             for letter in letters {
                 if self.seen.insert(letter.message_id.clone()) {
@@ -108,8 +114,8 @@ impl Redrive<'_> {
         }
     }
 
-    async fn one(&mut self, letter: &Letter) -> Finding {
-        let mut finding = Finding {
+    async fn one(&mut self, letter: &ReceivedMessage) -> DeadMessage {
+        let mut finding = DeadMessage {
             message_id: letter.message_id.clone(),
             bdr_id: letter.bdr_id,
             status: None,
@@ -128,7 +134,7 @@ impl Redrive<'_> {
         finding
     }
 
-    async fn judge(&self, finding: &mut Finding) -> Result<()> {
+    async fn judge(&self, finding: &mut DeadMessage) -> Result<()> {
         let Some(bdr_id) = finding.bdr_id else { return Ok(()) };
         let request = self.operator.requests().await?.find(bdr_id).await?;
         finding.status = request.as_ref().map(|request| request.status.clone());
@@ -146,7 +152,11 @@ impl Redrive<'_> {
         Ok(())
     }
 
-    async fn carry_out(&mut self, letter: &Letter, finding: &mut Finding) -> Result<()> {
+    async fn carry_out(
+        &mut self,
+        letter: &ReceivedMessage,
+        finding: &mut DeadMessage,
+    ) -> Result<()> {
         let Some(bdr_id) = finding.bdr_id.filter(|_| finding.action != Action::Leave) else {
             return Ok(());
         };
@@ -164,7 +174,7 @@ impl Redrive<'_> {
     }
 }
 
-fn text(findings: &[Finding]) -> String {
+fn text(findings: &[DeadMessage]) -> String {
     if findings.is_empty() {
         return "The dead-letter queue is empty.".to_owned();
     }

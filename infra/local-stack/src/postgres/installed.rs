@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use anyhow::Result;
 
 use super::{Postgres, Programs, start_server};
-use crate::{keeper::Keeper, workspace::Workspace};
+use crate::{supervisor::Supervisor, workspace::Workspace};
 
 /// Where Debian's packages put each version's programs: `{DEBIAN}/15/bin`.
 const DEBIAN: &str = "/usr/lib/postgresql";
@@ -45,9 +45,9 @@ impl InstalledPostgres {
     /// When the server does not start; the message says why.
     pub async fn start(programs: PathBuf, identity: Option<&Identity>) -> Result<Self> {
         let workspace = Workspace::find()?;
-        let keeper = Keeper::new(&workspace)?;
+        let supervisor = Supervisor::new(&workspace)?;
         let programs = Programs::Installed(programs);
-        let server = start_server(&workspace, &keeper, &programs, |place| {
+        let server = start_server(&workspace, &supervisor, &programs, |place| {
             let Some(identity) = identity else { return Ok(vec!["ssl=off".to_owned()]) };
             let certificate = place.write("server.crt", &identity.certificate)?;
             let private_key = place.write("server.key", &identity.private_key)?;

@@ -36,7 +36,7 @@ pub fn mib(kib: u64) -> f64 {
 /// # Errors
 /// When the job fails.
 #[expect(clippy::print_stdout, reason = "the benchmark reads it")]
-pub async fn twice<F: Future<Output = Result<()>>>(job: impl Fn() -> F) -> Result<()> {
+pub async fn retry_once<F: Future<Output = Result<()>>>(job: impl Fn() -> F) -> Result<()> {
     let pid = process::id();
     job().await?;
     let (begun, cpu) = (Instant::now(), cpu_ms(pid)?);

@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use bdr_tests::in_process::Cleaner;
 use bdr_tests::lambda::{Deployed, EventSource, Queue};
 use bdr_tests::scenario::unique;
-use bdr_tests::started::Cleaner;
 use bdr_tests::template::{Template, text};
 use bdr_tests::{Artwork, Delivery, Scenario, emf, scenario, scenario_apart};
 use process_bdr_job::event::Status;
@@ -14,8 +14,8 @@ use process_bdr_job::phases::Phase;
 use serde_json::{Value, json};
 use shared::metrics;
 
-use crate::deployed_stack::{aws, deploy, template};
-use crate::email::give_ses;
+use crate::deploy::deployed_stack::{aws, deploy, template};
+use crate::process::email::give_ses;
 
 /// The wide events among the lines: those that count an attempt or a run.
 fn events(s: &Scenario) -> Vec<Value> {

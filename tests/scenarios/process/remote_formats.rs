@@ -6,7 +6,7 @@ use local_stack::remote::RemoteHost;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::remote_artworks::outcomes;
+use crate::process::remote_artworks::outcomes;
 
 /// An error page that is served with status 200.
 const PAGE: &[u8] = b"\n<!DOCTYPE html><title>404</title><p>There is nothing at 10.0.0.7.";

@@ -7,7 +7,7 @@ use bdr_tests::template::Template;
 use bdr_tests::{Scenario, scenario};
 use serde_json::{Value, json};
 
-use crate::deployed_stack::{aws, deploy, package, template};
+use crate::deploy::deployed_stack::{aws, deploy, package, template};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 

@@ -2,17 +2,17 @@
 
 use std::path::Path;
 
-use bdr_tests::printed::{self, CHECKED, ON_THE_LOCAL_STACK, run};
+use bdr_tests::doc_commands::{self, CHECKED, ON_THE_LOCAL_STACK, run};
+use bdr_tests::in_process::{Cleaner, now, presign};
 use bdr_tests::scenario::unique;
-use bdr_tests::started::{Cleaner, now, presign};
 use bdr_tests::{Artwork, Delivery, Scenario, scenario_apart};
 use serde_json::{Value, json};
 use shared::clock::Clock;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-const DOCUMENT: &str = include_str!("../../docs/migrating-from-celery.md");
-const README: &str = include_str!("../../README.md");
+const DOCUMENT: &str = include_str!("../../../docs/migrating-from-celery.md");
+const README: &str = include_str!("../../../README.md");
 
 const DEPLOY: &str = "## 1. Deploy, and hold the queue";
 const COPY: &str = "## 2. Copy the artworks";
@@ -25,7 +25,7 @@ const BACK: &str = "## The way back";
 const OLD_ZIP: &[u8] = b"the old worker's";
 
 fn sh(heading: &str, place: usize) -> &'static str {
-    printed::blocks(DOCUMENT, heading, "sh")[place]
+    doc_commands::blocks(DOCUMENT, heading, "sh")[place]
 }
 
 /// A block with this vault and the scenario's bucket and queue.
@@ -110,10 +110,10 @@ fn artworks_are_copied_under_their_keys_and_archives_are_not() {
 
 /// Runs the document's Python after the README's, and then these lines.
 async fn python(s: &Scenario, lines: &str) -> String {
-    let blocks = |document, heading| printed::blocks(document, heading, "python").concat();
+    let blocks = |document, heading| doc_commands::blocks(document, heading, "python").concat();
     let client = blocks(README, "## For the API's author");
     let script = format!("{client}\n{}\n{lines}", blocks(DOCUMENT, SIDE_BY_SIDE));
-    printed::python(s, &script).await.unwrap()
+    doc_commands::python(s, &script).await.unwrap()
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use bdr_tests::printed::{ON_THE_LOCAL_STACK, run};
+use bdr_tests::doc_commands::{ON_THE_LOCAL_STACK, run};
 use bdr_tests::{scenario, scenario_apart};
 
-const README: &str = include_str!("../../README.md");
+const README: &str = include_str!("../../../README.md");
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// Who runs a command.

@@ -79,14 +79,14 @@ def wake_on_signals() -> int:
 
 
 def start(options: argparse.Namespace, prctl) -> subprocess.Popen:
-    keeper = os.getpid()
+    supervisor = os.getpid()
     orphan_signal = signal.Signals[options.orphan_signal]
 
     def die_with_the_keeper() -> None:
         signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # ignored below a shell's background job
         # After the change of user, which would undo it.
         prctl(PR_SET_PDEATHSIG, orphan_signal)
-        if os.getppid() != keeper:
+        if os.getppid() != supervisor:
             os.kill(os.getpid(), signal.SIGKILL)
 
     user = {}

@@ -3,16 +3,16 @@
 
 use std::process::Stdio;
 
-use bdr_tests::started::presign;
+use bdr_tests::in_process::presign;
 use bdr_tests::{Scenario, scenario_apart};
 use serde_json::{Value, json};
 use shared::message::Message;
 use tokio::io::AsyncWriteExt;
 use uuid::Uuid;
 
-const MESSAGE: &str = include_str!("../../docs/schemas/message.json");
-const QUESTION: &str = include_str!("../../docs/schemas/presign-question.json");
-const ANSWER: &str = include_str!("../../docs/schemas/presign-answer.json");
+const MESSAGE: &str = include_str!("../../../docs/schemas/message.json");
+const QUESTION: &str = include_str!("../../../docs/schemas/presign-question.json");
+const ANSWER: &str = include_str!("../../../docs/schemas/presign-answer.json");
 
 /// Says of each value whether the schema allows it, after a look at the schema itself.
 const VALIDATE: &str = r"

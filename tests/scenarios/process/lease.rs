@@ -6,8 +6,8 @@ use axum::Router;
 use axum::routing::post;
 use bdr_tests::{Artwork, Delivery, Scenario, Worker, scenario};
 use local_stack::remote::RemoteHost;
-use process_bdr_job::lease::Queue;
 use serde_json::Value;
+use shared::queue::Queue;
 use uuid::Uuid;
 
 /// Gives the worker a queue that notes every visibility timeout that is set, in seconds.

@@ -1,10 +1,10 @@
 //! Child processes that cannot outlive us.
 //!
-//! Every long-running command is started by `keeper.py`, whose standard input is a pipe of which
+//! Every long-running command is started by `supervisor.py`, whose standard input is a pipe of which
 //! we hold the other end. When we end, in whatever way, even by `kill -9` or by returning from a
-//! test with the stack in a static, the kernel closes our end; the keeper then takes the command
+//! test with the stack in a static, the kernel closes our end; the supervisor then takes the command
 //! down with all it has started, and removes its directory. Rust opens pipes close-on-exec, so no
-//! other child of ours holds that end by accident. Should the keeper itself be killed, the kernel
+//! other child of ours holds that end by accident. Should the supervisor itself be killed, the kernel
 //! signals the command (Linux), and its directory is swept by the next start (see
 //! [`crate::directory`]).
 
@@ -26,22 +26,22 @@ use tokio::{
 
 use crate::{directory::Directory, prerequisites, workspace::Workspace};
 
-/// Longer than any keeper needs: it waits for its command, and then kills.
+/// Longer than any supervisor needs: it waits for its command, and then kills.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Starts commands under a keeper.
+/// Starts commands under a supervisor.
 #[derive(Debug, Clone)]
-pub(crate) struct Keeper {
+pub(crate) struct Supervisor {
     python: PathBuf,
     script: PathBuf,
 }
 
-impl Keeper {
+impl Supervisor {
     pub(crate) fn new(workspace: &Workspace) -> Result<Self> {
-        Ok(Self { python: prerequisites::python()?, script: workspace.own_file("keeper.py") })
+        Ok(Self { python: prerequisites::python()?, script: workspace.own_file("supervisor.py") })
     }
 
-    /// The Python that keepers run on.
+    /// The Python that supervisors run on.
     pub(crate) fn python(&self) -> &PathBuf {
         &self.python
     }
@@ -83,7 +83,7 @@ pub(crate) struct Ending {
     pub(crate) stop_signal: &'static str,
     /// How long it may take before it is killed.
     pub(crate) patience: Duration,
-    /// What the kernel sends it when its keeper was killed.
+    /// What the kernel sends it when its supervisor was killed.
     pub(crate) orphan_signal: &'static str,
     /// The user to run it as, when not ours.
     pub(crate) uid: Option<u32>,
@@ -93,12 +93,12 @@ pub(crate) struct Ending {
 #[derive(Debug)]
 pub(crate) struct Server {
     name: &'static str,
-    keeper: Child,
+    supervisor: Child,
     log: File,
 }
 
 impl Server {
-    /// Starts what [`Keeper::server`] has made, with `log` as its output.
+    /// Starts what [`Supervisor::server`] has made, with `log` as its output.
     pub(crate) fn start(
         name: &'static str,
         mut command: Command,
@@ -107,15 +107,15 @@ impl Server {
     ) -> Result<Self> {
         let start = || {
             let (reader, errors) = (directory.open_log()?, log.try_clone()?);
-            let keeper = command.stdin(Stdio::piped()).stdout(log).stderr(errors).spawn()?;
-            io::Result::Ok(Self { name, keeper, log: reader })
+            let supervisor = command.stdin(Stdio::piped()).stdout(log).stderr(errors).spawn()?;
+            io::Result::Ok(Self { name, supervisor, log: reader })
         };
         start().with_context(|| format!("{name} cannot be started"))
     }
 
     /// Fails when the server has ended by itself.
     pub(crate) fn check_alive(&mut self) -> Result<()> {
-        match self.keeper.try_wait() {
+        match self.supervisor.try_wait() {
             Ok(None) => Ok(()),
             Ok(Some(_)) | Err(_) => bail!("{} has stopped by itself", self.name),
         }
@@ -144,10 +144,10 @@ impl Server {
     }
 
     fn end(&mut self) -> Result<ExitStatus> {
-        drop(self.keeper.stdin.take());
+        drop(self.supervisor.stdin.take());
         let deadline = Instant::now() + STOP_PATIENCE;
         while Instant::now() < deadline {
-            if let Some(status) = self.keeper.try_wait()? {
+            if let Some(status) = self.supervisor.try_wait()? {
                 return Ok(status);
             }
             thread::sleep(Duration::from_millis(5));
@@ -171,7 +171,7 @@ pub(crate) struct Output {
     pub(crate) stderr: String,
 }
 
-/// Runs what [`Keeper::command`] has made to its end, and calls `on_line` with each line it writes
+/// Runs what [`Supervisor::command`] has made to its end, and calls `on_line` with each line it writes
 /// to standard error. When the future is dropped, the command is taken down.
 pub(crate) async fn output(command: Command, mut on_line: impl FnMut(&str)) -> Result<Output> {
     let mut child = tokio::process::Command::from(command)
@@ -232,8 +232,8 @@ mod tests {
         "trap '' TERM; setsid sh -c 'echo escaped $$; exec sleep 600' & echo command $$; wait";
     const PATIENCE: Duration = Duration::from_secs(10);
 
-    fn keeper() -> Keeper {
-        Keeper::new(&Workspace::find().unwrap()).unwrap()
+    fn supervisor() -> Supervisor {
+        Supervisor::new(&Workspace::find().unwrap()).unwrap()
     }
 
     fn stubborn_server(parent: &std::path::Path) -> (Server, PathBuf) {
@@ -244,7 +244,7 @@ mod tests {
             orphan_signal: "SIGKILL",
             uid: None,
         };
-        let mut command = keeper().server(&directory, &ending, "/bin/sh");
+        let mut command = supervisor().server(&directory, &ending, "/bin/sh");
         command.args(["-c", STUBBORN]);
         let server = Server::start("the stubborn one", command, &directory, log).unwrap();
         (server, directory.path().to_owned())
@@ -286,7 +286,7 @@ mod tests {
         let (mut server, _) = stubborn_server(parent.path());
         let [command, escaped] = processes(&server).await;
 
-        server.keeper.kill().unwrap();
+        server.supervisor.kill().unwrap();
         wait_until(
             "the end of the command",
             PATIENCE,
@@ -303,7 +303,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_command_gives_its_output_and_its_status() {
-        let mut command = keeper().command("/bin/sh");
+        let mut command = supervisor().command("/bin/sh");
         command.args(["-c", "echo out; echo err >&2; exit 7"]);
         let mut lines = Vec::new();
         let output = output(command, |line| lines.push(line.to_owned())).await.unwrap();
@@ -314,7 +314,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_command_that_is_no_longer_wanted_is_ended() {
-        let mut command = keeper().command("/bin/sh");
+        let mut command = supervisor().command("/bin/sh");
         command.args(["-c", "echo $$ >&2; exec sleep 600"]);
         let mut pid = None;
         let running = output(command, |line| pid = line.parse().ok());

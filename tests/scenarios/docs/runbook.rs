@@ -1,6 +1,6 @@
 //! The runbook's commands, as the README prints them, run by a shell.
 
-use bdr_tests::printed::{self, CHECKED, ON_THE_LOCAL_STACK, run};
+use bdr_tests::doc_commands::{self, CHECKED, ON_THE_LOCAL_STACK, run};
 use bdr_tests::scenario::unique;
 use bdr_tests::{Artwork, Delivery, Scenario, scenario};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ const WITH_ITS_QUEUES: &str = r#"
 
 /// The shell blocks of the README under a heading, in order.
 fn blocks(heading: &str) -> Vec<&'static str> {
-    printed::blocks(include_str!("../../README.md"), heading, "sh")
+    doc_commands::blocks(include_str!("../../../README.md"), heading, "sh")
 }
 
 /// Runs some of the runbook on the local stack, after its first block and these `names`.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::post;
-use bdr_tests::started::{Cleaner, now};
+use bdr_tests::in_process::{Cleaner, now};
 use bdr_tests::{Scenario, scenario_apart};
 use local_stack::remote::RemoteHost;
 use serde_json::{Value, json};

@@ -6,7 +6,7 @@ use bdr_tests::template::{Template, references};
 use bdr_tests::{Scenario, scenario};
 use serde_json::{Value, json};
 
-use crate::deployed_stack::template;
+use crate::deploy::deployed_stack::template;
 
 const URL: (&str, &str) = ("DatabaseUrl", "postgresql://u:p@h/d");
 const SECRET: (&str, &str) =

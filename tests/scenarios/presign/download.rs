@@ -1,6 +1,6 @@
 //! The API asks for a URL per click.
 
-use bdr_tests::started::{Cleaner, now, presign};
+use bdr_tests::in_process::{Cleaner, now, presign};
 use bdr_tests::{Scenario, scenario_apart};
 use serde_json::{Value, json};
 use time::OffsetDateTime;

@@ -1,6 +1,6 @@
 //! The client snippets of the README, run as they are printed there.
 
-use bdr_tests::printed;
+use bdr_tests::doc_commands;
 use bdr_tests::{Artwork, Scenario, scenario};
 use local_stack::http;
 use uuid::Uuid;
@@ -34,12 +34,12 @@ async fn download_url(
 
 /// The blocks of a language in the part for the API's author.
 fn blocks(language: &str) -> Vec<&'static str> {
-    printed::blocks(include_str!("../../README.md"), "## For the API's author", language)
+    doc_commands::blocks(include_str!("../../../README.md"), "## For the API's author", language)
 }
 
 /// Runs the Python snippets, and then these lines.
 async fn python(s: &Scenario, lines: &str) -> Result<String, String> {
-    printed::python(s, &format!("{}\n{lines}", blocks("python").concat())).await
+    doc_commands::python(s, &format!("{}\n{lines}", blocks("python").concat())).await
 }
 
 /// What stands behind a URL is this request's ZIP.
@@ -74,7 +74,7 @@ fn the_rust_client_publishes_and_downloads() {
     let printed = blocks("rust");
     assert_eq!(printed.len(), 2);
     for block in printed {
-        assert!(include_str!("client.rs").contains(block), "not what runs here:\n{block}");
+        assert!(include_str!("api_client.rs").contains(block), "not what runs here:\n{block}");
     }
     scenario(async |s| {
         let post = s.artwork(Artwork::default()).await;

@@ -5,7 +5,7 @@ use std::process::Command;
 use bdr_tests::scenario;
 use bdr_tests::template::Template;
 
-use crate::deployed_stack::template;
+use crate::deploy::deployed_stack::template;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
@@ -57,7 +57,7 @@ fn the_scripts_for_an_operator_are_sound_bash() {
 fn samconfig_sets_parameters_that_the_template_has_and_takes() {
     scenario(async |s| {
         let template = Template(template(&s).await);
-        let config = include_str!("../../samconfig.toml");
+        let config = include_str!("../../../samconfig.toml");
         for environment in ["dev", "prod"] {
             let (_, section) = config.split_once(&format!("[{environment}.deploy.")).unwrap();
             let (_, overrides) = section.split_once("parameter_overrides = [\n").unwrap();

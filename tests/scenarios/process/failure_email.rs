@@ -8,9 +8,9 @@ use insta::assert_snapshot;
 use local_stack::{SentEmail, seed};
 use uuid::Uuid;
 
-use crate::email::give_ses;
-use crate::life_of_a_request::settings;
-use crate::retries::unavailable;
+use crate::process::email::give_ses;
+use crate::process::life_of_a_request::settings;
+use crate::process::retries::unavailable;
 
 /// A request for two artworks that are gone.
 async fn hopeless(s: &Scenario) -> Uuid {

@@ -1,10 +1,10 @@
 //! The commands of the README's "Deploy", as they are printed there. What needs an AWS account is parsed,
 //! checked by the command line, and not sent; what does not is run.
 
-use bdr_tests::printed::{CHECKED, blocks, run};
+use bdr_tests::doc_commands::{CHECKED, blocks, run};
 use bdr_tests::scenario;
 
-const README: &str = include_str!("../../README.md");
+const README: &str = include_str!("../../../README.md");
 
 /// Where the operator stands, and what is not done in a test: compiling, asking for a password, and
 /// what SAM does, whose configuration has a test of its own.

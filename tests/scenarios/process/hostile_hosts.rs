@@ -6,8 +6,8 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bdr_tests::raw_host::{RawHost, ok, redirect};
-use bdr_tests::trap::Trap;
+use bdr_tests::canary_ports::Trap;
+use bdr_tests::raw_server::{RawHost, ok, redirect};
 use bdr_tests::web::PIXELS;
 use bdr_tests::{Artwork, Delivery, Scenario, Worker, scenario};
 use process_bdr_job::artwork::Fetcher;
@@ -70,7 +70,7 @@ async fn worker(s: &Scenario, host: &RawHost, limits: Limits) -> Worker {
 #[test]
 fn no_refused_url_is_asked_at_first_or_by_a_redirect() {
     scenario(async |s| {
-        let table = include_str!("../../functions/process-bdr-job/fixtures/refused_urls.json");
+        let table = include_str!("../../../functions/process-bdr-job/fixtures/refused_urls.json");
         let table: BTreeMap<String, Vec<String>> = serde_json::from_str(table).unwrap();
         // PostgreSQL stores no NUL, and a header ends at the end of its line.
         let table: Vec<_> =

@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bdr_tests::iam::{Grant, grants, needs, needs_of_key};
+use bdr_tests::in_process::{Cleaner, now, presign};
 use bdr_tests::recorder::Recorder;
 use bdr_tests::scenario::unique;
-use bdr_tests::started::{Cleaner, now, presign};
 use bdr_tests::{Artwork, Delivery, Scenario, scenario_apart};
 use serde_json::{Value, json};
 use shared::clock::Clock;
 use time::Duration;
 
-use crate::deployed_stack::{aws, deploy, package};
-use crate::secrets::create_secret;
+use crate::deploy::deployed_stack::{aws, deploy, package};
+use crate::deploy::secrets::create_secret;
 
 /// What is granted and not called for by the functions themselves: role, action, the end of the
 /// resource, and who needs it.

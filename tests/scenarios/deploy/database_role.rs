@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use bdr_tests::started::{Cleaner, now, presign};
+use bdr_tests::in_process::{Cleaner, now, presign};
 use bdr_tests::{Artwork, Scenario, Worker, scenario, scenario_apart};
 use local_stack::seed;
 use serde_json::json;
 use shared::clock::Clock;
 use uuid::Uuid;
 
-use crate::deployed_stack::aws;
+use crate::deploy::deployed_stack::aws;
 
 const ROLE: &str = "makapix_bdr";
 

@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::routing::get;
-use bdr_tests::started::now;
+use bdr_tests::in_process::now;
 use bdr_tests::strict_s3::StrictS3;
 use bdr_tests::{Artwork, Delivery, Scenario, Worker, ZipFile, scenario};
 use local_stack::remote::RemoteHost;

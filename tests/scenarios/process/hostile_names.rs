@@ -13,7 +13,7 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 use tempfile::TempDir;
 
-use crate::archives_open_everywhere::run;
+use crate::process::archives_open_everywhere::run;
 
 /// Archives unpacked.
 const ARCHIVES: usize = 8;

@@ -14,8 +14,8 @@ use shared::config::Environment;
 use shared::database::{Database, DatabaseSource, SecretReader};
 use shared::failure::chain;
 
-use crate::deployed_stack::aws;
-use crate::secrets::create_secret;
+use crate::deploy::deployed_stack::aws;
+use crate::deploy::secrets::create_secret;
 
 /// A name with the functions' rights, whose password may change without harm to others.
 struct Login<'a> {

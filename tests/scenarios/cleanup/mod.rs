@@ -1,0 +1,3 @@
+//! What `cleanup-expired-bdrs` does.
+
+mod runs;

@@ -1,0 +1,3 @@
+//! What `presign-bdr-download` returns.
+
+mod download;
