@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use bdr_tests::raw_server::{RawHost, ok, redirect};
 use bdr_tests::web::PIXELS;
-use process_bdr_job::artwork::Missing;
+use process_bdr_job::missing::Missing;
 use process_bdr_job::remote::{Remote, Web};
 use rcgen::{CertifiedKey, KeyPair};
 use rustls::ServerConfig;

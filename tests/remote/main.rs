@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use process_bdr_job::artwork::Missing;
+use process_bdr_job::missing::Missing;
 use process_bdr_job::remote::{Hosts, Remote, Web};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::time::Instant;

@@ -326,7 +326,7 @@ impl Scenario {
     pub async fn worker_with_artworks_from(&self, host: &RemoteHost) -> Worker {
         let mut worker = self.worker(&[]).await;
         let aws = self.stack.sdk_config().into_builder().endpoint_url(host.url("")).build();
-        worker.handler.job.fetcher = Fetcher::new(
+        worker.handler.job.archiver.fetcher = Fetcher::new(
             Vault::new(shared::aws::s3(&aws, true), "vault"),
             Arc::new(Remote::new(HashSet::new()).unwrap()),
             Memory::plan(512 << 20, 64 << 20),

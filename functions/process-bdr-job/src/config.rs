@@ -12,22 +12,22 @@ use shared::sqid::SqidSource;
 use crate::artwork::is_extension;
 use crate::memory::{MIB, Memory};
 
-/// What `process-bdr-job` can be told.
+/// The configuration of `process-bdr-job`.
 #[derive(Clone)]
 pub struct Config {
     /// `DATABASE_URL` or `DATABASE_SECRET_ARN`.
     pub database: DatabaseSource,
-    /// `AWS_CA_BUNDLE`: who may vouch for AWS.
+    /// `AWS_CA_BUNDLE`: the certificate authorities that the AWS clients trust.
     pub trust: Trust,
     /// `VAULT_BUCKET`.
     pub vault_bucket: String,
-    /// Whether S3 lives at an endpoint without host names per bucket.
+    /// Whether S3 uses an endpoint without a host name per bucket.
     pub s3_path_style: bool,
-    /// `BASE_URL` of the site, without a slash at its end.
+    /// `BASE_URL` of the site, without a trailing slash.
     pub base_url: String,
-    /// `EMAIL_FROM`; without it no e-mail is sent.
+    /// `EMAIL_FROM`. Without it no e-mail is sent.
     pub email_from: Option<String>,
-    /// `EMAIL_ON_FAILURE`: whether the artist is also told that a request has failed for good.
+    /// `EMAIL_ON_FAILURE`: whether an e-mail reports a request that failed.
     pub email_on_failure: bool,
     /// `SQIDS_ALPHABET`.
     pub sqids: SqidSource,
@@ -35,19 +35,19 @@ pub struct Config {
     pub queue_url: String,
     /// `MAX_RECEIVE_COUNT`.
     pub max_receive_count: u32,
-    /// `LEASE_SECONDS`: how long a dead attempt's message stays invisible.
+    /// `LEASE_SECONDS`: the time for which a dead attempt's message stays invisible.
     pub lease: Duration,
     /// `RETRY_BASE_SECONDS`.
     pub retry_base: Duration,
     /// `EXPIRES_AFTER_DAYS`.
     pub expires_after_days: i32,
-    /// `EXTRA_FORMATS`: file formats accepted from the web beside the usual ones.
+    /// `EXTRA_FORMATS`: file formats accepted from the web beside the built-in ones.
     pub extra_formats: HashSet<String>,
     /// `REMOTE_ALLOW_HOSTS`: `host:port` pairs exempt from the ban on private addresses.
     pub remote_allow_hosts: HashSet<String>,
     /// `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, in MiB.
     pub memory_mib: u64,
-    /// `MAX_ARTWORK_BYTES` and the function's memory, divided up.
+    /// `MAX_ARTWORK_BYTES` and the function's memory, divided.
     pub memory: Memory,
 }
 
@@ -55,7 +55,7 @@ impl Config {
     /// Reads the environment.
     ///
     /// # Errors
-    /// Names the variable that is missing or malformed.
+    /// When a variable is missing or malformed; the error names it.
     pub fn from_environment(environment: &Environment) -> Result<Self, ConfigError> {
         let number = "a whole number of at least 1";
         let max_artwork_bytes =
@@ -125,7 +125,7 @@ fn base_url(environment: &Environment) -> Result<String, ConfigError> {
     Ok(text.trim_end_matches('/').to_owned())
 }
 
-/// SES takes a sender in ASCII only, and a line break would add headers of somebody else's.
+/// Reads the sender. SES accepts ASCII only, and a line break would inject headers.
 fn email_from(environment: &Environment) -> Result<Option<String>, ConfigError> {
     let Some(text) = environment.optional("EMAIL_FROM") else { return Ok(None) };
     let is_one_ascii_line = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
@@ -136,7 +136,7 @@ fn email_from(environment: &Environment) -> Result<Option<String>, ConfigError> 
     Ok(Some(text.to_owned()))
 }
 
-/// Whether a text is a host and a port, spelled as URLs are when they are judged.
+/// Returns whether `text` is a host and a port in the normal form that the URL parser yields.
 fn is_authority(text: &str) -> bool {
     url::Url::parse(&format!("http://{text}")).is_ok_and(|url| {
         let port = url.port_or_known_default().filter(|port| *port > 0);
@@ -158,7 +158,7 @@ mod tests {
     ];
 
     #[test]
-    fn the_defaults_are_those_of_the_contract() {
+    fn defaults_match_the_contract() {
         let config = Config::from_environment(&Environment::of(MINIMUM)).unwrap();
         assert_eq!(config.base_url, "https://makapix.club");
         assert_eq!((config.max_receive_count, config.expires_after_days), (4, 7));
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_and_senders_are_taken_as_they_are_meant() {
+    fn lists_and_senders_are_parsed() {
         let of = |variable, value| {
             let environment = Environment::of(MINIMUM.into_iter().chain([(variable, value)]));
             Config::from_environment(&environment).unwrap()
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_wrong_is_named() {
+    fn an_error_names_the_malformed_variable() {
         let wrong = [
             ("DATABASE_URL", "mysql://h"),
             ("VAULT_BUCKET", ""),

@@ -1,10 +1,12 @@
-//! The SQS event, record by record, and the answer that says which messages are not done.
+//! The SQS event, record by record, and the response that names the messages to deliver again.
 //!
-//! Failures are reported as `batchItemFailures` and never as an error of the invocation, which
-//! would make the event source back off for the neighbours.
+//! A failure is reported in `batchItemFailures` and never as an error of the invocation, because
+//! such an error makes the event source back off for the other messages.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use lambda_runtime::{Error, LambdaEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -15,18 +17,20 @@ use shared::metrics::Metrics;
 use shared::queue::Queue;
 use tokio::time::Instant;
 use tracing::Instrument;
+use uuid::Uuid;
 
-use crate::attempt::{Attempt, Disposition};
-use crate::event::{Event, Status};
+use crate::attempt::Attempt;
 use crate::job::Job;
-use crate::lease::{self, Lease};
+use crate::lease::{Lease, set_visibility};
+use crate::outcome::{AttemptOutcome, MessageFate};
 use crate::phases::Phase;
+use crate::report::AttemptReport;
 
-/// Turns events into attempts.
+/// The handler of SQS events: one attempt per record.
 pub struct Handler {
-    /// The job.
+    /// The unit of work.
     pub job: Job,
-    /// The queue the messages come from.
+    /// The queue of the messages.
     pub queue: Queue,
     /// `LEASE_SECONDS`.
     pub lease: Duration,
@@ -34,17 +38,16 @@ pub struct Handler {
     pub retry_base: Duration,
     /// `MAX_RECEIVE_COUNT`.
     pub max_receive_count: u32,
-    /// For the time left until the deadline.
+    /// The clock that the invocation's deadline is compared with.
     pub clock: Clock,
-    /// Where metrics go.
+    /// The writer of metrics.
     pub metrics: Metrics,
 }
 
-/// One message. Bodies are taken as text and parsed one by one: a malformed one must not fail the
-/// others.
+/// One message. The body stays text here, so that a malformed one fails alone.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Record {
+struct SqsRecord {
     message_id: String,
     receipt_handle: String,
     body: String,
@@ -57,98 +60,114 @@ struct Attributes {
     approximate_receive_count: String,
 }
 
-/// The answer to SQS.
+/// The response to the event source.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Answer {
-    /// The messages that are not done.
+pub struct BatchResponse {
+    /// The messages that SQS delivers again. It deletes the others.
     pub batch_item_failures: Vec<BatchItemFailure>,
 }
 
-/// A message that is not done.
+/// A message that SQS delivers again.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BatchItemFailure {
-    /// Its id.
+    /// The message id.
     pub item_identifier: String,
 }
 
 impl Handler {
-    /// Works through the records of an event.
+    /// Processes the records of an event one after the other.
     ///
     /// # Errors
-    /// When the event is none of SQS's: then no message is known that could be reported.
-    pub async fn handle(&self, event: LambdaEvent<Value>) -> Result<Answer, Error> {
+    /// When the event is not an SQS event: there is no message id to report.
+    pub async fn handle(&self, event: LambdaEvent<Value>) -> Result<BatchResponse, Error> {
         let deadline = Instant::now() + time_left(&event.context, &self.clock);
         let request_id = event.context.request_id;
-        let records = records(event.payload)?;
-        let mut answer = Answer::default();
-        for record in records {
-            if let Disposition::Return(_) = self.receive(&record, &request_id, deadline).await {
-                answer
+        let mut response = BatchResponse::default();
+        for record in records(event.payload)? {
+            if let MessageFate::Return { .. } = self.receive(&record, &request_id, deadline).await {
+                response
                     .batch_item_failures
                     .push(BatchItemFailure { item_identifier: record.message_id });
             }
         }
-        Ok(answer)
+        Ok(response)
     }
 
-    /// Receives one message under its lease.
-    async fn receive(&self, record: &Record, request_id: &str, deadline: Instant) -> Disposition {
-        let receive_count = record.attributes.approximate_receive_count.parse().unwrap_or(1);
-        let begin = |bdr_id| Event::begin(&self.metrics, request_id, bdr_id, receive_count);
-        let message = match Message::parse(&record.body) {
-            Ok(message) => message,
-            Err(error) => {
-                let message_id = &record.message_id;
-                let span = tracing::info_span!("attempt", message_id, receive_count);
-                async {
-                    let mut event = begin(None);
-                    event.status = Some(Status::Malformed);
-                    event.error = Some(error.to_string());
-                    lease::set_visibility(&self.queue, &record.receipt_handle, Duration::ZERO)
-                        .await;
-                }
-                .instrument(span)
-                .await;
-                return Disposition::Return(Some(Duration::ZERO));
-            }
-        };
+    /// Makes one attempt and reports it.
+    async fn receive(
+        &self,
+        record: &SqsRecord,
+        request_id: &str,
+        deadline: Instant,
+    ) -> MessageFate {
         let attempt = Attempt {
-            receive_count,
+            receive_count: record.attributes.approximate_receive_count.parse().unwrap_or(1),
             max_receive_count: self.max_receive_count,
             deadline,
             retry_base: self.retry_base,
         };
-        let span = tracing::info_span!("attempt", bdr_id = %message.bdr_id, receive_count);
+        let receive_count = attempt.receive_count;
+        let message = Message::parse(&record.body).map(|message| message.bdr_id);
+        let span = match &message {
+            Ok(bdr_id) => tracing::info_span!("attempt", %bdr_id, receive_count),
+            Err(_) => {
+                tracing::info_span!("attempt", message_id = record.message_id, receive_count)
+            }
+        };
         async {
-            let mut event = begin(Some(message.bdr_id));
-            let lease = Lease::hold(&self.queue, &record.receipt_handle, self.lease);
-            let disposition = self.job.process(message.bdr_id, &attempt, &mut event).await;
-            event.phases.enter(Phase::Finish);
-            event.comes_back =
-                matches!(disposition, Disposition::Return(Some(_))) && !attempt.is_last();
-            let visible_after = match disposition {
-                Disposition::Acknowledge => None,
-                Disposition::Return(delay) => delay,
-            };
-            lease.end(visible_after).await;
-            disposition
+            let bdr_id = message.as_ref().ok().copied();
+            let mut report = AttemptReport::begin(&self.metrics, request_id, bdr_id, attempt);
+            match message {
+                Ok(bdr_id) => self.work(bdr_id, record, &attempt, report).await,
+                Err(error) => {
+                    let outcome = AttemptOutcome::Malformed { error: error.to_string() };
+                    let fate = outcome.message_fate(&attempt);
+                    if let Some(delay) = fate.visible_after() {
+                        set_visibility(&self.queue, &record.receipt_handle, delay).await;
+                    }
+                    report.phases.enter(Phase::Finish);
+                    report.finish(&outcome);
+                    fate
+                }
+            }
         }
         .instrument(span)
         .await
     }
+
+    /// Holds the message while the job works at its request.
+    async fn work(
+        &self,
+        bdr_id: Uuid,
+        record: &SqsRecord,
+        attempt: &Attempt,
+        mut report: AttemptReport<'_>,
+    ) -> MessageFate {
+        let lease = Lease::hold(&self.queue, &record.receipt_handle, self.lease);
+        // A panic must not become an error of the invocation: the lease would keep the message.
+        // Boxed: the layout of the whole job within the runtime's layers exceeds the compiler's limit.
+        let processing = Box::pin(self.job.process(bdr_id, attempt, &mut report.phases));
+        let outcome =
+            AssertUnwindSafe(processing).catch_unwind().await.unwrap_or(AttemptOutcome::Panicked);
+        let fate = outcome.message_fate(attempt);
+        report.phases.enter(Phase::Finish);
+        lease.end(fate.visible_after()).await;
+        report.finish(&outcome);
+        fate
+    }
 }
 
-/// The records of an event.
-fn records(event: Value) -> Result<Vec<Record>, Error> {
+/// Returns the records of an SQS event.
+fn records(event: Value) -> Result<Vec<SqsRecord>, Error> {
     #[derive(Deserialize)]
-    struct Event {
+    struct SqsEvent {
         #[serde(rename = "Records")]
-        records: Vec<Record>,
+        records: Vec<SqsRecord>,
     }
-    let event: Event = serde_json::from_value(event).map_err(|error| {
-        tracing::error!(result = "malformed", error = %error, "the event is none of SQS's");
+    let event: SqsEvent = serde_json::from_value(event).map_err(|error| {
+        tracing::error!(result = "malformed", error = %error, "event is not an SQS event");
         error
     })?;
     Ok(event.records)
@@ -161,7 +180,7 @@ mod tests {
     use super::records;
 
     #[test]
-    fn an_event_of_sqs_is_read_and_another_is_an_error() {
+    fn an_event_that_is_not_from_sqs_is_an_error() {
         let record = json!({
             "messageId": "m", "receiptHandle": "r", "body": "not JSON",
             "attributes": {"ApproximateReceiveCount": "3", "SentTimestamp": "1"},

@@ -1,161 +1,165 @@
-//! The unit of work: one attempt at one request, from the claim to the e-mail.
+//! The unit of work: one attempt at one request, in the order of the specification.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use shared::clock::Clock;
 use shared::database::Database;
 use shared::failure::Failure;
 use shared::request::{Change, Claim, Claimed, Requests};
 use shared::sqid::SqidSource;
-use shared::vault::{ArchiveKey, Vault, part_size};
+use shared::vault::ArchiveKey;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::artwork::Fetcher;
-use crate::attempt::{Attempt, Disposition};
-use crate::email::ReadyEmail;
-use crate::event::{Contents, Event, Status};
-use crate::gather::{Gathered, gather};
-use crate::notify::{EmailOutcome, Notifier};
-use crate::phases::Phase;
-use crate::settle::{conclude, unclaimed};
+use crate::archive::{Archiver, StoredArchive};
+use crate::attempt::Attempt;
+use crate::email::{EmailOutcome, Notice, Notifier};
+use crate::load::{Artist, load};
+use crate::outcome::{AttemptOutcome, RowChange};
+use crate::phases::{Phase, Phases};
 
-/// What the job works with.
+/// The unit of work and what it needs.
 pub struct Job {
-    /// The database, for the artist, posts, comments and reactions.
+    /// The database of artists, posts, comments and reactions.
     pub database: Arc<Database>,
     /// The rows of the requests.
     pub requests: Requests,
-    /// The vault, for the ZIP.
-    pub vault: Vault,
-    /// For the artworks' files.
-    pub fetcher: Fetcher,
-    /// For the e-mail.
+    /// The writer of archives.
+    pub archiver: Archiver,
+    /// The sender of e-mails.
     pub notifier: Notifier,
-    /// For public ids that are not stored.
+    /// The source of public ids.
     pub sqids: SqidSource,
-    /// For generated-at stamps and the age of a ZIP found in the vault.
-    pub clock: Clock,
-    /// `EMAIL_ON_FAILURE`.
-    pub email_on_failure: bool,
-    /// `BASE_URL`.
-    pub base_url: String,
     /// `EXPIRES_AFTER_DAYS`.
     pub expires_after_days: i32,
 }
 
-/// How an attempt ended that did not fail.
-pub(crate) enum Outcome {
-    /// The row is `ready` through this attempt.
-    Ready,
-    /// Somebody else closed the row meanwhile.
-    Closed,
-    /// A newer attempt holds the row.
-    Superseded,
+/// What an attempt made before the e-mail: an archive, and its effect on the row.
+struct Built {
+    artist: Artist,
+    archive: StoredArchive,
+    /// `expires_at`, if this attempt marked the row `ready`.
+    change: Change<OffsetDateTime>,
 }
 
 impl Job {
-    /// Makes one attempt at `bdr_id`, fills in its event, and says what becomes of the message.
+    /// Makes one attempt at `bdr_id`: claim → load → archive → ready → notify.
     pub(crate) async fn process(
         &self,
         bdr_id: Uuid,
         attempt: &Attempt,
-        event: &mut Event<'_>,
-    ) -> Disposition {
+        phases: &mut Phases,
+    ) -> AttemptOutcome {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "BDR {bdr_id}: processing started");
-        let claim = match self.requests.claim(bdr_id).await {
-            Ok(Claimed::Ours(claim)) => claim,
-            Ok(Claimed::Malformed(claim, error)) => {
-                event.claimed = true;
-                let failure = error.context("the request's row is malformed");
-                return self.settle(&claim, &failure, attempt, event).await;
-            }
-            Ok(Claimed::Closed(status)) => {
-                tracing::info!(?status, "BDR {bdr_id}: nothing is to be done");
-                event.status = Some(Status::Skipped);
-                return Disposition::Acknowledge;
-            }
-            Ok(Claimed::NotFound) => {
-                event.status = Some(Status::NotFound);
-                return Disposition::Acknowledge;
-            }
-            Err(error) => return unclaimed(error, attempt, event),
+        let claim = match self.claim(bdr_id, attempt, phases).await {
+            Ok(claim) => claim,
+            Err(outcome) => return outcome,
         };
-        event.claimed = true;
-        event.phases.enter(Phase::Load);
-        // A panic must not become an error of the invocation: the row would stay as it is.
-        let built = AssertUnwindSafe(self.build(&claim, attempt, event)).catch_unwind().await;
-        match built.unwrap_or_else(|_| Err(panicked())) {
-            Ok(outcome) => conclude(&outcome, event),
-            Err(failure) => self.settle(&claim, &failure, attempt, event).await,
+        // A panic is a failure of the attempt, so that the row is released.
+        let built = AssertUnwindSafe(self.build(&claim, attempt, phases)).catch_unwind().await;
+        let Built { artist, archive, change } = match built.unwrap_or_else(|_| Err(panicked())) {
+            Ok(built) => built,
+            Err(failure) => return self.give_up(&claim, failure, attempt, phases).await,
+        };
+        match change {
+            Change::Done(expires_at) => {
+                let notice = Notice::Ready { artist: &artist, archive: &archive, expires_at };
+                let email = self.notify(&claim, notice, attempt, phases).await;
+                AttemptOutcome::Ready { archive, email }
+            }
+            Change::Closed => AttemptOutcome::Closed { work: Ok(archive) },
+            Change::Superseded => AttemptOutcome::Superseded { work: Ok(archive) },
         }
     }
 
-    /// Steps 2 to 7 of the job.
+    /// Claims the request, or returns the outcome of an attempt that has nothing to build.
+    async fn claim(
+        &self,
+        bdr_id: Uuid,
+        attempt: &Attempt,
+        phases: &mut Phases,
+    ) -> Result<Claim, AttemptOutcome> {
+        let claimed = self.requests.claim(bdr_id).await.map_err(|error| {
+            let failure = error.context("failed to claim the request");
+            AttemptOutcome::Unclaimed { failure }
+        })?;
+        match claimed {
+            Claimed::Ours(claim) => {
+                phases.enter(Phase::Load);
+                Ok(claim)
+            }
+            Claimed::Malformed(claim, error) => {
+                phases.enter(Phase::Load);
+                let failure = error.context("the request's row is malformed");
+                Err(self.give_up(&claim, failure, attempt, phases).await)
+            }
+            Claimed::Closed(_) => Err(AttemptOutcome::Skipped),
+            Claimed::NotFound => Err(AttemptOutcome::NotFound),
+        }
+    }
+
+    /// Stores the archive and marks the row `ready`.
     async fn build(
         &self,
         claim: &Claim,
         attempt: &Attempt,
-        event: &mut Event<'_>,
-    ) -> Result<Outcome, Failure> {
-        let gathered = Box::pin(gather(&self.database, &self.sqids, claim)).await?;
-        let key = ArchiveKey::new(&gathered.artist.sqid, claim.bdr_id);
-        let stored = match self.left_by_earlier_attempt(claim, &key, attempt).await? {
-            Some(stored) => stored,
-            None => self.store(claim, &gathered, &key, attempt, &mut event.phases).await?,
-        };
-        event.stored = Some(stored);
-        event.phases.enter(Phase::Finish);
-        // A killed attempt leaves one behind, and so does a creation whose answer was lost and that
-        // the SDK has made again; that costs one more request for a ZIP in parts.
-        if attempt.receive_count > 1 || stored.size_bytes > part_size(1) as u64 {
-            self.vault.abort_leftover_uploads(&key).await;
-        }
+        phases: &mut Phases,
+    ) -> Result<Built, Failure> {
+        let request = Box::pin(load(&self.database, &self.sqids, claim)).await?;
+        let key = ArchiveKey::new(&request.artist.sqid, claim.bdr_id);
+        let archive = self.archiver.store(claim, &request, &key, attempt, phases).await?;
+        phases.enter(Phase::Finish);
+        self.archiver.abort_leftover_uploads(&key, &archive, attempt).await;
         let change = self
             .requests
-            .ready(claim, &key, stored.size_bytes, self.expires_after_days)
+            .ready(claim, &key, archive.size_bytes, self.expires_after_days)
             .await
             .map_err(|error| error.context("failed to mark the request ready"))?;
-        Ok(match change {
-            Change::Done(expires_at) => {
-                event.phases.enter(Phase::Notify);
-                // Known before the e-mail: a panic in it must not hide that the row is `ready`.
-                event.status = Some(Status::Ready);
-                event.email = Some(self.notify(claim, &gathered, &stored, expires_at).await);
-                Outcome::Ready
-            }
-            Change::Closed => Outcome::Closed,
-            Change::Superseded => Outcome::Superseded,
-        })
+        Ok(Built { artist: request.artist, archive, change })
     }
 
+    /// Sends the e-mail that a change of the row calls for.
     async fn notify(
         &self,
         claim: &Claim,
-        gathered: &Gathered,
-        stored: &Contents,
-        expires_at: OffsetDateTime,
+        notice: Notice<'_>,
+        attempt: &Attempt,
+        phases: &mut Phases,
     ) -> EmailOutcome {
-        if !claim.send_email {
-            return EmailOutcome::NotWanted;
-        }
-        let artist = &gathered.artist;
-        let link = format!("{}/u/{}/posts?bdr={}", self.base_url, artist.sqid, claim.bdr_id);
-        let email = ReadyEmail {
-            handle: &artist.handle,
-            artworks: stored.artworks,
-            missing: stored.missing,
-            size_bytes: stored.size_bytes,
-            link: &link,
-            expires_at,
+        phases.enter(Phase::Notify);
+        self.notifier.notify(claim, notice, attempt.email_stop_at()).await
+    }
+
+    /// Releases the row for another attempt, or marks it `failed` and informs the artist.
+    async fn give_up(
+        &self,
+        claim: &Claim,
+        failure: Failure,
+        attempt: &Attempt,
+        phases: &mut Phases,
+    ) -> AttemptOutcome {
+        phases.enter(Phase::Finish);
+        let row_change = RowChange::after(&failure, attempt);
+        let change = match row_change {
+            RowChange::Release => self.requests.release(claim).await,
+            RowChange::Fail => self.requests.fail(claim, &failure.artist_message()).await,
         };
-        self.notifier.send(artist.email.as_deref(), &email).await
+        match (change, row_change) {
+            (Ok(Change::Done(())), RowChange::Release) => AttemptOutcome::Retried { failure },
+            (Ok(Change::Done(())), RowChange::Fail) => {
+                let notice = Notice::Failed { failure: &failure };
+                let email = self.notify(claim, notice, attempt, phases).await;
+                AttemptOutcome::Failed { failure, email }
+            }
+            (Ok(Change::Closed), _) => AttemptOutcome::Closed { work: Err(failure) },
+            (Ok(Change::Superseded), _) => AttemptOutcome::Superseded { work: Err(failure) },
+            (Err(error), _) => AttemptOutcome::Unsettled { failure, error },
+        }
     }
 }
 
-/// What a panic comes to. What it said is in the log already (`shared::telemetry`).
+/// Returns the failure of an attempt that panicked. The panic hook has logged message and location.
 fn panicked() -> Failure {
-    Failure::retry("the attempt panicked", "this is a defect; the line before says where")
+    Failure::retry("the attempt panicked", "this is a defect; see the preceding log line")
 }

@@ -1,5 +1,5 @@
-//! The lease on the message: its visibility timeout, kept short and renewed while we live, so that
-//! the message of a dead attempt is received again within two minutes.
+//! The lease on a message: a short visibility timeout that a heartbeat renews while the attempt lives,
+//! so that SQS delivers the message of a dead attempt again within two minutes.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
-/// A message held by a heartbeat. Dropping it stops the heartbeat.
+/// A message that a heartbeat keeps invisible. Dropping it stops the heartbeat.
 pub struct Lease {
     queue: Queue,
     receipt_handle: String,
@@ -23,7 +23,7 @@ impl Lease {
         let (renewed, handle) = (queue.clone(), receipt_handle.to_owned());
         let renewing = async move {
             let mut beats = interval(length / 3);
-            // After a stall one beat is enough.
+            // One beat is enough after a stall.
             beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 beats.tick().await;
@@ -37,12 +37,12 @@ impl Lease {
         }
     }
 
-    /// Ends the heartbeat, and only then, if a delay is given, makes the message visible after it:
-    /// no later beat may undo that.
+    /// Ends the heartbeat, then sets the message's visibility to `visible_after`, if given. No later
+    /// beat undoes that.
     pub async fn end(self, visible_after: Option<Duration>) {
         let Self { queue, receipt_handle, heartbeat } = self;
         heartbeat.abort();
-        // An aborted task ends with an error, and that is all there is to say.
+        // An aborted task returns an error by design.
         let _ = heartbeat.await;
         if let Some(delay) = visible_after {
             set_visibility(&queue, &receipt_handle, delay).await;
@@ -50,8 +50,8 @@ impl Lease {
     }
 }
 
-/// Makes the message visible after `delay`. When SQS rejects that, the message is visible when its
-/// visibility timeout ends; the attempt goes on.
+/// Makes the message visible after `delay`. If SQS rejects the call, the message becomes visible when
+/// its visibility timeout ends, and the attempt continues.
 pub(crate) async fn set_visibility(queue: &Queue, receipt_handle: &str, delay: Duration) {
     if let Err(error) = queue.set_visibility(receipt_handle, delay).await {
         tracing::warn!(error = chain(&error), "failed to change the message's visibility timeout");

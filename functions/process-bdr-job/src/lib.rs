@@ -1,36 +1,32 @@
-//! `process-bdr-job`: an SQS message becomes a ZIP in the vault, a `ready` row and an e-mail.
+//! `process-bdr-job`: an SQS message becomes an archive in the vault, a `ready` row and an e-mail.
 //!
-//! The job, in the order of its specification ([`job`]):
+//! One attempt at a request, in the order of its specification ([`job`]):
 //!
-//! 1. claim the row (`pending` or `processing` → `processing`, with a fencing token);
-//! 2. load the artist, the posts, comments and reactions, all queries at once ([`gather`]);
-//! 3. plan every artwork's source and its name in the ZIP ([`artwork`]);
-//! 4. fetch the artworks from the vault or from remote URLs, many at a time, in order;
-//! 5. write them (`store`) as a ZIP ([`archive`]), with `metadata.json` and what else was asked for
-//!    ([`documents`]), straight into a multipart upload (`shared::vault`);
-//! 6. mark the row `ready`, for seven days;
-//! 7. tell the artist ([`notify`], [`email`]).
+//! 1. *claim* the row (`pending` or `processing` → `processing`, with a fencing token);
+//! 2. *load* artist, posts, comments and reactions, all queries at once ([`load`]);
+//! 3. *archive*: plan each artwork's source and file name ([`artwork`]), fetch many at a time from the
+//!    vault and the web ([`remote`]), and stream them in order, with the JSON documents, as a ZIP into a
+//!    multipart upload ([`archive`], `shared::vault`);
+//! 4. *ready*: mark the row `ready` for seven days;
+//! 5. *notify* the artist ([`email`]).
 //!
-//! What goes wrong carries its decision, retry or fail (`shared::failure`), and is settled in one
-//! place (`settle`): the row is released, or failed and the artist told, and [`handler`] tells SQS
-//! what becomes of the message. What an attempt was like is told once, when it ends ([`event`]).
+//! The attempt ends in one value ([`outcome::AttemptOutcome`]). [`handler`] derives from it what happens
+//! to the message, and the report (`report`) writes the outcome line and the metrics. A failure carries
+//! its decision, retry or fail (`shared::failure`), from the place where it arises.
 
 pub mod archive;
-pub mod artist;
 pub mod artwork;
 pub mod attempt;
 pub mod config;
-pub mod documents;
 pub mod email;
-pub mod event;
-pub mod gather;
 pub mod handler;
 pub mod job;
 pub mod lease;
+pub mod load;
 pub mod memory;
-pub mod notify;
+pub mod missing;
+pub mod outcome;
 pub mod phases;
 pub mod remote;
-mod settle;
-mod store;
+mod report;
 pub mod wiring;

@@ -1,27 +1,27 @@
-//! Where the time of an attempt goes. An attempt is in one phase at a time, so the phases add up to
-//! its duration; what other tasks do meanwhile (artworks being fetched while the ZIP is written) is
-//! not counted twice, but shows as the wait of the writer that is shorter.
+//! The time an attempt spends in each phase. An attempt is in one phase at a time, so the phases add
+//! up to its duration. Work of other tasks, such as artworks that arrive while the archive is written,
+//! is not counted twice: it shortens the writer's wait.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A phase.
+/// A phase of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// From the receive until the row is claimed; the connection to the database is made in it.
+    /// From the receive to the claim of the row, the connection to the database included.
     Claim,
-    /// The queries for artist, posts, comments and reactions; after a first receive also the look for
-    /// a ZIP of an earlier attempt.
+    /// The queries for artist, posts, comments and reactions; from the second receive on also the
+    /// search for an archive of an earlier attempt.
     Load,
     /// The writer waits for the next artwork.
     Fetch,
-    /// The writer packs artworks, and makes and packs the JSON files.
+    /// The writer packs artworks and JSON documents.
     Write,
-    /// The writer waits until S3 has taken a part; then the last parts and the completion, or the
-    /// abort.
+    /// The writer waits for S3 to accept a part; at the end the last parts, and the completion or
+    /// the abort.
     Upload,
-    /// The row is marked, or released; leftover uploads are aborted; the message is given back.
+    /// The change of the row, the abort of leftover uploads, the change of the message's visibility.
     Finish,
     /// The e-mail.
     Notify,
@@ -39,7 +39,7 @@ impl Phase {
         Self::Notify,
     ];
 
-    /// As the metric's dimension says it.
+    /// Returns the value of the metric dimension `phase`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -61,17 +61,24 @@ pub struct Phases {
     current: Phase,
     since: Instant,
     spent: [Duration; 7],
+    entered: [bool; 7],
 }
 
 impl Phases {
-    /// An attempt begins.
+    /// Starts the clock, in [`Phase::Claim`].
     #[must_use]
     pub fn begin() -> Self {
         let now = Instant::now();
-        Self { begun: now, current: Phase::Claim, since: now, spent: [Duration::ZERO; 7] }
+        Self {
+            begun: now,
+            current: Phase::Claim,
+            since: now,
+            spent: [Duration::ZERO; 7],
+            entered: [false; 7],
+        }
     }
 
-    /// Another phase begins. Costs a look at the clock.
+    /// Enters a phase and leaves the current one. Costs one look at the clock.
     pub fn enter(&mut self, phase: Phase) {
         self.enter_at(phase, Instant::now());
     }
@@ -79,22 +86,29 @@ impl Phases {
     fn enter_at(&mut self, phase: Phase, now: Instant) {
         self.spent[self.current as usize] += now - self.since;
         (self.current, self.since) = (phase, now);
+        self.entered[phase as usize] = true;
     }
 
-    /// A part of the time of one phase has been that of another.
+    /// Moves time from one phase to another.
     pub fn shift(&mut self, from: Phase, to: Phase, time: Duration) {
         let time = time.min(self.spent[from as usize]);
         self.spent[from as usize] -= time;
         self.spent[to as usize] += time;
     }
 
-    /// The attempt ends: the time from its beginning.
+    /// Stops the clock and returns the duration of the attempt.
     pub fn end(&mut self) -> Duration {
         self.enter(self.current);
         self.since - self.begun
     }
 
-    /// The time spent in a phase, until the last change of phases.
+    /// Returns whether the attempt has entered `phase` by [`Phases::enter`].
+    #[must_use]
+    pub fn has_entered(&self, phase: Phase) -> bool {
+        self.entered[phase as usize]
+    }
+
+    /// Returns the time spent in `phase` until the last change of phases.
     #[must_use]
     pub fn spent(&self, phase: Phase) -> Duration {
         self.spent[phase as usize]

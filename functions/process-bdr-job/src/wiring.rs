@@ -1,4 +1,4 @@
-//! Puts the parts of the function together. Makes clients, but calls nobody.
+//! Constructs the function's parts. Makes no network call.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,27 +14,28 @@ use shared::queue::Queue;
 use shared::request::Requests;
 use shared::vault::Vault;
 
+use crate::archive::Archiver;
 use crate::artwork::Fetcher;
 use crate::config::Config;
+use crate::email::{Mailer, Notifier};
 use crate::handler::Handler;
 use crate::job::Job;
-use crate::notify::Notifier;
 use crate::remote::Remote;
 
-/// Longest wait for a change of a visibility timeout: the last one must fit before the deadline.
+/// Time limit of a `ChangeMessageVisibility` call: the last one must fit before the deadline.
 const SQS_LIMIT: Duration = Duration::from_secs(5);
-/// Longest wait for SES. Beyond it nobody knows whether the e-mail went out.
+/// Time limit of a `SendEmail` call. After a timeout the e-mail may or may not have been sent.
 const SES_LIMIT: Duration = Duration::from_secs(10);
 
-/// The function, as `config` says, with clients by `aws`.
+/// Returns the handler for `config`, with AWS clients by `aws`.
 ///
 /// # Errors
-/// When the TLS configuration cannot be made.
+/// When the TLS configuration is invalid.
 pub fn handler(config: Config, aws: &SdkConfig) -> Result<Handler, Error> {
     if config.memory.lowered {
         tracing::warn!(
             max_artwork_bytes = config.memory.max_artwork_bytes,
-            "the function has too little memory for MAX_ARTWORK_BYTES; the limit was lowered"
+            "lowered MAX_ARTWORK_BYTES to fit the function's memory"
         );
     }
     let clock = Clock::system();
@@ -42,8 +43,8 @@ pub fn handler(config: Config, aws: &SdkConfig) -> Result<Handler, Error> {
     let vault = Vault::new(shared::aws::s3(aws, config.s3_path_style), &config.vault_bucket);
     let remote = Arc::new(Remote::new(config.remote_allow_hosts)?);
     let ses = aws_sdk_ses::config::Builder::from(aws)
-        // A retry after a lost answer would send a second e-mail; so none may be lost to a pooled
-        // connection that died in a freeze.
+        // A retry after a lost response would send a second e-mail, so retries are off. Without a
+        // pool, no call fails on a connection that died while the function was frozen.
         .http_client(shared::aws::unpooled_http_client(&config.trust))
         .retry_config(RetryConfig::disabled())
         .timeout_config(TimeoutConfig::builder().operation_timeout(SES_LIMIT).build())
@@ -51,14 +52,21 @@ pub fn handler(config: Config, aws: &SdkConfig) -> Result<Handler, Error> {
     let ses = aws_sdk_ses::Client::from_conf(ses);
     let job = Job {
         requests: Requests::new(Arc::clone(&database)),
+        archiver: Archiver {
+            fetcher: Fetcher::new(vault.clone(), remote, config.memory)
+                .accepting(config.extra_formats),
+            vault,
+            clock: clock.clone(),
+        },
+        notifier: Notifier {
+            mailer: Mailer::new(ses, config.email_from),
+            database: Arc::clone(&database),
+            sqids: config.sqids.clone(),
+            base_url: config.base_url,
+            email_on_failure: config.email_on_failure,
+        },
         database,
-        fetcher: Fetcher::new(vault.clone(), remote, config.memory).accepting(config.extra_formats),
-        vault,
-        notifier: Notifier::new(ses, config.email_from),
         sqids: config.sqids,
-        clock: clock.clone(),
-        email_on_failure: config.email_on_failure,
-        base_url: config.base_url,
         expires_after_days: config.expires_after_days,
     };
     let sqs = aws_sdk_sqs::config::Builder::from(aws)

@@ -6,10 +6,10 @@ use std::sync::LazyLock;
 
 use futures_util::FutureExt;
 use futures_util::io::AllowStdIo;
-use process_bdr_job::archive::{Archive, Deflated, Packing};
-use process_bdr_job::artwork::{Plan, plan};
-use process_bdr_job::documents::Metadata;
-use process_bdr_job::gather::Post;
+use process_bdr_job::archive::documents::Metadata;
+use process_bdr_job::archive::zip::{Deflated, Packing, ZipWriter};
+use process_bdr_job::artwork::plan;
+use process_bdr_job::load::Post;
 use serde_json::Value;
 use shared::sqid::SqidSource;
 use time::OffsetDateTime;
@@ -67,17 +67,18 @@ pub fn check_rows(handle: &str, rows: &[Row]) -> Made {
     let mut entries = Vec::new();
     for plan in &plans {
         match plan {
-            Plan::Fetch(planned) => {
-                let filename = &planned.packed.filename;
+            Ok(planned) => {
+                let filename = &planned.name.filename;
                 check_name(filename);
                 metadata.add(planned.post, planned.sqid, filename.clone());
                 let content = format!("{} is {}", filename, planned.post.id).into_bytes();
-                entries.push((format!("artworks/{filename}"), planned.packed.packing, content));
+                entries.push((
+                    format!("artworks/{filename}"),
+                    Packing::of(&planned.name.extension),
+                    content,
+                ));
             }
-            Plan::Missing(post, missing) => metadata.add_missing(post, missing.reason.to_owned()),
-            Plan::NoSuchPost(id, missing) => {
-                metadata.add_missing_post(*id, missing.reason.to_owned())
-            }
+            Err(missing) => metadata.add_missing(missing),
         }
     }
     assert_eq!(metadata.artworks() + metadata.missing(), rows.len());
@@ -138,7 +139,7 @@ fn is_device(name: &str) -> bool {
 
 fn write(artworks: &[(String, Packing, Vec<u8>)], json: &[u8]) -> Vec<u8> {
     let written = async {
-        let mut archive = Archive::new(AllowStdIo::new(Cursor::new(Vec::new())));
+        let mut archive = ZipWriter::new(AllowStdIo::new(Cursor::new(Vec::new())));
         for (name, packing, content) in artworks {
             archive.add(name, OffsetDateTime::UNIX_EPOCH, *packing, content).await.unwrap();
         }

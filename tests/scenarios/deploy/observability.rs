@@ -9,7 +9,7 @@ use bdr_tests::lambda::{Deployed, EventSource, Queue};
 use bdr_tests::scenario::unique;
 use bdr_tests::template::{Template, text};
 use bdr_tests::{Artwork, Delivery, Scenario, emf, scenario, scenario_apart};
-use process_bdr_job::event::Status;
+use process_bdr_job::outcome::AttemptOutcome;
 use process_bdr_job::phases::Phase;
 use serde_json::{Value, json};
 use shared::metrics;
@@ -202,7 +202,7 @@ impl Watched {
         assert!(metric.dimensions.contains(&&*names), "{self:?}");
         for (name, value) in &self.dimensions {
             let known: Vec<_> = match name.as_str() {
-                "status" => Status::ALL.iter().map(|status| status.as_str()).collect(),
+                "status" => AttemptOutcome::RESULTS.to_vec(),
                 "phase" => Phase::ALL.iter().map(|phase| phase.as_str()).collect(),
                 other => panic!("{other} is no dimension"),
             };
@@ -286,7 +286,7 @@ fn the_dashboard_shows_all_that_is_emitted_and_nothing_else() {
         }
         let declared: BTreeSet<_> = metrics::ALL.iter().map(|it| it.name.to_owned()).collect();
         assert_eq!(shown, declared);
-        let all: BTreeSet<_> = Status::ALL.iter().map(|it| it.as_str().to_owned()).collect();
+        let all: BTreeSet<_> = AttemptOutcome::RESULTS.iter().map(|&it| it.to_owned()).collect();
         assert_eq!(statuses, all, "no outcome is left out");
         aws(&s, &["cloudformation", "delete-stack", "--stack-name", &name]).await;
     });

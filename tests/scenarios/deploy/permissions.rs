@@ -175,7 +175,7 @@ async fn process(s: &Scenario, variables: &[(&str, &str)]) -> String {
 
     let bdr_id = s.request(&[small]).await;
     s.put(&s.archive_key(bdr_id), b"a leftover").await;
-    worker.handler.job.clock = Clock::fixed(now() + Duration::hours(13));
+    worker.handler.job.archiver.clock = Clock::fixed(now() + Duration::hours(13));
     let delivery = worker.receive_again(&Scenario::message(bdr_id), 2).await;
     assert_eq!(delivery, Delivery::Acknowledged);
     assert_eq!(s.log.outcome()["adopted"], false);

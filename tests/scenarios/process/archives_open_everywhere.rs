@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use futures_util::io::AllowStdIo;
-use process_bdr_job::archive::{Archive, Deflated, Packing};
+use process_bdr_job::archive::zip::{Deflated, Packing, ZipWriter};
 use tempfile::TempDir;
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -39,7 +39,7 @@ fn opens_everywhere(entries: impl Iterator<Item = (String, Packing, &'static [u8
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let sink = std::io::BufWriter::new(Sparse(File::create(&path).unwrap()));
-        let mut archive = Archive::new(AllowStdIo::new(sink));
+        let mut archive = ZipWriter::new(AllowStdIo::new(sink));
         for (name, packing, bytes) in entries {
             archive.add(&name, MODIFIED, packing, bytes).await.unwrap();
         }

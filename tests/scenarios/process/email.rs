@@ -8,8 +8,11 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use bdr_tests::{Artwork, Delivery, Scenario, Worker, scenario};
 use local_stack::remote::RemoteHost;
-use process_bdr_job::notify::Notifier;
+use process_bdr_job::email::Mailer;
+use serde_json::json;
 use uuid::Uuid;
+
+use crate::process::retries::Panics;
 
 async fn request(s: &Scenario) -> Uuid {
     let post = s.artwork(Artwork::default()).await;
@@ -45,7 +48,7 @@ pub(crate) fn give_ses(
         .build();
     let client = aws_sdk_ses::Client::from_conf(config);
     let sender = Some("no-reply@makapix.club".to_owned());
-    worker.handler.job.notifier = Notifier::new(client, sender);
+    worker.handler.job.notifier.mailer = Mailer::new(client, sender);
     (host, asked)
 }
 
@@ -63,6 +66,37 @@ fn a_refused_email_is_logged_and_does_not_fail_the_job() {
         let error = lines.iter().find(|line| line["level"] == "ERROR").expect("an error is logged");
         assert_eq!(error["error"], "SES answered MessageRejected");
         assert!(!format!("{lines:?}").contains('@'), "no address is logged");
+    });
+}
+
+#[test]
+fn a_panic_in_the_email_step_leaves_the_request_ready() {
+    scenario(async |s| {
+        let bdr_id = request(&s).await;
+        let mut worker = s.worker(&[]).await;
+        let ses = aws_sdk_ses::config::Builder::from(&s.stack.sdk_config());
+        let ses = aws_sdk_ses::Client::from_conf(ses.interceptor(Panics).build());
+        let sender = Some("no-reply@makapix.club".to_owned());
+        worker.handler.job.notifier.mailer = Mailer::new(ses, sender);
+        assert_eq!(worker.receive(bdr_id).await, Delivery::Acknowledged);
+
+        let row = s.row(bdr_id).await;
+        assert_eq!(row["status"], "ready");
+        let outcome = s.log.outcome();
+        assert_eq!(
+            (&outcome["result"], &outcome["email"], &outcome["artworks"], &outcome["missing"]),
+            (&json!("ready"), &json!("failed"), &json!(1), &json!(0)),
+            "{outcome}"
+        );
+        assert_eq!(outcome["size_bytes"], row["file_size_bytes"]);
+        let emitted = s.log.emitted();
+        let ready = emitted.iter().find(|line| line["status"] == "ready").expect("a wide event");
+        assert_eq!(
+            (&ready["bdr_status_total"], &ready["bdr_email_failed_total"]),
+            (&json!(1), &json!(1))
+        );
+        assert_eq!(ready["bdr_file_size_bytes"], row["file_size_bytes"]);
+        assert_eq!(ready["bdr_artworks_count"], 1);
     });
 }
 

@@ -62,8 +62,8 @@ async fn worker(s: &Scenario, host: &RawHost, limits: Limits) -> Worker {
     let web = Web { limits, ..Web::default() };
     let remote = Remote::within(&web, [host.authority.clone()].into()).unwrap();
     let memory = Memory::plan(512 * MIB, MIB);
-    let job = &mut worker.handler.job;
-    job.fetcher = Fetcher::new(job.vault.clone(), Arc::new(remote), memory);
+    let archiver = &mut worker.handler.job.archiver;
+    archiver.fetcher = Fetcher::new(archiver.vault.clone(), Arc::new(remote), memory);
     worker
 }
 

@@ -98,9 +98,9 @@ fn a_connection_that_went_silent_in_a_freeze_is_replaced() {
     });
 }
 
-/// A vault in front of which every request panics.
+/// An interceptor that panics before every request of an AWS client.
 #[derive(Debug)]
-struct Panics;
+pub(crate) struct Panics;
 
 impl Intercept for Panics {
     fn name(&self) -> &'static str {
@@ -123,7 +123,7 @@ fn a_panic_is_a_failed_attempt_and_not_an_error_of_the_invocation() {
         let bdr_id = s.request(&[post]).await;
         let mut worker = s.worker(&[]).await;
         let s3 = aws_sdk_s3::config::Builder::from(&s.stack.sdk_config()).interceptor(Panics);
-        worker.handler.job.vault =
+        worker.handler.job.archiver.vault =
             Vault::new(aws_sdk_s3::Client::from_conf(s3.build()), s.bucket());
         assert_eq!(worker.receive(bdr_id).await, Delivery::BackLater);
         assert_eq!(s.row(bdr_id).await["status"], "pending");

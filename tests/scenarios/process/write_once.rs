@@ -58,7 +58,7 @@ fn a_leftover_older_than_twelve_hours_is_replaced() {
         let bdr_id = s.request(&[post]).await;
         s.put(&s.archive_key(bdr_id), OTHERS).await;
         let mut worker = s.worker(&[]).await;
-        worker.handler.job.clock = Clock::fixed(now() + Duration::hours(13));
+        worker.handler.job.archiver.clock = Clock::fixed(now() + Duration::hours(13));
         let delivery = worker.receive_again(&Scenario::message(bdr_id), 2).await;
         assert_eq!(delivery, Delivery::Acknowledged);
         let zip = s.archive(bdr_id).await.unwrap();
@@ -74,7 +74,7 @@ fn a_zip_that_another_attempt_may_just_have_adopted_is_neither_adopted_nor_delet
         let bdr_id = s.request(&[post]).await;
         s.put(&s.archive_key(bdr_id), OTHERS).await;
         let mut worker = s.worker(&[]).await;
-        worker.handler.job.clock = Clock::fixed(now() + Duration::minutes(12 * 60 + 5));
+        worker.handler.job.archiver.clock = Clock::fixed(now() + Duration::minutes(12 * 60 + 5));
         let delivery = worker.receive_again(&Scenario::message(bdr_id), 2).await;
         assert_eq!(delivery, Delivery::BackLater);
         assert_eq!(s.row(bdr_id).await["status"], "pending");
@@ -111,7 +111,7 @@ async fn uploading_to(s: &Scenario, host: &RemoteHost) -> (Worker, Uuid) {
     let mut config = s.stack.sdk_config().into_builder();
     config.set_endpoint_url(Some(host.url("")));
     let client = shared::aws::s3(&config.build(), true);
-    worker.handler.job.vault = Vault::new(client, "vault");
+    worker.handler.job.archiver.vault = Vault::new(client, "vault");
     (worker, bdr_id)
 }
 

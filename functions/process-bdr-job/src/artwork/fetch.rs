@@ -1,10 +1,10 @@
-//! Fetching the artworks: many at a time, handed over in order, within a budget of bytes.
+//! Fetches the artworks: many at a time, yielded in order, within a budget of bytes.
 //!
-//! Each fetch has two steps. *Opening* it tells its size; as many are opened at once as is worth it
-//! (`window`), which hides the latency of small ones. *Reading* it takes as many bytes of the budget
-//! as the artwork is large, and gives them back once it has been written. Bytes are granted strictly
-//! in the order of the artworks: the next one to be written never waits for one behind it, so the
-//! budget cannot deadlock. An artwork larger than the whole budget is read alone.
+//! Each fetch has two steps. *Opening* an artwork reveals its size; `window` limits how many are open
+//! at once, which hides the latency of small ones. *Reading* it takes as many bytes of the budget as
+//! the artwork has, and returns them once the artwork is written. Bytes are granted in the order of
+//! the artworks: the next one to be written never waits for a later one, so the budget cannot
+//! deadlock. An artwork larger than the whole budget is read alone.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -22,27 +22,35 @@ use tracing::Instrument;
 
 use super::source::Source;
 use super::window::{Slot, Window};
-use super::{Missing, Plan, signature};
+use super::{MissingArtwork, PlannedArtwork, signature};
+use crate::attempt::jittered;
 use crate::memory::Memory;
-use crate::remote::{Hosts, OpenRemote, Remote, Turn};
+use crate::missing::Missing;
+use crate::remote::{Hosts, OpenRemote, Remote};
 
-/// Artworks in either step at once, at most; of those that have not been read yet `window` keeps to
-/// fewer.
-const AHEAD: usize = 256;
-/// Times an object of the vault is read when its body breaks off; the SDK itself retries only up
-/// to the head of the answer.
-const READS: u32 = 3;
-/// What every artwork counts for beside its bytes.
+/// Artworks in either step at once. `window` admits fewer that are not yet read.
+const MAX_AHEAD: usize = 256;
+/// Reads of a vault object whose body breaks off. The SDK retries only up to the response's head.
+const MAX_READS: u32 = 3;
+/// Bytes of the budget that an artwork takes beside its file.
 const OVERHEAD: u64 = 1024;
 
-/// An artwork's file, and the part of the budget it occupies until it is dropped.
+/// An artwork to write into the archive.
+pub struct FetchedArtwork<'a> {
+    /// Its plan.
+    pub planned: PlannedArtwork<'a>,
+    /// Its file.
+    pub file: FetchedFile,
+}
+
+/// An artwork's file, and the part of the budget that it occupies until it is dropped.
 pub struct FetchedFile {
     /// The whole file.
     pub bytes: Bytes,
     _budget: OwnedSemaphorePermit,
 }
 
-/// Fetches artworks.
+/// The source of artworks' files.
 #[derive(Clone)]
 pub struct Fetcher {
     vault: Vault,
@@ -51,136 +59,125 @@ pub struct Fetcher {
     extra_formats: Arc<HashSet<String>>,
 }
 
-/// An artwork whose size is known, or, for some remote ones, bounded.
+/// An artwork whose size is known or, for some remote ones, bounded.
 enum Opened {
     Vault(ArtworkKey, OpenArtwork),
-    /// With the format it must turn out to have.
-    Remote(OpenRemote, String),
+    Remote {
+        file: OpenRemote,
+        /// The format that its signature must show.
+        format: String,
+    },
 }
 
 impl Opened {
-    /// The bytes of the budget that it takes: its size, or, unknown, as large as it may become. More than
-    /// all of them could never be had.
+    /// Returns the bytes of the budget to take: the size, or the limit for an unknown size, but never
+    /// more than the whole budget, which could not be granted.
     fn share(&self, memory: &Memory) -> u64 {
         let size = match self {
             Self::Vault(_, opened) => opened.size(),
-            Self::Remote(opened, _) => opened.size().unwrap_or(memory.max_artwork_bytes),
+            Self::Remote { file, .. } => file.size().unwrap_or(memory.max_artwork_bytes),
         };
         (size + OVERHEAD).min(memory.fetch_budget)
     }
 }
 
 impl Fetcher {
-    /// Fetches from this vault and through this client, within `memory`.
+    /// Returns a fetcher that reads from `vault` and through `remote`, within `memory`.
     #[must_use]
     pub fn new(vault: Vault, remote: Arc<Remote>, memory: Memory) -> Self {
         Self { vault, remote, memory, extra_formats: Arc::default() }
     }
 
-    /// The same, accepting further file formats from the web (`EXTRA_FORMATS`).
+    /// Accepts further file formats from the web (`EXTRA_FORMATS`).
     #[must_use]
     pub fn accepting(self, extra_formats: HashSet<String>) -> Self {
         Self { extra_formats: Arc::new(extra_formats), ..self }
     }
 
-    /// Fetches everything in `plans` that can be, and yields every plan with what came of it, in
-    /// order. Remote artworks still outstanding at `remote_stop_at` are missing.
+    /// Fetches what `plans` plan and yields every artwork, fetched or missing, in order. Remote
+    /// artworks that are outstanding at `remote_stop_at` are missing.
     pub fn fetch<'a>(
         &self,
-        plans: impl Iterator<Item = Plan<'a>> + Send + 'a,
+        plans: impl Iterator<Item = Result<PlannedArtwork<'a>, MissingArtwork<'a>>> + Send + 'a,
         remote_stop_at: Instant,
-    ) -> impl Stream<Item = (Plan<'a>, Result<FetchedFile, Missing>)> + Send {
-        let (first, second) = (self.clone(), self.clone());
+    ) -> impl Stream<Item = Result<FetchedArtwork<'a>, MissingArtwork<'a>>> + Send {
+        let (opener, reader) = (self.clone(), self.clone());
         let budget = Arc::new(Semaphore::new(
             usize::try_from(self.memory.fetch_budget).unwrap_or(Semaphore::MAX_PERMITS),
         ));
         let hosts = Arc::new(Hosts::default());
         let window = Window::new(&self.memory);
         stream::iter(plans)
-            // In order, one after the other: a place in the window, and a turn at the artwork's host.
+            // One after the other, in order: a slot of the window, and a turn at the artwork's host.
             .then(move |plan| {
-                let (fetcher, hosts, window) = (first.clone(), Arc::clone(&hosts), window.clone());
+                let (opener, hosts, window) = (opener.clone(), Arc::clone(&hosts), window.clone());
                 async move {
-                    let opening = fetcher.start(&plan, &hosts, remote_stop_at, window).await;
-                    (plan, opening)
+                    let planned = plan?;
+                    match opener.start_opening(&planned, &hosts, remote_stop_at, window).await {
+                        Ok(opening) => Ok((planned, opening)),
+                        Err(missing) => Err(planned.missing(missing)),
+                    }
                 }
             })
-            .map(|(plan, opening)| async move {
-                let opened = match opening {
-                    Ok(opening) => joined(opening).await,
-                    Err(missing) => Err(missing),
-                };
-                (plan, opened)
-            })
-            .buffered(AHEAD)
-            // In order, one after the other: a share of the budget.
-            .then(move |(plan, opened)| {
-                let (fetcher, budget) = (second.clone(), Arc::clone(&budget));
-                async move {
-                    let reading = match opened {
-                        Ok((opened, place)) => {
-                            Ok(fetcher.start_reading(opened, place, budget).await)
-                        }
-                        Err(missing) => Err(missing),
-                    };
-                    (plan, reading)
+            .map(|started| async move {
+                let (planned, opening) = started?;
+                match joined(opening).await {
+                    Ok(opened) => Ok((planned, opened)),
+                    Err(missing) => Err(planned.missing(missing)),
                 }
             })
-            .map(|(plan, reading)| match reading {
-                Ok(reading) => Either::Left(async move { (plan, joined(reading).await) }),
-                Err(missing) => Either::Right(ready((plan, Err(missing)))),
+            .buffered(MAX_AHEAD)
+            // One after the other, in order: a share of the budget.
+            .then(move |opened| {
+                let (reader, budget) = (reader.clone(), Arc::clone(&budget));
+                async move {
+                    let (planned, (opened, slot)) = opened?;
+                    Ok((planned, reader.start_reading(opened, slot, budget).await))
+                }
             })
-            .buffered(AHEAD)
+            .map(|started| match started {
+                Ok((planned, reading)) => Either::Left(async move {
+                    match joined(reading).await {
+                        Ok(file) => Ok(FetchedArtwork { planned, file }),
+                        Err(missing) => Err(planned.missing(missing)),
+                    }
+                }),
+                Err(missing) => Either::Right(ready(Err(missing))),
+            })
+            .buffered(MAX_AHEAD)
     }
 
-    /// Begins to open an artwork, in a task of its own: it goes on while the writer writes.
-    async fn start(
+    /// Starts to open an artwork in a task of its own, which proceeds while the writer writes.
+    async fn start_opening(
         &self,
-        plan: &Plan<'_>,
+        planned: &PlannedArtwork<'_>,
         hosts: &Hosts,
         remote_stop_at: Instant,
         window: Window,
     ) -> Result<AbortOnDropHandle<Result<(Opened, Slot), Missing>>, Missing> {
-        let planned = match plan {
-            Plan::Fetch(planned) => planned,
-            Plan::Missing(_, missing) | Plan::NoSuchPost(_, missing) => return Err(missing.clone()),
-        };
         let fetcher = self.clone();
-        let (source, format) = (planned.source.clone(), planned.packed.extension.clone());
-        let mut place = window.enter().await;
-        Ok(match source {
+        let format = planned.name.extension.clone();
+        let mut slot = window.enter().await;
+        Ok(match planned.source.clone() {
             Source::Vault(key) => spawn(async move {
-                let opened = fetcher.open_vault(key).await?;
-                place.is_of(opened.share(&fetcher.memory));
-                Ok((opened, place))
+                let opened = fetcher.vault.open(&key).await.map_err(vault_missing)?;
+                fetcher.check_size(opened.size())?;
+                let opened = Opened::Vault(key, opened);
+                slot.set_size(opened.share(&fetcher.memory));
+                Ok((opened, slot))
             }),
             Source::Remote(url) => {
                 signature::accepted(&format, &self.extra_formats)?;
                 let turn = hosts.turn(&url, remote_stop_at).await?;
                 spawn(async move {
-                    let opened = fetcher.open_remote(url, format, turn).await?;
-                    place.is_of(opened.share(&fetcher.memory));
-                    Ok((opened, place))
+                    let file = fetcher.remote.open(url, turn).await?;
+                    fetcher.check_size(file.size().unwrap_or(0))?;
+                    let opened = Opened::Remote { file, format };
+                    slot.set_size(opened.share(&fetcher.memory));
+                    Ok((opened, slot))
                 })
             }
         })
-    }
-
-    async fn open_vault(&self, key: ArtworkKey) -> Result<Opened, Missing> {
-        let opened = self.vault.open(&key).await.map_err(vault_missing)?;
-        self.check_size(opened.size())?;
-        Ok(Opened::Vault(key, opened))
-    }
-
-    async fn open_remote(
-        &self,
-        url: url::Url,
-        format: String,
-        turn: Turn,
-    ) -> Result<Opened, Missing> {
-        let opened = self.remote.open(url, turn).await?;
-        self.check_size(opened.size().unwrap_or(0))?;
-        Ok(Opened::Remote(opened, format))
     }
 
     fn check_size(&self, size: u64) -> Result<(), Missing> {
@@ -188,48 +185,48 @@ impl Fetcher {
             return Ok(());
         }
         let detail = format!("{size} bytes, limit {}", self.memory.max_artwork_bytes);
-        Err(too_large().with_detail(detail))
+        Err(Missing::too_large().with_detail(detail))
     }
 
-    /// Takes the artwork's share of the budget and begins to read it.
+    /// Takes the artwork's share of the budget and starts to read it in a task of its own.
     async fn start_reading(
         &self,
         opened: Opened,
-        place: Slot,
+        slot: Slot,
         budget: Arc<Semaphore>,
     ) -> AbortOnDropHandle<Result<FetchedFile, Missing>> {
-        let largest = self.memory.max_artwork_bytes;
+        let max_bytes = self.memory.max_artwork_bytes;
         let share = u32::try_from(opened.share(&self.memory)).unwrap_or(u32::MAX);
         let fetcher = self.clone();
         match budget.acquire_many_owned(share).await {
             Ok(share) => spawn(async move {
                 let bytes = match opened {
                     Opened::Vault(key, opened) => fetcher.read_vault(key, opened).await?,
-                    Opened::Remote(opened, format) => {
-                        let bytes = opened.read(largest).await?;
+                    Opened::Remote { file, format } => {
+                        let bytes = file.read(max_bytes).await?;
                         signature::check(&format, &bytes)?;
                         bytes
                     }
                 };
-                // Its connection is free: who is let in next need not open another.
-                drop(place);
+                // The connection is free; the next artwork reuses it.
+                drop(slot);
                 Ok(FetchedFile { bytes, _budget: share })
             }),
-            // Nobody closes this semaphore.
-            Err(closed) => spawn(async move { Err(interrupted(closed.to_string())) }),
+            // The semaphore is never closed.
+            Err(closed) => spawn(async move { Err(unreadable(closed.to_string())) }),
         }
     }
 
     async fn read_vault(&self, key: ArtworkKey, opened: OpenArtwork) -> Result<Bytes, Missing> {
         let announced = opened.size();
         let mut result = opened.read().await;
-        for again in 1..READS {
+        for read in 1..MAX_READS {
             let Err(VaultError::Body(detail)) = &result else { break };
             tracing::debug!(key = %key, detail, "reading an artwork again");
-            tokio::time::sleep(jittered(Duration::from_millis(200) * again)).await;
+            tokio::time::sleep(jittered(Duration::from_millis(200) * read)).await;
             result = match self.vault.open(&key).await {
                 Ok(opened) if opened.size() == announced => opened.read().await,
-                Ok(_) => Err(VaultError::Body("its size changed while it was read".into())),
+                Ok(_) => Err(VaultError::Body("its size changed between two reads".into())),
                 Err(error) => Err(error),
             };
         }
@@ -237,29 +234,25 @@ impl Fetcher {
     }
 }
 
-/// A delay of half to all of `full`.
-pub(crate) fn jittered(full: Duration) -> Duration {
-    full.mul_f64(0.5 + fastrand::f64() / 2.0)
-}
-
-/// What is said of an artwork over the limit.
-pub(crate) fn too_large() -> Missing {
-    Missing::permanent("This artwork's file is too large.")
+impl<'a> PlannedArtwork<'a> {
+    fn missing(&self, missing: Missing) -> MissingArtwork<'a> {
+        MissingArtwork { post: Ok(self.post), missing }
+    }
 }
 
 fn vault_missing(error: VaultError) -> Missing {
     match error {
         VaultError::NotFound => Missing::permanent("This artwork's file was not found."),
         VaultError::Denied(detail) => {
-            // Not the artwork's fault: the function's policy or the bucket's is wrong.
-            tracing::error!(detail, "access to the vault was denied; check the function's policy");
-            interrupted(detail)
+            // Not the artwork's fault: the policy of the function or of the bucket is wrong.
+            tracing::error!(detail, "the vault denied access; check the function's policy");
+            unreadable(detail)
         }
-        error => interrupted(error.to_string()),
+        error => unreadable(error.to_string()),
     }
 }
 
-fn interrupted(detail: String) -> Missing {
+fn unreadable(detail: String) -> Missing {
     Missing::transient("This artwork's file could not be read.", detail)
 }
 
@@ -269,7 +262,7 @@ fn spawn<T: Send + 'static>(
     AbortOnDropHandle::new(tokio::spawn(task.in_current_span()))
 }
 
-/// The result of a task. One that panicked fails its artwork, not the request.
+/// Waits for a task. A task that panicked costs its artwork, not the request.
 async fn joined<T>(task: AbortOnDropHandle<Result<T, Missing>>) -> Result<T, Missing> {
-    task.await.unwrap_or_else(|error| Err(interrupted(error.to_string())))
+    task.await.unwrap_or_else(|error| Err(unreadable(error.to_string())))
 }

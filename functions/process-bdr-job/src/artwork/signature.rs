@@ -1,43 +1,41 @@
-//! Whether a file fetched from the web is what the artwork's `file_format` says, judged by its
-//! first bytes.
+//! Checks by its first bytes that a remote file has the artwork's `file_format`.
 //!
-//! A host may answer 200 with an error page, a login form or the front page of whoever bought the
-//! domain: none of them shall enter a ZIP as `art.png`. Objects of the vault were checked when they
-//! were uploaded, and are taken as they are.
+//! A host may respond with status 200 and an error page, a login form or the front page of the
+//! domain's new owner; none of these may enter an archive as `art.png`. Objects of the vault were
+//! checked at their upload.
 //!
-//! Only the signature is looked at. A file that begins well and is damaged further on is the
-//! artist's own, and is handed out as it is.
+//! Only the signature is checked. A file that is damaged further on is the artist's own file and is
+//! kept.
 
 use std::collections::HashSet;
 
-use super::Missing;
-use super::name::not_supported;
+use crate::missing::Missing;
 
-/// Formats accepted from the web without being named in `EXTRA_FORMATS`.
+/// Formats that are accepted from the web without `EXTRA_FORMATS`.
 const BUILT_IN: [&str; 6] = ["png", "gif", "webp", "bmp", "jpeg", "jpg"];
-/// How far into an SVG its root element is looked for, in bytes.
+/// The start of an SVG that must contain its root element, in bytes.
 const SVG_PROLOG: usize = 4096;
 
-/// Whether a file of this format (an extension, as in the ZIP) may be fetched from the web.
+/// Checks that a file of this format (an extension, as in the archive) may be fetched from the web.
 ///
 /// # Errors
-/// For good: neither the row nor `EXTRA_FORMATS` is changed by another attempt.
+/// A permanent reason: another attempt changes neither the row nor `EXTRA_FORMATS`.
 pub(super) fn accepted(format: &str, extra_formats: &HashSet<String>) -> Result<(), Missing> {
     if BUILT_IN.contains(&format) || extra_formats.contains(format) {
         return Ok(());
     }
-    Err(not_supported())
+    Err(Missing::unsupported_format())
 }
 
-/// Whether a whole file may be of this format. Of a format that is not known here it is only said
-/// that it is not empty and no HTML or XML.
+/// Checks that a whole file may have this format. A file of an unknown format only must not be empty,
+/// HTML or XML.
 ///
 /// # Errors
-/// For good. A host that is busy says so by its status, and that is waited for; what it serves with
-/// status 200 is nearly always what it will serve again: a page instead of a file that has moved,
-/// or a `file_format` that is wrong. Retrying the request, which happens when no artwork arrives,
-/// would only make the artist wait a quarter of an hour for the same answer and send the message to
-/// the dead-letter queue, to operators who can do nothing about it. The artist can ask again.
+/// A permanent reason. A busy host returns an error status, which is retried; what it returns with
+/// status 200 is nearly always what it returns again: a page instead of a moved file, or a file of
+/// another format. A retry of the request, which follows when no artwork arrives, would delay the
+/// same result by a quarter of an hour and move the message to the dead-letter queue, where operators
+/// can do nothing about it. The artist can request the artwork again.
 pub fn check(format: &str, file: &[u8]) -> Result<(), Missing> {
     let genuine = match format {
         "png" | "apng" => file.starts_with(b"\x89PNG\r\n\x1a\n"),
@@ -52,23 +50,23 @@ pub fn check(format: &str, file: &[u8]) -> Result<(), Missing> {
     if genuine {
         return Ok(());
     }
-    let detail = format!("{} bytes that are no {format}", file.len());
+    let detail = format!("{} bytes without the signature of {format}", file.len());
     Err(Missing::permanent("This artwork's file does not have the format it should have.")
         .with_detail(detail))
 }
 
-/// The brands that an ISO base media file (ISO/IEC 14496-12) says it is: major and compatible ones,
-/// from its first box.
+/// Returns the brands of an ISO base media file (ISO/IEC 14496-12), major and compatible ones, from
+/// its first box.
 fn brands(file: &[u8]) -> impl Iterator<Item = &[u8; 4]> {
     let size = file.first_chunk().map_or(0, |size| u32::from_be_bytes(*size) as usize);
     let is_ftyp = file.get(4..8) == Some(&b"ftyp"[..]);
     let names = file.get(8..size).filter(|_| is_ftyp).unwrap_or_default();
-    // The second one is the version of the first.
+    // The second word is the version of the major brand.
     names.as_chunks().0.iter().enumerate().filter(|(at, _)| *at != 1).map(|(_, brand)| brand)
 }
 
-/// The name of the first element of a text, after declarations and comments. A page's declaration
-/// makes it a page, whatever follows.
+/// Returns the name of the first element after declarations and comments. `<!DOCTYPE html>` makes the
+/// file a page, regardless of what follows.
 fn root_element(file: &[u8]) -> Option<&[u8]> {
     let mut text = is_markup(file).then(|| &file[..file.len().min(SVG_PROLOG)])?;
     loop {
@@ -92,7 +90,7 @@ fn root_element(file: &[u8]) -> Option<&[u8]> {
     text.split(|byte| byte.is_ascii_whitespace() || b"<>/".contains(byte)).next()
 }
 
-/// Whether a file begins as HTML or XML does, in UTF-8 or UTF-16.
+/// Returns whether a file begins like HTML or XML, in UTF-8 or UTF-16.
 fn is_markup(file: &[u8]) -> bool {
     let marks: [&[u8]; 3] = [b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff\0"];
     let text = marks.iter().find_map(|mark| file.strip_prefix(*mark)).unwrap_or(file);
@@ -116,7 +114,7 @@ mod tests {
     const HTML: &[u8] = b"<!DOCTYPE html><html><body>404<svg></svg></body></html>";
 
     #[test]
-    fn a_file_is_what_its_format_says() {
+    fn a_file_with_its_formats_signature_is_accepted() {
         for (format, file) in [
             ("png", PNG),
             ("apng", PNG),
@@ -140,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_something_else_is_missing_for_good() {
+    fn a_file_of_another_format_is_permanently_missing() {
         for (format, file) in [
             ("png", HTML),
             ("png", b"GIF89a\x01\0"),
@@ -189,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn formats_are_built_in_or_named() {
+    fn formats_are_built_in_or_extra() {
         let extra: HashSet<_> = ["avif".to_owned()].into();
         for format in ["png", "gif", "webp", "bmp", "jpeg", "jpg", "avif"] {
             assert_eq!(accepted(format, &extra), Ok(()), "{format}");

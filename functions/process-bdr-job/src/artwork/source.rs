@@ -1,27 +1,27 @@
-//! Where an artwork's file is, judged by its `art_url` alone.
+//! The source of an artwork's file, derived from its `art_url` alone.
 
 use shared::vault::ArtworkKey;
 use url::Url;
 
-use super::Missing;
+use crate::missing::Missing;
 
-/// Longest URL accepted, in bytes.
+/// Maximum length of a URL, in bytes.
 const MAX_URL: usize = 2048;
 
-/// Where an artwork's file is.
+/// The source of an artwork's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// An object of the vault.
     Vault(ArtworkKey),
-    /// Somewhere on the web. Whether it may be asked is decided when it is.
+    /// A URL on the web. Whether it may be requested is decided at each request.
     Remote(Url),
 }
 
 impl Source {
-    /// Reads an `art_url`: `/vault/…` is a key, `http(s)://…` a remote URL, anything else nothing.
+    /// Parses an `art_url`: `/vault/…` is a key, `http(s)://…` a remote URL.
     ///
     /// # Errors
-    /// When it is absent or none of these; the artwork is then missing for good.
+    /// When it is absent or of another form. The artwork is permanently missing then.
     pub fn of(art_url: Option<&str>) -> Result<Self, Missing> {
         let art_url = art_url.ok_or_else(|| Missing::permanent("This artwork has no file."))?;
         if let Some(key) = ArtworkKey::from_art_url(art_url) {
@@ -46,11 +46,11 @@ mod tests {
     use super::Source;
 
     #[test]
-    fn addresses_are_sorted_or_refused() {
+    fn an_art_url_is_a_key_a_url_or_an_error() {
         assert!(matches!(Source::of(Some("/vault/a.png")), Ok(Source::Vault(_))));
         assert!(matches!(Source::of(Some("https://x.org/a.png")), Ok(Source::Remote(_))));
         assert!(matches!(Source::of(Some("HTTP://x.org/a")), Ok(Source::Remote(_))));
-        for nothing in [
+        for unusable in [
             None,
             Some(""),
             Some("/vault/"),
@@ -62,7 +62,7 @@ mod tests {
             Some("data:image/png;base64,AAAA"),
             Some(&format!("https://x.org/{}", "a".repeat(2048))),
         ] {
-            assert!(Source::of(nothing).is_err(), "{nothing:?}");
+            assert!(Source::of(unusable).is_err(), "{unusable:?}");
         }
     }
 }

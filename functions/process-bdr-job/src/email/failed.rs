@@ -1,20 +1,20 @@
-//! The e-mail that tells an artist that a request has failed for good.
+//! The e-mail about a request that failed.
 
 use askama::Template;
 
 use super::Email;
 use super::words::{artworks, clean_handle, clean_link, wrapped};
 
-/// What the artist is told when there will be no ZIP.
+/// The e-mail about a request that failed.
 #[derive(Clone, Copy)]
 pub struct FailedEmail<'a> {
-    /// The artist's handle as the database has it. Not trusted: artists choose it.
+    /// The artist's handle from the database. Untrusted: artists choose it.
     pub handle: &'a str,
-    /// Number of artworks that were asked for; 0 when the row does not say.
+    /// Number of requested artworks; 0 if the row is unreadable.
     pub requested: usize,
-    /// The row's `error_message`, which is written for the artist.
+    /// The row's `error_message`, written for the artist.
     pub message: &'a str,
-    /// Absolute URL of the page on which a download is asked for.
+    /// Absolute URL of the page on which artists request downloads.
     pub link: &'a str,
 }
 
@@ -44,7 +44,7 @@ impl FailedEmail<'_> {
     }
 }
 
-/// The values of a [`FailedEmail`] as both bodies show them; the HTML template escapes them.
+/// The values of a [`FailedEmail`] as both bodies show them. The HTML template escapes them.
 struct Words {
     subject: String,
     handle: String,
@@ -78,11 +78,11 @@ mod tests {
     }
 
     #[test]
-    fn both_bodies_say_what_failed_and_what_to_do() -> Result<(), askama::Error> {
+    fn both_bodies_state_the_failure_and_the_remedy() -> Result<(), askama::Error> {
         assert_eq!(mail().subject(), "Your Makapix download could not be prepared");
         for body in [mail().html()?, mail().text()?] {
             let body = words_of(&body);
-            for said in [
+            for text in [
                 "Hi pixelcat,",
                 "we could not prepare your ZIP of 24 artworks.",
                 OUR_FAULT,
@@ -90,7 +90,7 @@ mod tests {
                 LINK,
                 "because you asked for e-mail about this download",
             ] {
-                assert!(body.contains(said), "{said:?} is not in:\n{body}");
+                assert!(body.contains(text), "{text:?} is not in:\n{body}");
             }
         }
         Ok(())

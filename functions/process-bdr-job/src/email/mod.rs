@@ -1,11 +1,12 @@
-//! The e-mails to the artist: subject, HTML and plain text. They are only rendered here;
-//! [`crate::notify`] sends them.
+//! The e-mails to the artist: rendered here, sent by [`Notifier`] at most once.
 //!
-//! What they say stands in `templates/`: `layout.html` is the look they share, and each e-mail has
-//! an `.html` that fills it and a `.txt`. What both bodies say in the same way (counts, sizes,
-//! dates, the cleaned handle) is put into words in `words`, so that they cannot disagree.
+//! The texts stand in `templates/`: `layout.html` is the look that they share, and each e-mail has an
+//! `.html` that fills it and a `.txt`. Counts, sizes, dates and the cleaned handle are rendered once, in
+//! `words`, so that both bodies agree.
 
 mod failed;
+mod mailer;
+mod notifier;
 mod ready;
 mod words;
 
@@ -13,24 +14,26 @@ mod words;
 mod tests;
 
 pub use failed::FailedEmail;
+pub use mailer::{EmailOutcome, Mailer};
+pub(crate) use notifier::Notice;
+pub use notifier::Notifier;
 pub use ready::ReadyEmail;
 
 /// An e-mail to an artist.
 pub trait Email {
-    /// The subject line. It holds nothing that anybody else wrote, so it cannot break out of its
-    /// header.
+    /// Returns the subject line. It contains no text of users, so it cannot break out of its header.
     fn subject(&self) -> String;
 
-    /// The HTML body: a whole document, every value escaped.
+    /// Returns the HTML body: a whole document with every value escaped.
     ///
     /// # Errors
-    /// Only when the template engine cannot write into the string.
+    /// When the template engine fails to write into the string.
     fn html(&self) -> Result<String, askama::Error>;
 
-    /// The plain-text body: lines of at most 76 characters except the one with the link, ending in
-    /// a newline.
+    /// Returns the plain-text body: lines of at most 76 characters, except the one with the link,
+    /// and a newline at the end.
     ///
     /// # Errors
-    /// Only when the template engine cannot write into the string.
+    /// When the template engine fails to write into the string.
     fn text(&self) -> Result<String, askama::Error>;
 }

@@ -1,4 +1,4 @@
-//! The e-mail that tells an artist that the ZIP is ready.
+//! The e-mail about a ready archive.
 
 use askama::Template;
 use time::OffsetDateTime;
@@ -6,21 +6,21 @@ use time::OffsetDateTime;
 use super::Email;
 use super::words::{artworks, clean_handle, clean_link, human_size, human_time};
 
-/// What the artist is told when the ZIP is ready.
+/// The e-mail about a ready archive.
 #[derive(Clone, Copy)]
 pub struct ReadyEmail<'a> {
-    /// The artist's handle as the database has it. Not trusted: artists choose it.
+    /// The artist's handle from the database. Untrusted: artists choose it.
     pub handle: &'a str,
-    /// Number of artworks in the ZIP.
+    /// Number of artworks in the archive.
     pub artworks: usize,
-    /// Number of artworks that were asked for and are not in the ZIP.
+    /// Number of requested artworks that are missing.
     pub missing: usize,
-    /// Size of the ZIP in bytes.
+    /// Size of the archive in bytes.
     pub size_bytes: u64,
-    /// Absolute URL of the page that hands out the ZIP; never a presigned URL, which would die
-    /// before the e-mail is read.
+    /// Absolute URL of the page with the download. Never a presigned URL, which would expire before
+    /// the e-mail is read.
     pub link: &'a str,
-    /// When the ZIP is deleted.
+    /// The time at which the archive is deleted.
     pub expires_at: OffsetDateTime,
 }
 
@@ -53,7 +53,7 @@ impl ReadyEmail<'_> {
     }
 }
 
-/// The values of a [`ReadyEmail`] as both bodies show them; the HTML template escapes them.
+/// The values of a [`ReadyEmail`] as both bodies show them. The HTML template escapes them.
 struct Words {
     subject: String,
     handle: String,
@@ -105,10 +105,10 @@ mod tests {
     }
 
     #[test]
-    fn both_bodies_say_everything() -> Result<(), askama::Error> {
+    fn both_bodies_contain_every_fact() -> Result<(), askama::Error> {
         for body in [mail().html()?, mail().text()?] {
             let body = words_of(&body);
-            for said in [
+            for text in [
                 "Hi pixelcat,",
                 "24 artworks",
                 "48.2 MB",
@@ -116,7 +116,7 @@ mod tests {
                 "until 30 November 2026, 17:45 UTC",
                 "because you asked for e-mail when this download was ready",
             ] {
-                assert!(body.contains(said), "{said:?} is not in:\n{body}");
+                assert!(body.contains(text), "{text:?} is not in:\n{body}");
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! What holds for every e-mail, whoever wrote the handle and wherever the link leads.
+//! Properties of every e-mail, for any handle and any link.
 
 use time::macros::datetime;
 
@@ -7,7 +7,7 @@ use super::{Email, FailedEmail, ReadyEmail};
 pub(super) const LINK: &str =
     "https://makapix.club/u/7Kq2Zb/posts?bdr=0b6f4c1e-2a57-4d7e-9a53-1f0c7f7f9d21";
 
-/// Every e-mail, to this handle and with this link.
+/// Returns every e-mail, to this handle and with this link.
 fn every<'a>(handle: &'a str, link: &'a str) -> [Box<dyn Email + 'a>; 2] {
     let ready = ReadyEmail {
         handle,
@@ -21,7 +21,7 @@ fn every<'a>(handle: &'a str, link: &'a str) -> [Box<dyn Email + 'a>; 2] {
     [Box::new(ready), Box::new(failed)]
 }
 
-/// The words of a body, without markup and however its lines are broken.
+/// Returns the words of a body, without markup and line breaks.
 pub(super) fn words_of(body: &str) -> String {
     let mut in_tag = false;
     let text: String = body
@@ -36,7 +36,7 @@ pub(super) fn words_of(body: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// That a plain-text body is tidy: no line too long but the link's, no gaps.
+/// Asserts that a plain-text body has no gaps, and no long line except the link.
 pub(super) fn check_text(text: &str, link: &str) {
     for line in text.lines() {
         assert!(line == link || line.chars().count() <= 76, "{line:?}");

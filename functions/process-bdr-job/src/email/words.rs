@@ -1,22 +1,22 @@
-//! What all e-mails say in the same way: counts, sizes, dates, handles and links, made fit to show.
+//! Text that all e-mails render alike: counts, sizes, dates, handles and links.
 
 use time::{OffsetDateTime, UtcOffset};
 
-/// Longest handle shown, in characters; a longer one is cut and ends in `…`.
+/// Maximum length of a handle, in characters. A longer one is cut and ends in `…`.
 ///
-/// Makapix allows no longer ones, but this service does not own that column: the limit keeps the
-/// greeting to one line of the text body and to a few on a phone, whatever the row says.
+/// Makapix allows no longer ones, but this service does not own the column. The limit keeps the
+/// greeting on one line of the text body.
 const MAX_HANDLE_CHARS: usize = 50;
 
-/// Combining marks shown in a row.
+/// Maximum number of combining marks in a row.
 ///
-/// Real orthographies need two or three; a stack of dozens is drawn over the lines above and below.
+/// Orthographies need two or three. A stack of dozens covers the lines above and below.
 const MAX_MARKS_IN_A_ROW: usize = 3;
 
-/// Longest line of a plain-text body, in characters, so that a reply still quotes it unbroken.
-const LINE: usize = 76;
+/// Maximum line length of a plain-text body, in characters: a reply quotes it without a break.
+const MAX_LINE_CHARS: usize = 76;
 
-/// Bytes in a kB. Decimal units, because most file managers show the ZIP in them.
+/// Bytes in a kB. Units are decimal, as in most file managers.
 const KILO: u64 = 1_000;
 
 /// `1 artwork`, `24 artworks`.
@@ -25,7 +25,7 @@ pub(super) fn artworks(count: usize) -> String {
     format!("{count} artwork{plural}")
 }
 
-/// A size in bytes for people: whole bytes below 1 kB, else one decimal, rounded to the nearest.
+/// Formats a size: whole bytes below 1 kB, otherwise one decimal, rounded to the nearest.
 pub(super) fn human_size(bytes: u64) -> String {
     if bytes < KILO {
         let plural = if bytes == 1 { "" } else { "s" };
@@ -34,7 +34,7 @@ pub(super) fn human_size(bytes: u64) -> String {
     let mut unit_bytes = KILO;
     let mut unit = "kB";
     for larger in ["MB", "GB", "TB"] {
-        // Asked of the rounded value, so that 999,950 bytes are 1.0 MB and not 1000.0 kB.
+        // The rounded value decides, so that 999,950 bytes are 1.0 MB and not 1000.0 kB.
         if rounded_tenths(bytes, unit_bytes) < 10 * KILO {
             break;
         }
@@ -45,22 +45,22 @@ pub(super) fn human_size(bytes: u64) -> String {
     format!("{}.{} {unit}", tenths / 10, tenths % 10)
 }
 
-/// `bytes` in tenths of a unit of `unit_bytes` bytes, rounded half up.
+/// Returns `bytes` in tenths of a unit of `unit_bytes` bytes, rounded half up.
 fn rounded_tenths(bytes: u64, unit_bytes: u64) -> u64 {
     let tenth = unit_bytes / 10;
     bytes / tenth + u64::from(bytes % tenth >= tenth / 2)
 }
 
-/// A point in time for people, in UTC: `30 November 2026, 17:45 UTC`.
+/// Formats a time in UTC: `30 November 2026, 17:45 UTC`.
 ///
-/// Seconds are dropped, not rounded, so that the e-mail never promises more time than there is.
+/// Seconds are dropped, so that the e-mail never promises more time than there is.
 pub(super) fn human_time(at: OffsetDateTime) -> String {
     let at = at.to_offset(UtcOffset::UTC);
     format!("{} {} {}, {:02}:{:02} UTC", at.day(), at.month(), at.year(), at.hour(), at.minute())
 }
 
-/// The handle as it may be shown: one line, no invisible or direction-changing characters, no
-/// stacks of combining marks, at most [`MAX_HANDLE_CHARS`] characters, never empty.
+/// Cleans a handle: one line, no invisible or direction-changing characters, no stacks of combining
+/// marks, at most [`MAX_HANDLE_CHARS`] characters, never empty.
 pub(super) fn clean_handle(handle: &str) -> String {
     let mut marks = 0;
     let printable: String = handle
@@ -74,7 +74,7 @@ pub(super) fn clean_handle(handle: &str) -> String {
     let mut clean = printable.split_whitespace().collect::<Vec<_>>().join(" ");
     if let Some((end, _)) = clean.char_indices().nth(MAX_HANDLE_CHARS) {
         clean.truncate(end);
-        // Make room for the ellipsis within the limit.
+        // The ellipsis counts towards the limit.
         clean.pop();
         clean.push('…');
     }
@@ -85,19 +85,19 @@ pub(super) fn clean_handle(handle: &str) -> String {
     clean
 }
 
-/// Text in lines of at most [`LINE`] characters, unless one word is longer.
+/// Wraps text at [`MAX_LINE_CHARS`] characters. A longer word stays whole.
 pub(super) fn wrapped(text: &str) -> String {
-    textwrap::fill(text.trim(), textwrap::Options::new(LINE).break_words(false))
+    textwrap::fill(text.trim(), textwrap::Options::new(MAX_LINE_CHARS).break_words(false))
 }
 
-/// A link on one line: a line break would cut it in two and let its rest pose as our text.
+/// Cleans a link: a line break would split it and turn its rest into text of the e-mail.
 pub(super) fn clean_link(link: &str) -> String {
     link.chars().filter(|&c| !is_unprintable(c)).collect()
 }
 
-/// Characters that have no place in one line of a person's name: controls and line breaks, those
-/// that reorder the text around them, and those that take no room at all. ZWJ and ZWNJ stay:
-/// emoji and several scripts need them.
+/// Returns whether a character must not appear in a line of text: controls, line breaks, characters
+/// that reorder the text around them, and invisible ones. ZWJ and ZWNJ stay: emoji and several
+/// scripts need them.
 fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -114,7 +114,8 @@ fn is_unprintable(c: char) -> bool {
         )
 }
 
-/// The blocks of combining marks that belong to no script of their own, which stacks are made of.
+/// Returns whether a character is in a block of combining marks of no particular script. Stacks are
+/// made of these.
 fn is_combining_mark(c: char) -> bool {
     matches!(c,
         '\u{300}'..='\u{36f}'
@@ -133,14 +134,14 @@ mod tests {
     use super::{clean_handle, human_size, human_time};
 
     #[test]
-    fn handles_are_made_fit_to_show() {
+    fn handles_are_cleaned() {
         assert_eq!(clean_handle("  Zoë   漢字 \t👩‍🎨 "), "Zoë 漢字 👩‍🎨");
         assert_eq!(
             clean_handle("\u{202e}evil\u{2066}\u{200f}\u{feff}\u{0}\u{1b}[31m\u{7f}"),
             "evil[31m"
         );
-        for nothing in ["", " \n ", "\u{200b}\u{202e}"] {
-            assert_eq!(clean_handle(nothing), "there");
+        for blank in ["", " \n ", "\u{200b}\u{202e}"] {
+            assert_eq!(clean_handle(blank), "there");
         }
         assert_eq!(clean_handle(&"x".repeat(50)), "x".repeat(50));
         assert_eq!(clean_handle(&"é".repeat(300)), format!("{}…", "é".repeat(49)));
@@ -150,7 +151,7 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for (bytes, said) in [
+        for (bytes, text) in [
             (0, "0 bytes"),
             (1, "1 byte"),
             (999, "999 bytes"),
@@ -165,12 +166,12 @@ mod tests {
             (1_000_000_000_000, "1.0 TB"),
             (u64::MAX, "18446744.1 TB"),
         ] {
-            assert_eq!(human_size(bytes), said);
+            assert_eq!(human_size(bytes), text);
         }
     }
 
     #[test]
-    fn times_are_in_utc_and_never_later_than_the_truth() {
+    fn times_are_in_utc_and_rounded_down() {
         assert_eq!(human_time(datetime!(2026-11-30 17:45:59.9 UTC)), "30 November 2026, 17:45 UTC");
         assert_eq!(human_time(datetime!(2027-01-01 00:05 +01:00)), "31 December 2026, 23:05 UTC");
     }

@@ -1,4 +1,4 @@
-//! One request to a web host, redirects followed by hand so that each one is judged.
+//! One request to a web host. Redirects are followed here, so that each target is checked.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,41 +18,41 @@ use url::Url;
 use super::guard::Target;
 use super::resolver::{self, PublicResolver};
 use super::{Limits, Web, redirect};
-use crate::artwork::Missing;
+use crate::missing::Missing;
 
-/// Redirects followed.
+/// Maximum number of redirects.
 const MAX_REDIRECTS: usize = 3;
-/// Headers of an answer. hyper gives up on a head that is not complete in its buffer of 408 KiB.
+/// Maximum number of response headers. hyper rejects a head that exceeds its buffer of 408 KiB.
 const MAX_HEADERS: usize = 100;
-/// Longest delay that a host may ask for.
+/// Maximum delay that a host can request.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
 
-/// What a try came to, if not to an answer.
+/// The error of a try.
 pub(super) enum TryError {
-    /// No try will end otherwise.
-    ForGood(Missing),
-    /// The host did not answer in time.
+    /// Every other try fails alike.
+    Permanent(Missing),
+    /// The host did not respond in time.
     TimedOut,
-    /// It may pass.
-    ForNow { detail: String, retry_after: Option<Duration> },
+    /// Another try may succeed.
+    Transient { detail: String, retry_after: Option<Duration> },
 }
 
 impl TryError {
-    /// A fault of the connection. The text does not hold the URL, whose query may be secret.
+    /// Classifies a transport error. The text omits the URL, whose query may be secret.
     pub(super) fn from_transport(error: reqwest::Error) -> Self {
         if error.is_timeout() {
             return Self::TimedOut;
         }
-        if resolver::was_refused(&error) {
-            // In the words of any other failure: whether a private name exists is nobody's business.
-            return Self::ForGood(not_there("the name does not lead to public addresses only"));
+        if resolver::is_not_public(&error) {
+            // The same reason as for other failures: the artist learns nothing about private names.
+            return Self::Permanent(not_downloaded("the name resolves to a private address"));
         }
         let detail = shared::failure::chain(&error.without_url());
-        Self::ForNow { detail, retry_after: None }
+        Self::Transient { detail, retry_after: None }
     }
 }
 
-/// Two clients: one that reaches public addresses only, and one for the exempt hosts.
+/// Two HTTP clients: one for public addresses, and one for the exempt hosts.
 pub(super) struct Client {
     public: reqwest::Client,
     exempt: reqwest::Client,
@@ -90,9 +90,9 @@ impl Client {
         })
     }
 
-    /// The answer to a GET, once its status is good and its body would be the file itself.
+    /// Sends a GET, follows redirects and returns the response if its body is the file itself.
     pub(super) async fn get(self: Arc<Self>, url: Url) -> Result<Response, TryError> {
-        let mut target = Target::judge(url, &self.allow_hosts).map_err(TryError::ForGood)?;
+        let mut target = Target::check(url, &self.allow_hosts).map_err(TryError::Permanent)?;
         for _ in 0..=MAX_REDIRECTS {
             let client = if target.is_exempt() { &self.exempt } else { &self.public };
             let response = client
@@ -106,9 +106,9 @@ impl Client {
             }
             let location = response.headers().get(LOCATION).map_or(&[][..], HeaderValue::as_bytes);
             target = redirect::next(target.url(), location, &self.allow_hosts)
-                .map_err(TryError::ForGood)?;
+                .map_err(TryError::Permanent)?;
         }
-        Err(TryError::ForGood(not_there("too many redirects")))
+        Err(TryError::Permanent(not_downloaded("too many redirects")))
     }
 }
 
@@ -118,17 +118,17 @@ fn accepted(response: Response) -> Result<Response, TryError> {
         200 | 203 => {}
         408 | 425 | 429 | 500..=599 => {
             let retry_after = retry_after(response.headers());
-            return Err(TryError::ForNow { detail: format!("status {status}"), retry_after });
+            return Err(TryError::Transient { detail: format!("status {status}"), retry_after });
         }
-        _ => return Err(TryError::ForGood(not_found(status))),
+        _ => return Err(TryError::Permanent(not_found(status))),
     }
     let is_plain = |header, plain: &str| {
         let mut values = response.headers().get_all(header).iter();
         values.all(|value| value.as_bytes().eq_ignore_ascii_case(plain.as_bytes()))
     };
-    // Nothing is decompressed: not what was not asked for, and nothing that grows.
+    // The request accepts no compression, and a compressed body could grow without bound.
     if !is_plain(CONTENT_ENCODING, "identity") || !is_plain(TRANSFER_ENCODING, "chunked") {
-        return Err(TryError::ForGood(not_there("the body is encoded")));
+        return Err(TryError::Permanent(not_downloaded("the body is encoded")));
     }
     Ok(response)
 }
@@ -137,21 +137,21 @@ fn not_found(status: StatusCode) -> Missing {
     Missing::permanent("This artwork's file was not found.").with_detail(format!("status {status}"))
 }
 
-fn not_there(detail: &str) -> Missing {
+fn not_downloaded(detail: &str) -> Missing {
     Missing::permanent("This artwork's file could not be downloaded.").with_detail(detail)
 }
 
-/// `Retry-After`, as far as we are ready to wait: in seconds, or as a date, which is read by the
-/// host's own clock.
+/// Returns the delay of `Retry-After`, at most [`MAX_RETRY_AFTER`]. A date is compared with the host's own
+/// `Date`.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name| headers.get(name)?.to_str().ok();
     let date = |text: &str| OffsetDateTime::parse(text, &Rfc2822).ok();
-    let asked = text(RETRY_AFTER)?;
-    let delay = asked
+    let value = text(RETRY_AFTER)?;
+    let delay = value
         .parse()
         .map(Duration::from_secs)
         .ok()
-        .or_else(|| Duration::try_from(date(asked)? - date(text(DATE)?)?).ok())?;
+        .or_else(|| Duration::try_from(date(value)? - date(text(DATE)?)?).ok())?;
     Some(delay.min(MAX_RETRY_AFTER))
 }
 
@@ -162,8 +162,8 @@ mod tests {
     use super::retry_after;
 
     #[test]
-    fn the_delay_asked_for_is_seconds_or_a_date_and_at_most_half_a_minute() {
-        for (asked, seconds) in [
+    fn retry_after_is_seconds_or_a_date_up_to_30_s() {
+        for (value, seconds) in [
             ("0", Some(0)),
             ("7", Some(7)),
             ("3600", Some(30)),
@@ -177,12 +177,12 @@ mod tests {
             ("Sun, 06 Nov 1994", None),
         ] {
             let mut headers = HeaderMap::new();
-            headers.insert(RETRY_AFTER, asked.parse().unwrap());
-            let is_date = asked.contains(':');
+            headers.insert(RETRY_AFTER, value.parse().unwrap());
+            let is_date = value.contains(':');
             let without_date = retry_after(&headers).map(|delay| delay.as_secs());
-            assert_eq!(without_date, seconds.filter(|_| !is_date), "{asked}");
+            assert_eq!(without_date, seconds.filter(|_| !is_date), "{value}");
             headers.insert(DATE, "Sun, 06 Nov 1994 08:49:37 GMT".parse().unwrap());
-            assert_eq!(retry_after(&headers).map(|delay| delay.as_secs()), seconds, "{asked}");
+            assert_eq!(retry_after(&headers).map(|delay| delay.as_secs()), seconds, "{value}");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! What may be asked on the web: public hosts at the usual ports, and nothing else.
+//! The URLs that may be requested: public hosts at ports 80 and 443, and exempt hosts.
 //!
-//! Literal addresses never reach a resolver and are judged with the URL; names are judged here by
-//! what they are, and in [`resolver`](super::resolver) by what they lead to.
+//! A literal address never reaches a resolver, so it is checked with the URL. A name is checked here by
+//! its form, and in [`resolver`](super::resolver) by its addresses.
 
 use std::collections::HashSet;
 use std::hash::BuildHasher;
@@ -9,14 +9,14 @@ use std::hash::BuildHasher;
 use url::{Host, Url};
 
 use super::address::is_public;
-use crate::artwork::Missing;
+use crate::missing::Missing;
 
-/// Domains that lead nowhere on the public internet, but may lead somewhere where we run: IANA's
-/// Special-Use Domain Names, and `internal`, which ICANN reserves for private use.
+/// Top-level domains that do not exist on the public internet but may resolve in a private network:
+/// IANA's Special-Use Domain Names, and `internal`, which ICANN reserves for private use.
 const PRIVATE_DOMAINS: [&str; 9] =
     ["alt", "arpa", "example", "internal", "invalid", "local", "localhost", "onion", "test"];
 
-/// A URL that may be asked. [`Target::judge`] is the only way to one.
+/// A URL that may be requested. Only [`Target::check`] constructs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     url: Url,
@@ -24,37 +24,37 @@ pub struct Target {
 }
 
 impl Target {
-    /// Judges a URL: the one given, and every redirect.
+    /// Checks a URL: that of an artwork, and that of every redirect.
     ///
     /// # Errors
-    /// When it must not be asked.
-    pub fn judge<S: BuildHasher>(
+    /// When it may not be requested.
+    pub fn check<S: BuildHasher>(
         url: Url,
         allow_hosts: &HashSet<String, S>,
     ) -> Result<Self, Missing> {
         let scheme_is_web = matches!(url.scheme(), "http" | "https");
         let has_userinfo = !url.username().is_empty() || url.password().is_some();
         let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
-            return Err(refused());
+            return Err(rejected());
         };
         if !scheme_is_web || has_userinfo {
-            return Err(refused());
+            return Err(rejected());
         }
         let exempt = allow_hosts.contains(&format!("{host}:{port}").to_ascii_lowercase());
         let usual_port = matches!(port, 80 | 443);
         if exempt || (usual_port && may_be_public(&host)) {
             return Ok(Self { url, exempt });
         }
-        Err(refused())
+        Err(rejected())
     }
 
-    /// The URL.
+    /// Returns the URL.
     #[must_use]
     pub fn url(&self) -> &Url {
         &self.url
     }
 
-    /// Whether the operator said so (`REMOTE_ALLOW_HOSTS`): then its addresses are not judged.
+    /// Returns whether the operator exempts the host (`REMOTE_ALLOW_HOSTS`). Its addresses are not checked.
     #[must_use]
     pub fn is_exempt(&self) -> bool {
         self.exempt
@@ -69,8 +69,8 @@ fn may_be_public(host: &Host<&str>) -> bool {
     }
 }
 
-/// Whether a name can lead to a public host. One label alone would be looked up in the machine's
-/// search domains.
+/// Returns whether a name can be that of a public host. The resolver would look a single label up in the
+/// machine's search domains.
 fn is_public_name(name: &str) -> bool {
     let labels: Vec<_> = name.strip_suffix('.').unwrap_or(name).split('.').collect();
     let is_label = |label: &&str| {
@@ -81,11 +81,11 @@ fn is_public_name(name: &str) -> bool {
         && matches!(labels[..], [_, .., top] if !PRIVATE_DOMAINS.contains(&top))
 }
 
-/// What is said of an artwork at a refused URL. The same as of an unusable one: the artist learns
-/// nothing about the network.
-pub(super) fn refused() -> Missing {
+/// Returns the reason for a rejected URL. It equals that of an unusable one: the artist learns nothing
+/// about the network.
+pub(super) fn rejected() -> Missing {
     Missing::permanent("This artwork's file address is not usable.")
-        .with_detail("the address is not a public one")
+        .with_detail("the address is not public")
 }
 
 #[cfg(test)]
@@ -97,18 +97,18 @@ mod tests {
     use super::Target;
 
     #[test]
-    fn no_url_of_the_table_may_be_asked() {
-        let table = crate::remote::refused_urls();
+    fn every_url_of_the_table_is_rejected() {
+        let table = crate::remote::rejected_urls();
         let allow = HashSet::from(["127.0.0.1:8080".to_owned()]);
-        let may_be_asked =
-            |url: &&String| Url::parse(url).is_ok_and(|url| Target::judge(url, &allow).is_ok());
-        let wrong: Vec<_> = table.values().flatten().filter(may_be_asked).collect();
+        let is_accepted =
+            |url: &&String| Url::parse(url).is_ok_and(|url| Target::check(url, &allow).is_ok());
+        let wrong: Vec<_> = table.values().flatten().filter(is_accepted).collect();
         assert!(wrong.is_empty(), "{wrong:?}");
         assert!(table.values().flatten().count() > 200);
     }
 
     #[test]
-    fn public_and_exempt_urls_may_be_asked() {
+    fn public_and_exempt_urls_are_accepted() {
         let allow: HashSet<_> = ["127.0.0.1:8080".to_owned(), "[::1]:8080".to_owned()].into();
         for (url, exempt) in [
             ("https://x.github.io/a.png", false),
@@ -124,11 +124,11 @@ mod tests {
             ("http://2130706433:8080/a", true),
             ("https://[::1]:8080/a", true),
         ] {
-            let target = Target::judge(url.parse().unwrap(), &allow).unwrap();
+            let target = Target::check(url.parse().unwrap(), &allow).unwrap();
             assert_eq!(target.is_exempt(), exempt, "{url}");
         }
         for url in ["http://127.0.0.1:8081/a", "http://127.0.0.1/a", "http://u@127.0.0.1:8080/a"] {
-            assert!(Target::judge(url.parse().unwrap(), &allow).is_err(), "{url}");
+            assert!(Target::check(url.parse().unwrap(), &allow).is_err(), "{url}");
         }
     }
 }

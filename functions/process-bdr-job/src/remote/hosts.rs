@@ -1,6 +1,6 @@
-//! How much of the web a request may use: 8 artworks of a host at a time and 32 of all, and no more of
-//! a host once it has timed out five times running. One slow host must not cost the artist the whole
-//! request, and many hostile ones not the function's memory.
+//! Limits on remote requests: 8 artworks at a time per host and 32 in total, and none from a host after
+//! five timeouts in a row. One slow host must not cost the whole request, and many hostile ones must not
+//! exhaust the function's memory.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,17 +11,17 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::guard;
-use crate::artwork::Missing;
+use crate::missing::Missing;
 
 /// Artworks fetched at a time from one host.
-const AT_A_TIME: usize = 8;
-/// Artworks fetched at a time from all hosts: a head may take 408 KiB before hyper refuses it, and a
-/// body as much again before somebody reads it.
-const AT_A_TIME_IN_ALL: usize = 32;
-/// Timeouts running after which a host is given up.
-const PATIENCE: u32 = 5;
+const MAX_PER_HOST: usize = 8;
+/// Artworks fetched at a time from all hosts. A head can take 408 KiB before hyper rejects it, and an
+/// unread body as much again.
+const MAX_IN_TOTAL: usize = 32;
+/// Timeouts in a row after which a host is given up.
+const MAX_TIMEOUTS: u32 = 5;
 
-/// The hosts that one request asks. The next request starts anew: a host that was down may be up.
+/// The hosts of one batch download request. The next one starts anew, because a host may have recovered.
 pub struct Hosts {
     by_name: Mutex<HashMap<String, Arc<Host>>>,
     turns: Arc<Semaphore>,
@@ -30,7 +30,7 @@ pub struct Hosts {
 /// One host.
 pub(super) struct Host {
     turns: Arc<Semaphore>,
-    timeouts_running: AtomicU32,
+    timeouts_in_a_row: AtomicU32,
 }
 
 /// The right to fetch one artwork from a host, until it is dropped.
@@ -42,7 +42,7 @@ pub struct Turn {
 
 impl Default for Hosts {
     fn default() -> Self {
-        Self { by_name: Mutex::default(), turns: Arc::new(Semaphore::new(AT_A_TIME_IN_ALL)) }
+        Self { by_name: Mutex::default(), turns: Arc::new(Semaphore::new(MAX_IN_TOTAL)) }
     }
 }
 
@@ -50,9 +50,9 @@ impl Hosts {
     /// Waits for a turn at the URL's host.
     ///
     /// # Errors
-    /// When the URL names no host, the host was given up, or `stop_at` comes first.
+    /// When the URL has no host, the host is given up, or `stop_at` comes first.
     pub async fn turn(&self, url: &Url, stop_at: Instant) -> Result<Turn, Missing> {
-        let name = url.host_str().ok_or_else(guard::refused)?;
+        let name = url.host_str().ok_or_else(guard::rejected)?;
         let host = Arc::clone(
             self.by_name
                 .lock()
@@ -64,35 +64,35 @@ impl Hosts {
         let acquired = async { tokio::try_join!(acquire(&host.turns), acquire(&self.turns)) };
         match timeout_at(stop_at, acquired).await {
             Ok(Ok(permits)) if !host.is_given_up() => Ok(Turn { host, stop_at, _permits: permits }),
-            _ => Err(Host::silent()),
+            _ => Err(Host::unresponsive()),
         }
     }
 }
 
 impl Default for Host {
     fn default() -> Self {
-        Self { turns: Arc::new(Semaphore::new(AT_A_TIME)), timeouts_running: AtomicU32::new(0) }
+        Self { turns: Arc::new(Semaphore::new(MAX_PER_HOST)), timeouts_in_a_row: AtomicU32::new(0) }
     }
 }
 
 impl Host {
-    pub(super) fn timed_out(&self) {
-        self.timeouts_running.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn record_timeout(&self) {
+        self.timeouts_in_a_row.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn answered(&self) {
-        // Once given up, given up: an answer that comes late changes nothing.
+    pub(super) fn record_response(&self) {
+        // A late response does not restore a host that is given up.
         if !self.is_given_up() {
-            self.timeouts_running.store(0, Ordering::Relaxed);
+            self.timeouts_in_a_row.store(0, Ordering::Relaxed);
         }
     }
 
     pub(super) fn is_given_up(&self) -> bool {
-        self.timeouts_running.load(Ordering::Relaxed) >= PATIENCE
+        self.timeouts_in_a_row.load(Ordering::Relaxed) >= MAX_TIMEOUTS
     }
 
-    /// What is said of an artwork whose host does not answer.
-    pub(super) fn silent() -> Missing {
+    /// Returns the reason for an artwork whose host does not respond.
+    pub(super) fn unresponsive() -> Missing {
         Missing::transient(
             "This artwork's file could not be downloaded in time.",
             "the host timed out",
@@ -105,7 +105,7 @@ impl Turn {
         &self.host
     }
 
-    /// When the artwork counts as missing whatever is left.
+    /// Returns the time at which the artwork counts as missing.
     pub(super) fn stop_at(&self) -> Instant {
         self.stop_at
     }

@@ -1,8 +1,8 @@
-//! Artworks on the web: fetched as from an enemy, and with patience that ends.
+//! Fetches artworks from the web. Hosts are treated as hostile, with bounded time and retries.
 //!
-//! The URL was typed by somebody, the host may lie about everything, and Lambda's own runtime API
-//! listens on loopback. What may be asked at all is decided in [`guard`], [`redirect`] and
-//! [`resolver`]; how long and how often a host is asked, in [`hosts`], [`web`] and here.
+//! Users supply the URL, the host may lie about everything, and Lambda's runtime API listens on loopback.
+//! [`guard`], [`redirect`] and [`resolver`] decide which URLs may be requested; [`hosts`], [`web`] and this
+//! module, how long and how often.
 
 mod address;
 mod client;
@@ -21,7 +21,8 @@ use reqwest::Response;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
-use crate::artwork::{Missing, jittered, too_large};
+use crate::attempt::jittered;
+use crate::missing::Missing;
 use client::{Client, TryError};
 use hosts::Host;
 
@@ -30,24 +31,24 @@ pub use guard::Target;
 pub use hosts::{Hosts, Turn};
 pub use web::{Limits, Web};
 
-/// Most tries at one artwork.
+/// Maximum number of tries for one artwork.
 const MAX_TRIES: u32 = 4;
-/// Delay before the second try; doubled for each later one.
+/// Delay before the second try; doubled before each later one.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
 
-/// Fetches artworks from the web.
+/// The client for artworks on the web.
 pub struct Remote {
     client: Arc<Client>,
 }
 
-/// A remote artwork whose answer has begun well and whose body has not been read yet.
+/// A remote artwork whose response has begun and whose body is not yet read.
 pub struct OpenRemote {
     response: Response,
     url: Url,
     tries: Tries,
 }
 
-/// The tries at one artwork: what they may still cost.
+/// The tries for one artwork, and the time that is left for them.
 struct Tries {
     client: Arc<Client>,
     turn: Turn,
@@ -57,20 +58,21 @@ struct Tries {
 }
 
 impl Remote {
-    /// `allow_hosts` are `host:port` pairs exempt from the ban on private addresses and odd ports.
+    /// Returns a client. `allow_hosts` are `host:port` pairs that are exempt from the ban on private
+    /// addresses and other ports.
     ///
     /// # Errors
-    /// When the TLS configuration cannot be made.
+    /// When the TLS configuration is invalid.
     pub fn new(
         allow_hosts: HashSet<String>,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         Self::within(&Web::default(), allow_hosts)
     }
 
-    /// The same, in another web.
+    /// Returns a client for another web.
     ///
     /// # Errors
-    /// When the TLS configuration cannot be made.
+    /// When the TLS configuration is invalid.
     pub fn within(
         web: &Web,
         allow_hosts: HashSet<String>,
@@ -78,10 +80,10 @@ impl Remote {
         Ok(Self { client: Arc::new(Client::new(web, allow_hosts)?) })
     }
 
-    /// Asks for an artwork, up to the head of the answer.
+    /// Requests an artwork and returns after the head of the response.
     ///
     /// # Errors
-    /// When it cannot be had, for good or this time.
+    /// When the artwork is missing, permanently or for now.
     pub async fn open(&self, url: Url, turn: Turn) -> Result<OpenRemote, Missing> {
         let mut tries = Tries {
             client: Arc::clone(&self.client),
@@ -96,28 +98,28 @@ impl Remote {
 }
 
 impl OpenRemote {
-    /// The size that the host announces, in bytes.
+    /// Returns the size that the host announces, in bytes.
     #[must_use]
     pub fn size(&self) -> Option<u64> {
         self.response.content_length()
     }
 
-    /// The whole artwork, at most `limit` bytes. One that breaks off is asked for again from its
-    /// start: a range would save little, and few hosts say whether it is of the same file.
+    /// Reads the whole artwork, at most `limit` bytes. A body that breaks off is requested again from its
+    /// start: a range would save little, and few hosts identify the file version.
     ///
     /// # Errors
-    /// When it is larger, or cannot be had.
+    /// When it is larger, or missing.
     pub async fn read(mut self, limit: u64) -> Result<Bytes, Missing> {
         let announced = self.size();
         loop {
             let response = self.response;
             match self.tries.limited(body(response, announced.unwrap_or(limit).min(limit))).await {
                 Ok(bytes) => {
-                    self.tries.turn.host().answered();
+                    self.tries.turn.host().record_response();
                     return Ok(bytes);
                 }
                 Err(error) => {
-                    self.tries.after(error).await?;
+                    self.tries.wait_after(error).await?;
                     self.response = self.tries.open(&self.url).await?;
                 }
             }
@@ -126,7 +128,7 @@ impl OpenRemote {
 }
 
 impl Tries {
-    /// Tries until the head of an answer is there.
+    /// Tries until the head of a response arrives.
     async fn open(&mut self, url: &Url) -> Result<Response, Missing> {
         loop {
             self.made += 1;
@@ -134,12 +136,12 @@ impl Tries {
             let client = Arc::clone(&self.client);
             match self.limited(client.get(url.clone())).await {
                 Ok(response) => return Ok(response),
-                Err(error) => self.after(error).await?,
+                Err(error) => self.wait_after(error).await?,
             }
         }
     }
 
-    /// Runs a step of a try within what is left, and takes what it took off that.
+    /// Runs a step of a try within the time that is left, and subtracts the time that it took.
     async fn limited<T>(
         &mut self,
         step: impl Future<Output = Result<T, TryError>>,
@@ -153,26 +155,26 @@ impl Tries {
         result
     }
 
-    /// Waits until another try is due.
+    /// Waits until the next try is due.
     ///
     /// # Errors
-    /// When none is: the cause will not pass, or time or tries are used up.
-    async fn after(&mut self, error: TryError) -> Result<(), Missing> {
-        let (missing, asked_delay) = match error {
-            TryError::ForGood(missing) => return Err(missing),
+    /// When there is none: the cause is permanent, or time or tries are used up.
+    async fn wait_after(&mut self, error: TryError) -> Result<(), Missing> {
+        let (missing, retry_after) = match error {
+            TryError::Permanent(missing) => return Err(missing),
             TryError::TimedOut => {
-                self.turn.host().timed_out();
-                (Host::silent(), None)
+                self.turn.host().record_timeout();
+                (Host::unresponsive(), None)
             }
-            TryError::ForNow { detail, retry_after } => {
-                self.turn.host().answered();
+            TryError::Transient { detail, retry_after } => {
+                self.turn.host().record_response();
                 (
                     Missing::transient("This artwork's file could not be downloaded.", detail),
                     retry_after,
                 )
             }
         };
-        let delay = asked_delay.unwrap_or_else(|| {
+        let delay = retry_after.unwrap_or_else(|| {
             jittered(RETRY_DELAY * 2_u32.pow(self.made.saturating_sub(1).min(8)))
         });
         let due = Instant::now() + delay;
@@ -194,8 +196,8 @@ async fn body(mut response: Response, limit: u64) -> Result<Bytes, TryError> {
     let mut whole = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(TryError::from_transport)? {
         if (whole.len() + chunk.len()) as u64 > limit {
-            return Err(TryError::ForGood(
-                too_large().with_detail("the body is longer than allowed"),
+            return Err(TryError::Permanent(
+                Missing::too_large().with_detail("the body exceeds MAX_ARTWORK_BYTES"),
             ));
         }
         whole.extend_from_slice(&chunk);
@@ -203,8 +205,8 @@ async fn body(mut response: Response, limit: u64) -> Result<Bytes, TryError> {
     Ok(whole.freeze())
 }
 
-/// URLs that must not be asked, by kind. The scenarios read the same file.
+/// Returns the URLs that must be rejected, by kind. The scenarios read the same file.
 #[cfg(test)]
-fn refused_urls() -> std::collections::BTreeMap<String, Vec<String>> {
+fn rejected_urls() -> std::collections::BTreeMap<String, Vec<String>> {
     serde_json::from_str(include_str!("../../fixtures/refused_urls.json")).unwrap()
 }

@@ -1,20 +1,20 @@
-//! Where a redirect leads.
+//! The target of a redirect.
 
 use std::collections::HashSet;
 use std::hash::BuildHasher;
 
 use url::Url;
 
-use super::guard::{Target, refused};
-use crate::artwork::Missing;
+use super::guard::{Target, rejected};
+use crate::missing::Missing;
 
-/// Longest `Location` followed, in bytes: RFC 9110 wants URIs of 8,000 to be understood.
+/// Maximum length of a `Location`, in bytes. RFC 9110 recommends to support URIs of 8,000.
 const MAX_LOCATION: usize = 8000;
 
-/// The URL to ask after `from` answered with this `Location`, judged like the first one.
+/// Returns the checked URL to request after `from` returned this `Location`.
 ///
 /// # Errors
-/// When there is none, or it must not be asked.
+/// When the `Location` is unusable, or its URL may not be requested.
 pub fn next<S: BuildHasher>(
     from: &Url,
     location: &[u8],
@@ -24,8 +24,8 @@ pub fn next<S: BuildHasher>(
         .ok()
         .filter(|location| !location.is_empty() && location.len() <= MAX_LOCATION)
         .and_then(|location| from.join(location).ok())
-        .ok_or_else(|| refused().with_detail("a redirect to nowhere"))?;
-    Target::judge(url, allow_hosts)
+        .ok_or_else(|| rejected().with_detail("a redirect without a usable Location"))?;
+    Target::check(url, allow_hosts)
 }
 
 #[cfg(test)]
@@ -35,7 +35,7 @@ mod tests {
     use super::next;
 
     #[test]
-    fn a_location_is_read_as_a_browser_reads_it() {
+    fn a_location_is_resolved_as_browsers_do() {
         let from = "https://x.org/a/b?c".parse().unwrap();
         for (location, to) in [
             ("d.png", "https://x.org/a/d.png"),
@@ -54,17 +54,17 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_leads_to_no_url_of_the_table_and_not_to_nowhere() {
-        let table = crate::remote::refused_urls();
+    fn a_redirect_to_a_rejected_or_unusable_url_fails() {
+        let table = crate::remote::rejected_urls();
         let long = format!("https://x.org/{}", "a".repeat(10_000));
         let others = ["", "//127.0.0.1/", "\\/127.0.0.1/", "//user@x.org/", "//x.org:22/", &long];
         let table = table.values().flatten().map(String::as_str).chain(others);
         for location in table.map(str::as_bytes).chain([&b"http://\xff.org/"[..]]) {
             for from in ["https://x.org/a", "http://x.org/a/b", "http://127.0.0.1:8080/"] {
                 let from = from.parse().unwrap();
-                let refused = next(&from, location, &HashSet::from(["127.0.0.1:8080".to_owned()]));
+                let result = next(&from, location, &HashSet::from(["127.0.0.1:8080".to_owned()]));
                 assert_eq!(
-                    refused.map_err(|missing| missing.reason),
+                    result.map_err(|missing| missing.reason),
                     Err("This artwork's file address is not usable."),
                     "{from} to {:?}",
                     String::from_utf8_lossy(location)

@@ -1,7 +1,7 @@
-//! Names to addresses: resolved once, and refused if *any* of them is not public.
+//! Resolves a name once, and rejects it if *any* of its addresses is not public.
 //!
-//! The HTTP client connects to the addresses it gets here, which are those that were checked, so
-//! that a name server that changes its answer gains nothing.
+//! The HTTP client connects to the checked addresses, so a name server gains nothing by changing its
+//! response.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-/// Asks the system's resolver.
+/// The system's resolver.
 pub(super) struct SystemResolver;
 
 impl Resolve for SystemResolver {
@@ -21,7 +21,7 @@ impl Resolve for SystemResolver {
     }
 }
 
-/// Passes on what another resolver finds if all of it is public, and else nothing.
+/// A resolver that returns the addresses of another one if all of them are public.
 pub(super) struct PublicResolver {
     pub(super) inner: Arc<dyn Resolve>,
     pub(super) is_public: fn(IpAddr) -> bool,
@@ -40,20 +40,20 @@ impl Resolve for PublicResolver {
     }
 }
 
-/// A name that leads to an address that is not public.
+/// The error of a name with an address that is not public.
 #[derive(Debug)]
 struct NotPublic;
 
 impl fmt::Display for NotPublic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the name does not lead to public addresses only")
+        f.write_str("the name resolves to a private address")
     }
 }
 
 impl std::error::Error for NotPublic {}
 
-/// Whether a transport error is our own refusal.
-pub(super) fn was_refused(error: &reqwest::Error) -> bool {
+/// Returns whether [`PublicResolver`] caused a transport error.
+pub(super) fn is_not_public(error: &reqwest::Error) -> bool {
     let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
     causes.into_iter().any(<dyn std::error::Error>::is::<NotPublic>)
 }

@@ -1,4 +1,4 @@
-//! The web as the function finds it. Tests put another one in its place.
+//! The web as the function uses it. Tests replace it.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,28 +10,28 @@ use rustls::RootCertStore;
 use super::address::is_public;
 use super::resolver::SystemResolver;
 
-/// What leads to hosts and vouches for them, and how long to wait for them.
+/// Name resolution, trust and time limits.
 pub struct Web {
-    /// Names to addresses, which are judged afterwards.
+    /// Resolves names. The addresses are checked afterwards.
     pub resolver: Arc<dyn Resolve>,
-    /// Judges the addresses of names.
+    /// Checks the addresses of names.
     pub is_public: fn(IpAddr) -> bool,
-    /// Who may vouch for a host.
+    /// The trusted certificate authorities.
     pub roots: RootCertStore,
-    /// How long to wait.
+    /// The time limits.
     pub limits: Limits,
 }
 
-/// How long a host may take.
+/// Time limits of remote requests.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Longest wait for a connection, TLS included.
+    /// Maximum time to connect, TLS included.
     pub connection: Duration,
-    /// Longest silence within an answer.
+    /// Maximum silence within a response.
     pub silence: Duration,
-    /// Longest try, from the request to the last byte, waiting for room not counted.
+    /// Maximum time of one try, from the request to the last byte, without the wait for the fetch budget.
     pub one_try: Duration,
-    /// Longest time for all tries at one artwork.
+    /// Maximum time of all tries for one artwork.
     pub all_tries: Duration,
 }
 

@@ -1,12 +1,12 @@
-//! The ZIP. Knows entries and bytes, and nothing of where they come from or go to.
+//! The ZIP writer: entries and bytes into a sink, without knowledge of AWS.
 //!
-//! Every entry is whole before its local header is written, so that the header has size and CRC:
+//! Every entry is complete before its local header is written, so that the header holds size and CRC:
 //! readers that stream (libarchive on a pipe, Java's `ZipInputStream`) need no data descriptor.
 
 use std::io::{self, BufWriter, Write};
 
 use async_zip::base::write::ZipFileWriter;
-use async_zip::error::ZipError;
+pub use async_zip::error::ZipError;
 use async_zip::{
     AttributeCompatibility, Compression, DeflateOption, ZipDateTimeBuilder, ZipEntryBuilder,
 };
@@ -15,42 +15,50 @@ use flate2::write::DeflateEncoder;
 use futures_util::io::AsyncWrite;
 use time::{OffsetDateTime, UtcOffset};
 
-/// A regular file, `rw-r--r--`; without the type bits some readers take it for none.
+/// A regular file, `rw-r--r--`. Some readers do not accept an entry without the file type bits.
 const MODE: u16 = 0o100_644;
 
-/// Whether and how an entry is compressed.
+/// The compression of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packing {
-    /// As it is. For what is compressed already: deflating PNG, GIF, WebP or JPEG wins at most 3 %.
+    /// None, for compressed formats: deflate shrinks PNG, GIF, WebP and JPEG by at most 3 %.
     Store,
-    /// Deflate, quickly: pixel-art BMP shrinks to a tenth at 774 MB/s.
+    /// Deflate at level 1: BMP of pixel art shrinks to a tenth at 774 MB/s.
     DeflateFast,
 }
 
-/// A file in its deflated form, which for text is a tenth of it: the whole is never held.
+impl Packing {
+    /// Returns the compression for a file with this extension.
+    #[must_use]
+    pub fn of(extension: &str) -> Self {
+        if extension == "bmp" { Self::DeflateFast } else { Self::Store }
+    }
+}
+
+/// A deflated file. The uncompressed text, ten times larger, is never held.
 pub struct Deflated {
     bytes: Vec<u8>,
-    /// Of the file itself.
+    /// CRC of the uncompressed file.
     crc32: u32,
-    /// Of the file itself, in bytes.
+    /// Size of the uncompressed file, in bytes.
     size: u64,
 }
 
-/// Bytes that are deflated at once, about.
+/// Bytes buffered before each call of the compressor.
 const WRITE_SIZE: usize = 32 * 1024;
 
-/// A ZIP being written to `W`. Without [`Archive::close`] it is no ZIP.
-pub struct Archive<W> {
+/// A ZIP that is written to `W`. It is complete after [`ZipWriter::close`].
+pub struct ZipWriter<W> {
     zip: ZipFileWriter<W>,
 }
 
-impl<W: AsyncWrite + Unpin> Archive<W> {
-    /// An empty ZIP.
+impl<W: AsyncWrite + Unpin> ZipWriter<W> {
+    /// Returns an empty ZIP.
     pub fn new(sink: W) -> Self {
         Self { zip: ZipFileWriter::new(sink) }
     }
 
-    /// Adds a whole file. The caller sees to it that no name comes twice.
+    /// Adds a whole file. The caller ensures that names are unique.
     ///
     /// # Errors
     /// When the sink fails.
@@ -70,7 +78,7 @@ impl<W: AsyncWrite + Unpin> Archive<W> {
         self.zip.write_entry_whole(entry, bytes).await
     }
 
-    /// Adds a file that is deflated already. The caller sees to it that no name comes twice.
+    /// Adds a deflated file. The caller ensures that names are unique.
     ///
     /// # Errors
     /// When the sink fails.
@@ -103,7 +111,7 @@ fn entry(name: &str, modified: OffsetDateTime, compression: Compression) -> ZipE
 }
 
 impl Deflated {
-    /// Deflates, at the usual level, what `write` writes.
+    /// Deflates, at the default level, what `write` writes.
     ///
     /// # Errors
     /// Those of `write`.
@@ -118,8 +126,8 @@ impl Deflated {
     }
 }
 
-/// The time as MS-DOS has it, in UTC: from 1980 to 2107, in steps of two seconds. What lies outside
-/// becomes the nearest that can be said.
+/// Returns the time in MS-DOS form, in UTC: 1980 to 2107, in steps of two seconds. A time outside that
+/// range becomes the nearest one within it.
 fn dos_time(time: OffsetDateTime) -> async_zip::ZipDateTime {
     let time = time.to_offset(UtcOffset::UTC);
     let builder = ZipDateTimeBuilder::new();
@@ -141,16 +149,22 @@ fn dos_time(time: OffsetDateTime) -> async_zip::ZipDateTime {
 mod tests {
     use time::macros::datetime;
 
-    use super::dos_time;
+    use super::{Packing, dos_time};
 
     #[test]
-    fn times_that_dos_cannot_say_become_the_nearest_it_can() {
-        let said = |time| {
+    fn only_bitmaps_are_deflated() {
+        assert_eq!(Packing::of("bmp"), Packing::DeflateFast);
+        assert_eq!(Packing::of("png"), Packing::Store);
+    }
+
+    #[test]
+    fn times_beyond_dos_become_the_nearest_possible() {
+        let parts = |time| {
             let t = dos_time(time);
             (t.year(), t.month(), t.day(), t.hour(), t.minute(), t.second())
         };
-        assert_eq!(said(datetime!(1969-07-20 20:17 UTC)), (1980, 1, 1, 0, 0, 0));
-        assert_eq!(said(datetime!(9999-01-01 0:00 UTC)), (2107, 12, 31, 23, 59, 58));
-        assert_eq!(said(datetime!(2025-03-04 01:02:07 +3)), (2025, 3, 3, 22, 2, 6));
+        assert_eq!(parts(datetime!(1969-07-20 20:17 UTC)), (1980, 1, 1, 0, 0, 0));
+        assert_eq!(parts(datetime!(9999-01-01 0:00 UTC)), (2107, 12, 31, 23, 59, 58));
+        assert_eq!(parts(datetime!(2025-03-04 01:02:07 +3)), (2025, 3, 3, 22, 2, 6));
     }
 }

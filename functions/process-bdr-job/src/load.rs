@@ -1,5 +1,5 @@
-//! Everything the database knows about a request, in one round trip: the queries are sent together
-//! on one connection (pipelined) and none depends on another.
+//! Loads what a request asks for: artist, posts, comments and reactions, in one round trip. The
+//! queries do not depend on one another and are pipelined on one connection.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,24 +14,42 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
-use crate::artist::{ARTIST, Artist};
+/// The artist who made the request.
+pub struct Artist {
+    /// `users.handle`. Untrusted.
+    pub handle: String,
+    /// `users.email`. Never logged.
+    pub email: Option<String>,
+    /// Public id, used in the archive's key and in links.
+    pub sqid: Sqid,
+}
 
-/// A post that was asked for and exists.
+/// The artist as far as an e-mail needs them, for e-mails about a malformed row as well.
+pub(crate) struct Recipient {
+    /// `users.handle`. Untrusted.
+    pub(crate) handle: String,
+    /// `users.email`. Never logged.
+    pub(crate) email: Option<String>,
+    /// Public id, used in links.
+    pub(crate) sqid: Option<Sqid>,
+}
+
+/// A requested post that exists.
 #[derive(Debug, Clone)]
 pub struct Post {
     /// `posts.id`.
     pub id: i32,
-    /// Public id; without one the artwork has no name in the ZIP.
+    /// Public id. Without one the artwork has no file name in the archive.
     pub sqid: Option<Sqid>,
-    /// `posts.title`. Hostile.
+    /// `posts.title`. Untrusted.
     pub title: Option<String>,
     /// `posts.description`.
     pub description: Option<String>,
-    /// `posts.hashtags`, nulls left out.
+    /// `posts.hashtags` without nulls.
     pub hashtags: Vec<String>,
-    /// `posts.art_url`. Hostile.
+    /// `posts.art_url`. Untrusted.
     pub art_url: Option<String>,
-    /// `posts.file_format`. Hostile.
+    /// `posts.file_format`. Untrusted.
     pub file_format: Option<String>,
     /// `posts.width`, in pixels.
     pub width: Option<i32>,
@@ -43,13 +61,13 @@ pub struct Post {
     pub created_at: Option<OffsetDateTime>,
 }
 
-/// A comment that may be shown.
+/// A visible comment.
 pub struct Comment {
-    /// The post it was made on.
+    /// The post that it belongs to.
     pub post_id: i32,
     /// `comments.id`.
     pub id: Uuid,
-    /// The author's handle, if there is an author.
+    /// The author's handle; `None` for an anonymous comment.
     pub author_handle: Option<String>,
     /// `comments.body`.
     pub body: String,
@@ -57,37 +75,40 @@ pub struct Comment {
     pub created_at: Option<OffsetDateTime>,
 }
 
-/// How often one emoji was given to one post.
+/// The number of reactions with one emoji to one post.
 pub struct Reactions {
     /// The post.
     pub post_id: i32,
     /// `reactions.emoji`.
     pub emoji: String,
-    /// How often.
+    /// The number of reactions.
     pub count: i64,
 }
 
-/// What the ZIP is made from, besides the artworks' files.
-pub struct Gathered {
+/// What the archive is made from, besides the artworks' files.
+pub struct LoadedRequest {
     /// The artist.
     pub artist: Artist,
-    /// Every post asked for, in order, without duplicates; `Err` holds the id of one that does not
+    /// Every requested post in order, without duplicates; `Err` holds the id of a post that does not
     /// exist.
     pub posts: Vec<Result<Post, i32>>,
-    /// The comments, oldest first, when asked for.
+    /// The comments, oldest first, if requested.
     pub comments: Option<Vec<Comment>>,
-    /// The reactions, most frequent first, when asked for.
+    /// The reactions, most frequent first, if requested.
     pub reactions: Option<Vec<Reactions>>,
 }
 
-/// The posts, by id.
+/// Selects the artist by id.
+const ARTIST: &str = "SELECT u.handle, u.email, u.public_sqid FROM users AS u WHERE u.id = $1";
+
+/// Selects the posts by id.
 const POSTS: &str = "
     SELECT p.id, p.public_sqid, p.title, p.description, p.hashtags, p.art_url, p.file_format,
            p.width, p.height, p.frame_count, p.created_at
       FROM posts AS p
      WHERE p.id = ANY ($1)";
 
-/// The comments that may be shown, with their authors' handles.
+/// Selects the visible comments with their authors' handles.
 const COMMENTS: &str = "
     SELECT c.id, c.post_id, c.body, c.created_at, u.handle AS author_handle
       FROM comments AS c
@@ -95,7 +116,7 @@ const COMMENTS: &str = "
      WHERE c.post_id = ANY ($1) AND c.hidden_by_mod = false AND c.deleted_by_owner = false
      ORDER BY c.created_at, c.id";
 
-/// The reactions, counted.
+/// Counts the reactions.
 const REACTIONS: &str = "
     SELECT r.post_id, r.emoji, count(*) AS count
       FROM reactions AS r
@@ -106,19 +127,20 @@ const REACTIONS: &str = "
 /// Loads what `claim` asks for.
 ///
 /// # Errors
-/// For good when the artist or all posts are gone; to be retried when the database does not answer.
-pub async fn gather(
+/// A permanent failure when the artist or all posts are gone; a retryable one when the database does
+/// not respond.
+pub async fn load(
     database: &Arc<Database>,
     sqids: &SqidSource,
     claim: &Claim,
-) -> Result<Gathered, Failure> {
+) -> Result<LoadedRequest, Failure> {
     const CONTEXT: &str = "failed to load the request's artist, posts, comments and reactions";
     let user_id = claim.user_id.ok_or_else(no_artist)?;
-    let asked = &without_duplicates(&claim.post_ids);
+    let requested = &without_duplicates(&claim.post_ids);
     let (artist, posts, comments, reactions) = database
         .read(|client| async move {
             let of_artist: [(&(dyn ToSql + Sync), Type); 1] = [(&user_id, Type::INT4)];
-            let of_posts: [(&(dyn ToSql + Sync), Type); 1] = [(asked, Type::INT4_ARRAY)];
+            let of_posts: [(&(dyn ToSql + Sync), Type); 1] = [(requested, Type::INT4_ARRAY)];
             let of_posts = |sql| client.query_typed(sql, &of_posts);
             tokio::try_join!(
                 client.query_typed(ARTIST, &of_artist),
@@ -138,8 +160,8 @@ pub async fn gather(
             "None of the requested artworks exist any more.",
         ));
     }
-    let posts = in_order(asked, &posts, sqids).map_err(|error| error.context(CONTEXT))?;
-    Ok(Gathered {
+    let posts = in_order(requested, &posts, sqids).map_err(|error| error.context(CONTEXT))?;
+    Ok(LoadedRequest {
         artist,
         posts,
         comments: read_all(comments, read_comment).map_err(|error| error.context(CONTEXT))?,
@@ -147,7 +169,53 @@ pub async fn gather(
     })
 }
 
-/// The ids in order, each once.
+impl Artist {
+    /// Reads a row of [`ARTIST`].
+    ///
+    /// # Errors
+    /// A permanent failure when the row is malformed or yields no public id.
+    fn read(row: &Row, sqids: &SqidSource, user_id: i32) -> Result<Self, Failure> {
+        let Recipient { handle, email, sqid } = Recipient::read(row, sqids, user_id)
+            .map_err(|error| error.context("failed to read the artist's row"))?;
+        let sqid = sqid.ok_or_else(|| {
+            Failure::permanent_fault(
+                "the artist has no usable public id",
+                "users.public_sqid is empty or unsafe in a key, and SQIDS_ALPHABET gives none",
+            )
+        })?;
+        Ok(Self { handle, email, sqid })
+    }
+}
+
+impl Recipient {
+    /// Looks the artist up. Returns `None` when the user does not exist.
+    ///
+    /// # Errors
+    /// When the database does not respond, or the row is malformed.
+    pub(crate) async fn find(
+        database: &Arc<Database>,
+        sqids: &SqidSource,
+        user_id: i32,
+    ) -> Result<Option<Self>, DatabaseError> {
+        let row = database
+            .read(|client| async move {
+                client.query_typed_opt(ARTIST, &[(&user_id, Type::INT4)]).await
+            })
+            .await?;
+        row.map(|row| Self::read(&row, sqids, user_id)).transpose()
+    }
+
+    fn read(row: &Row, sqids: &SqidSource, user_id: i32) -> Result<Self, DatabaseError> {
+        let stored_sqid: Option<String> = column(row, "public_sqid")?;
+        Ok(Self {
+            handle: column::<Option<String>>(row, "handle")?.unwrap_or_default(),
+            email: column(row, "email")?,
+            sqid: sqids.sqid(stored_sqid.as_deref(), user_id),
+        })
+    }
+}
+
+/// Returns the ids in order, without duplicates.
 #[must_use]
 pub fn without_duplicates(ids: &[i32]) -> Vec<i32> {
     let mut seen = std::collections::HashSet::with_capacity(ids.len());
@@ -166,7 +234,7 @@ where
 }
 
 fn in_order(
-    asked: &[i32],
+    requested: &[i32],
     rows: &[Row],
     sqids: &SqidSource,
 ) -> Result<Vec<Result<Post, i32>>, DatabaseError> {
@@ -174,7 +242,7 @@ fn in_order(
         .iter()
         .map(|row| read_post(row, sqids).map(|post| (post.id, post)))
         .collect::<Result<HashMap<_, _>, _>>()?;
-    Ok(asked.iter().map(|id| found.remove(id).ok_or(*id)).collect())
+    Ok(requested.iter().map(|id| found.remove(id).ok_or(*id)).collect())
 }
 
 fn read_post(row: &Row, sqids: &SqidSource) -> Result<Post, DatabaseError> {

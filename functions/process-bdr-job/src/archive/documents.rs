@@ -1,5 +1,5 @@
-//! The JSON files of the ZIP: `metadata.json`, `comments.json` and `reactions.json`. Two spaces
-//! of indent, UTF-8 unescaped, times in RFC 3339.
+//! The JSON documents of the archive: `metadata.json`, `comments.json` and `reactions.json`. UTF-8
+//! unescaped, times in RFC 3339; the writer indents by two spaces.
 
 use std::collections::HashMap;
 
@@ -9,21 +9,22 @@ use time::OffsetDateTime;
 use time::serde::rfc3339;
 use uuid::Uuid;
 
-use crate::gather::{Comment, Post, Reactions};
+use crate::artwork::MissingArtwork;
+use crate::load::{Comment, Post, Reactions};
 
-/// `metadata.json`: what is in the ZIP, and what is not.
+/// `metadata.json`: the artworks in the archive, and those that are missing.
 #[derive(Serialize)]
 pub struct Metadata<'a> {
     #[serde(with = "rfc3339")]
     generated_at: OffsetDateTime,
     user_handle: &'a str,
-    /// Artworks in this ZIP.
+    /// Artworks in this archive.
     artwork_count: usize,
     artworks: Vec<ArtworkEntry<'a>>,
     missing_artworks: Vec<MissingEntry<'a>>,
 }
 
-/// An artwork in the ZIP. There may be thousands: what its post knows is looked up when it is written.
+/// An artwork in the archive. It refers to its post, because there may be thousands.
 struct ArtworkEntry<'a> {
     post: &'a Post,
     sqid: &'a Sqid,
@@ -63,16 +64,16 @@ impl Serialize for ArtworkEntry<'_> {
     }
 }
 
-/// An artwork that was asked for and is not in the ZIP.
+/// A requested artwork that is not in the archive.
 #[derive(Serialize)]
 struct MissingEntry<'a> {
     #[serde(flatten)]
     id: MissingId<'a>,
     title: Option<&'a str>,
-    reason: String,
+    reason: &'static str,
 }
 
-/// How a missing artwork is named: by its public id where it has one.
+/// The id of a missing artwork: its public id where it has one.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 enum MissingId<'a> {
@@ -81,7 +82,7 @@ enum MissingId<'a> {
 }
 
 impl<'a> Metadata<'a> {
-    /// Of an empty ZIP for this artist, who has asked for so many artworks.
+    /// Returns the document of an empty archive, with room for `requested` artworks.
     #[must_use]
     pub fn new(generated_at: OffsetDateTime, user_handle: &'a str, requested: usize) -> Self {
         Self {
@@ -93,38 +94,38 @@ impl<'a> Metadata<'a> {
         }
     }
 
-    /// Records an artwork that was written into the ZIP as `filename`.
+    /// Records an artwork that is in the archive as `filename`.
     pub fn add(&mut self, post: &'a Post, sqid: &'a Sqid, filename: String) {
         self.artwork_count += 1;
         self.artworks.push(ArtworkEntry { post, sqid, filename: filename.into() });
     }
 
-    /// Records a post whose file is missing, in words for the artist.
-    pub fn add_missing(&mut self, post: &'a Post, reason: String) {
-        let id = post.sqid.as_ref().map_or(MissingId::PostId(post.id), MissingId::Sqid);
-        self.missing_artworks.push(MissingEntry { id, title: post.title.as_deref(), reason });
+    /// Records a missing artwork.
+    pub fn add_missing(&mut self, artwork: &MissingArtwork<'a>) {
+        let reason = artwork.missing.reason;
+        self.missing_artworks.push(match artwork.post {
+            Ok(post) => {
+                let id = post.sqid.as_ref().map_or(MissingId::PostId(post.id), MissingId::Sqid);
+                MissingEntry { id, title: post.title.as_deref(), reason }
+            }
+            Err(post_id) => MissingEntry { id: MissingId::PostId(post_id), title: None, reason },
+        });
     }
 
-    /// Records a post that does not exist.
-    pub fn add_missing_post(&mut self, post_id: i32, reason: String) {
-        let id = MissingId::PostId(post_id);
-        self.missing_artworks.push(MissingEntry { id, title: None, reason });
-    }
-
-    /// Artworks in the ZIP.
+    /// Returns the number of artworks in the archive.
     #[must_use]
     pub fn artworks(&self) -> usize {
         self.artwork_count
     }
 
-    /// Artworks that were asked for and are not in the ZIP.
+    /// Returns the number of missing artworks.
     #[must_use]
     pub fn missing(&self) -> usize {
         self.missing_artworks.len()
     }
 }
 
-/// `comments.json`: by artwork, in the order of the posts, oldest comment first.
+/// Returns `comments.json`: comments by artwork in the order of the posts, oldest first.
 #[must_use]
 pub fn comments<'a>(
     generated_at: OffsetDateTime,
@@ -157,7 +158,7 @@ pub fn comments<'a>(
     Document { generated_at, comments_by_artwork: by_artwork(posts, entries) }
 }
 
-/// `reactions.json`: by artwork, in the order of the posts, counts by emoji, most frequent first.
+/// Returns `reactions.json`: counts by emoji, most frequent first, by artwork in the order of the posts.
 #[must_use]
 pub fn reactions<'a>(
     generated_at: OffsetDateTime,
@@ -174,7 +175,7 @@ pub fn reactions<'a>(
     Document { generated_at, reactions_by_artwork: by_artwork(posts, counts) }
 }
 
-/// A JSON object whose members stand in the order of the pairs.
+/// A JSON object with its members in the order of the pairs.
 struct OrderedMap<K, V>(Vec<(K, V)>);
 
 impl<K: Serialize, V: Serialize> Serialize for OrderedMap<K, V> {
@@ -189,7 +190,7 @@ impl<K, V> FromIterator<(K, V)> for OrderedMap<K, V> {
     }
 }
 
-/// Gathers what belongs to each post, in the order of the posts; posts with nothing are left out.
+/// Groups items by post, in the order of the posts. Posts without items are left out.
 fn by_artwork<'a, T, C: FromIterator<T>>(
     posts: &[&'a Post],
     items: impl Iterator<Item = (i32, T)>,

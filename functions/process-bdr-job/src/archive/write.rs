@@ -1,0 +1,146 @@
+//! Writes the artworks and the JSON documents of a request as one ZIP.
+
+use std::io;
+
+use futures_util::StreamExt;
+use serde::Serialize;
+use shared::failure::{Decision, Failure};
+use shared::vault::Upload;
+use time::OffsetDateTime;
+
+use super::Archiver;
+use super::documents::{self, Metadata};
+use super::zip::{Deflated, Packing, ZipError, ZipWriter};
+use crate::artwork::{FetchedArtwork, MissingArtwork, plan};
+use crate::attempt::Attempt;
+use crate::load::{LoadedRequest, Post};
+use crate::phases::{Phase, Phases};
+
+/// The artworks of a written archive.
+pub(super) struct Counts {
+    pub(super) artworks: usize,
+    pub(super) missing: usize,
+}
+
+impl Archiver {
+    /// Writes the whole ZIP into `upload`.
+    ///
+    /// # Errors
+    /// When no artwork can be fetched, or the upload fails.
+    pub(super) async fn write(
+        &self,
+        upload: &mut Upload,
+        request: &LoadedRequest,
+        attempt: &Attempt,
+        phases: &mut Phases,
+    ) -> Result<Counts, Failure> {
+        let now = self.clock.now().truncate_to_second();
+        let mut metadata = Metadata::new(now, &request.artist.handle, request.posts.len());
+        let mut may_pass = false;
+        let mut zip = ZipWriter::new(&mut *upload);
+
+        let planned = plan(&request.posts);
+        let mut artworks = std::pin::pin!(self.fetcher.fetch(planned, attempt.remote_stop_at()));
+        loop {
+            phases.enter(Phase::Fetch);
+            let next = artworks.next().await;
+            phases.enter(Phase::Write);
+            match next {
+                None => break,
+                Some(Ok(artwork)) => {
+                    if let Err(error) = add(&mut zip, &artwork).await {
+                        drop(zip);
+                        return Err(sink_failure(upload, error));
+                    }
+                    let FetchedArtwork { planned, .. } = artwork;
+                    metadata.add(planned.post, planned.sqid, planned.name.filename);
+                }
+                Some(Err(artwork)) => {
+                    may_pass |= artwork.missing.decision == Decision::Retry;
+                    log_missing(&artwork);
+                    metadata.add_missing(&artwork);
+                }
+            }
+        }
+        if metadata.artworks() == 0 {
+            return Err(no_artwork(may_pass));
+        }
+        let counts = Counts { artworks: metadata.artworks(), missing: metadata.missing() };
+        let files = json_files(now, request, &metadata)?;
+        let closed = async {
+            for (name, json) in files {
+                zip.add_deflated(name, now, &json).await?;
+            }
+            zip.close().await.map(drop)
+        };
+        closed.await.map_err(|error| sink_failure(upload, error))?;
+        Ok(counts)
+    }
+}
+
+async fn add(
+    zip: &mut ZipWriter<&mut Upload>,
+    FetchedArtwork { planned, file }: &FetchedArtwork<'_>,
+) -> Result<(), ZipError> {
+    let name = format!("artworks/{}", planned.name.filename);
+    let modified = planned.post.created_at.unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    zip.add(&name, modified, Packing::of(&planned.name.extension), &file.bytes).await
+}
+
+fn log_missing(MissingArtwork { post, missing }: &MissingArtwork<'_>) {
+    tracing::warn!(
+        post_id = post.map_or_else(|id| id, |post| post.id),
+        reason = missing.reason,
+        detail = missing.detail,
+        retryable = missing.decision == Decision::Retry,
+        "artwork is missing"
+    );
+}
+
+/// Returns the failure of a request without a single artwork: retryable if one of the causes may
+/// pass.
+fn no_artwork(may_pass: bool) -> Failure {
+    const CONTEXT: &str = "no artwork could be fetched";
+    if may_pass {
+        return Failure::retry(CONTEXT, "at least one of the causes may pass");
+    }
+    Failure::permanent(
+        CONTEXT,
+        "None of the requested artworks could be downloaded: their files are missing.",
+    )
+}
+
+/// Returns the JSON documents with their names.
+fn json_files(
+    now: OffsetDateTime,
+    request: &LoadedRequest,
+    metadata: &Metadata<'_>,
+) -> Result<Vec<(&'static str, Deflated)>, Failure> {
+    let posts: Vec<&Post> = request.posts.iter().flatten().collect();
+    let render = || {
+        let mut files = vec![("metadata.json", json(metadata)?)];
+        if let Some(comments) = &request.comments {
+            files.push(("comments.json", json(&documents::comments(now, &posts, comments))?));
+        }
+        if let Some(reactions) = &request.reactions {
+            files.push(("reactions.json", json(&documents::reactions(now, &posts, reactions))?));
+        }
+        Ok(files)
+    };
+    render().map_err(|error: io::Error| {
+        Failure::permanent_fault("failed to write the archive's JSON documents", error)
+    })
+}
+
+fn json(document: &impl Serialize) -> io::Result<Deflated> {
+    Deflated::new(|writer| Ok(serde_json::to_writer_pretty(writer, document)?))
+}
+
+/// Returns the upload's failure: an error of the ZIP writer is one of its sink.
+fn sink_failure(upload: &mut Upload, error: ZipError) -> Failure {
+    const CONTEXT: &str = "failed to upload the archive";
+    match upload.take_failure() {
+        Some(cause) => Failure::retry(CONTEXT, cause),
+        None => Failure::retry(CONTEXT, error),
+    }
+}

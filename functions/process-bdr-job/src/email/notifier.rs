@@ -1,0 +1,132 @@
+//! The e-mail step: who gets which e-mail, under a time limit and a panic boundary of its own, so that
+//! it never changes how the attempt ends.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use shared::database::Database;
+use shared::failure::{Failure, chain};
+use shared::request::Claim;
+use shared::sqid::SqidSource;
+use time::OffsetDateTime;
+use tokio::time::{Instant, timeout_at};
+
+use super::mailer::{EmailOutcome, Mailer};
+use super::{FailedEmail, ReadyEmail};
+use crate::archive::StoredArchive;
+use crate::load::{Artist, Recipient, without_duplicates};
+
+/// The sender of e-mails about requests.
+pub struct Notifier {
+    /// The SES client.
+    pub mailer: Mailer,
+    /// The database of the artists.
+    pub database: Arc<Database>,
+    /// The source of public ids, for links.
+    pub sqids: SqidSource,
+    /// `BASE_URL`.
+    pub base_url: String,
+    /// `EMAIL_ON_FAILURE`.
+    pub email_on_failure: bool,
+}
+
+/// The change of a row that an e-mail reports. Only the attempt that made the change sends the e-mail,
+/// so there is at most one of each kind.
+pub(crate) enum Notice<'a> {
+    /// The row became `ready`.
+    Ready { artist: &'a Artist, archive: &'a StoredArchive, expires_at: OffsetDateTime },
+    /// The row became `failed`.
+    Failed { failure: &'a Failure },
+}
+
+impl Notifier {
+    /// Sends the e-mail for `notice`, if the request asks for one, and gives up at `stop_at`.
+    pub(crate) async fn notify(
+        &self,
+        claim: &Claim,
+        notice: Notice<'_>,
+        stop_at: Instant,
+    ) -> EmailOutcome {
+        let is_wanted = match notice {
+            Notice::Ready { .. } => claim.send_email,
+            Notice::Failed { .. } => claim.send_email && self.email_on_failure,
+        };
+        if !is_wanted {
+            return EmailOutcome::NotWanted;
+        }
+        if Instant::now() >= stop_at {
+            return EmailOutcome::skipped("no time is left before the deadline");
+        }
+        let step = async {
+            match notice {
+                Notice::Ready { artist, archive, expires_at } => {
+                    self.send_ready(claim, artist, archive, expires_at).await
+                }
+                Notice::Failed { failure } => self.send_failed(claim, failure, stop_at).await,
+            }
+        };
+        match timeout_at(stop_at, AssertUnwindSafe(step).catch_unwind()).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => EmailOutcome::failed("the e-mail step panicked"),
+            Err(_) => EmailOutcome::failed("SES did not respond before the deadline"),
+        }
+    }
+
+    async fn send_ready(
+        &self,
+        claim: &Claim,
+        artist: &Artist,
+        archive: &StoredArchive,
+        expires_at: OffsetDateTime,
+    ) -> EmailOutcome {
+        let link = format!("{}/u/{}/posts?bdr={}", self.base_url, artist.sqid, claim.bdr_id);
+        let email = ReadyEmail {
+            handle: &artist.handle,
+            artworks: archive.artworks,
+            missing: archive.missing,
+            size_bytes: archive.size_bytes,
+            link: &link,
+            expires_at,
+        };
+        self.mailer.send(artist.email.as_deref(), &email).await
+    }
+
+    /// Looks the artist up first: the failure may have occurred before the artist was loaded.
+    async fn send_failed(
+        &self,
+        claim: &Claim,
+        failure: &Failure,
+        stop_at: Instant,
+    ) -> EmailOutcome {
+        let recipient = match timeout_at(stop_at, self.recipient(claim)).await {
+            Ok(Ok(recipient)) => recipient,
+            Ok(Err(reason)) => return EmailOutcome::skipped(&reason),
+            Err(_) => {
+                return EmailOutcome::skipped(
+                    "the artist could not be looked up before the deadline",
+                );
+            }
+        };
+        let link = match &recipient.sqid {
+            Some(sqid) => format!("{}/u/{sqid}/posts", self.base_url),
+            None => self.base_url.clone(),
+        };
+        let email = FailedEmail {
+            handle: &recipient.handle,
+            requested: without_duplicates(&claim.post_ids).len(),
+            message: &failure.artist_message(),
+            link: &link,
+        };
+        self.mailer.send(recipient.email.as_deref(), &email).await
+    }
+
+    /// Returns the artist, or the reason why there is none.
+    async fn recipient(&self, claim: &Claim) -> Result<Recipient, String> {
+        let user_id = claim.user_id.ok_or("the request has no user_id")?;
+        Recipient::find(&self.database, &self.sqids, user_id)
+            .await
+            .map_err(|error| chain(&error))?
+            .ok_or_else(|| "user not found".to_owned())
+    }
+}
