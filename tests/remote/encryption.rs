@@ -61,7 +61,7 @@ fn signed_by_itself(name: &str) -> CertifiedKey<KeyPair> {
 }
 
 async fn ask(web: &Web) -> Result<Vec<u8>, Missing> {
-    let remote = Remote::within(web, [].into()).unwrap();
+    let remote = Remote::new(web.clone(), [].into());
     fetch(&remote, "https://host.example.org/").await
 }
 
@@ -83,7 +83,7 @@ async fn a_host_that_vouches_for_itself_or_for_another_name_is_told_nothing() {
     for (host, web) in [(unknown, web), (misnamed, web_of_misnamed)] {
         let missing = ask(&web).await.unwrap_err();
         assert_eq!(missing.decision, Decision::Retry);
-        assert_eq!(missing.reason, "This artwork's file could not be downloaded.");
+        assert_eq!(missing.reason(), "This artwork's file could not be downloaded.");
         assert!(missing.detail.unwrap().contains("certificate"));
         assert_eq!((host.connections(), host.visits.of("/")), (4, 0));
     }
@@ -97,7 +97,7 @@ async fn a_chain_from_http_to_https_and_back_is_followed() {
     let first = RawHost::start(move |_, stream| stream.write_all(&redirect(to.as_bytes())));
     web.roots.add(certificate.key.cert[0].clone()).unwrap();
     let allowed = [&first, &encrypted, &last].map(|host| host.authority.clone());
-    let remote = Remote::within(&web, allowed.into()).unwrap();
+    let remote = Remote::new(web, allowed.into());
     assert_eq!(fetch(&remote, &first.url("/")).await.as_deref(), Ok(PIXELS));
     assert_eq!((encrypted.visits.of("/to-http"), last.visits.of("/last")), (1, 1));
 }

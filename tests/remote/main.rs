@@ -14,12 +14,10 @@ mod proxies;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use process_bdr_job::missing::Missing;
-use process_bdr_job::remote::{Hosts, Remote, Web};
+use process_bdr_job::remote::{Remote, Session, TryError, Web};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use tokio::time::Instant;
 
 const PRIVATE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const PUBLIC: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
@@ -79,9 +77,22 @@ fn listeners() -> (TcpListener, TcpListener) {
 
 /// An artwork, fetched as the function does.
 async fn fetch(remote: &Remote, url: &str) -> Result<Vec<u8>, Missing> {
-    let url = url.parse().unwrap();
-    let stop_at = Instant::now() + Duration::from_mins(1);
-    let turn = Hosts::default().turn(&url, stop_at).await?;
-    let opened = remote.open(url, turn).await?;
-    Ok(opened.read(1_000_000).await?.to_vec())
+    let session = remote.session().unwrap();
+    let mut tries = 0..4;
+    loop {
+        match fetch_once(&session, url).await {
+            Err(TryError::Unusable(_) | TryError::Unavailable { .. }) if tries.next().is_some() => {
+            }
+            result => return result.map_err(TryError::into_missing),
+        }
+    }
+}
+
+async fn fetch_once(session: &Session, url: &str) -> Result<Vec<u8>, TryError> {
+    let mut opened = session.get(url.parse().unwrap()).await?;
+    let mut whole = Vec::new();
+    while let Some(chunk) = opened.chunk().await? {
+        whole.extend_from_slice(&chunk);
+    }
+    Ok(whole)
 }

@@ -26,7 +26,7 @@ async fn the_address_that_was_checked_is_the_one_connected_to() {
     let (private, public, port) = hosts();
     let names =
         NameServer::new(port, [("changing.example.org", vec![vec![PUBLIC], vec![PRIVATE]])]);
-    let remote = Remote::within(&web(&names), [].into()).unwrap();
+    let remote = Remote::new(web(&names), [].into());
     let first = fetch(&remote, "http://changing.example.org/").await;
     assert_eq!(first.as_deref(), Ok(PIXELS));
     assert_eq!(names.left("changing.example.org"), 1, "the name is resolved once");
@@ -38,10 +38,10 @@ async fn a_name_that_becomes_private_between_two_tries_is_given_up() {
     let (private, public, port) = hosts();
     let names =
         NameServer::new(port, [("changing.example.org", vec![vec![PUBLIC], vec![PRIVATE]])]);
-    let remote = Remote::within(&web(&names), [].into()).unwrap();
+    let remote = Remote::new(web(&names), [].into());
     let missing = fetch(&remote, "http://changing.example.org/cut").await.unwrap_err();
     assert_eq!(missing.decision, Decision::Fail);
-    assert_eq!(missing.reason, "This artwork's file could not be downloaded.");
+    assert_eq!(missing.reason(), "This artwork's file could not be downloaded.");
     assert_eq!((private.connections(), public.connections()), (0, 1));
 }
 
@@ -50,10 +50,10 @@ async fn a_name_with_one_private_address_among_public_ones_is_refused() {
     let (private, public, port) = hosts();
     for both in [vec![PUBLIC, PRIVATE], vec![PRIVATE, PUBLIC], vec![PRIVATE]] {
         let names = NameServer::new(port, [("both.example.org", vec![both])]);
-        let remote = Remote::within(&web(&names), [].into()).unwrap();
+        let remote = Remote::new(web(&names), [].into());
         let missing = fetch(&remote, "http://both.example.org/").await.unwrap_err();
         assert_eq!(missing.decision, Decision::Fail);
-        assert_eq!(missing.reason, "This artwork's file could not be downloaded.");
+        assert_eq!(missing.reason(), "This artwork's file could not be downloaded.");
     }
     assert_eq!((private.connections(), public.connections()), (0, 0));
 }
@@ -69,7 +69,7 @@ async fn every_name_of_a_chain_is_judged() {
             ("private.example.org", vec![vec![PRIVATE]]),
         ],
     );
-    let remote = Remote::within(&web(&names), [].into()).unwrap();
+    let remote = Remote::new(web(&names), [].into());
     let arrived = fetch(&remote, "http://public.example.org/to-public").await;
     assert_eq!(arrived.as_deref(), Ok(PIXELS));
     let missing = fetch(&remote, "http://public.example.org/to-private").await.unwrap_err();

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use bdr_tests::raw_server::{RawHost, ok};
 use bdr_tests::web::PIXELS;
-use process_bdr_job::remote::Remote;
+use process_bdr_job::remote::{Remote, Web};
 
 use crate::fetch;
 
@@ -36,7 +36,7 @@ fn proxies_of_the_environment_are_not_used() {
 #[expect(clippy::disallowed_methods, reason = "the environment is how the other process is told")]
 async fn asked_with_proxies_in_the_environment() {
     let authority = std::env::var(HOST).unwrap();
-    let remote = Remote::new([authority.clone()].into()).unwrap();
+    let remote = Remote::new(Web::default(), [authority.clone()].into());
     assert_eq!(fetch(&remote, &format!("http://{authority}/")).await.as_deref(), Ok(PIXELS));
     // Refused, and not left to a proxy.
     for url in ["http://127.0.0.1/", "http://localhost/"] {

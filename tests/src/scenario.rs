@@ -10,7 +10,7 @@ use local_stack::remote::RemoteHost;
 use local_stack::{LocalStack, Options, seed, wait_until};
 use process_bdr_job::artwork::Fetcher;
 use process_bdr_job::memory::Memory;
-use process_bdr_job::remote::Remote;
+use process_bdr_job::remote::{Remote, Web};
 use serde_json::{Value, json};
 use shared::vault::Vault;
 use time::OffsetDateTime;
@@ -328,7 +328,7 @@ impl Scenario {
         let aws = self.stack.sdk_config().into_builder().endpoint_url(host.url("")).build();
         worker.handler.job.archiver.fetcher = Fetcher::new(
             Vault::new(shared::aws::s3(&aws, true), "vault"),
-            Arc::new(Remote::new(HashSet::new()).unwrap()),
+            Arc::new(Remote::new(Web::default(), HashSet::new())),
             Memory::plan(512 << 20, 64 << 20),
         );
         worker

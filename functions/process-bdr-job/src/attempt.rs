@@ -40,6 +40,13 @@ impl Attempt {
         self.before_deadline(DEADLINE_GUARD)
     }
 
+    /// Returns the time at which artworks that a vault in trouble has not returned are recorded as
+    /// missing: only the last receive closes a partial archive over such trouble.
+    #[must_use]
+    pub fn vault_stop_at(&self) -> Option<Instant> {
+        self.is_last().then(|| self.remote_stop_at())
+    }
+
     /// Returns the time at which outstanding remote artworks are recorded as missing.
     #[must_use]
     pub fn remote_stop_at(&self) -> Instant {
@@ -65,6 +72,33 @@ impl Attempt {
     fn before_deadline(&self, guard: Duration) -> Instant {
         self.deadline.checked_sub(guard).unwrap_or(self.deadline)
     }
+}
+
+/// Exponential backoff between a first and a maximum delay, without jitter.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Backoff {
+    next: Duration,
+    max: Duration,
+}
+
+impl Backoff {
+    /// Returns the backoff from the first to the maximum delay.
+    pub(crate) fn new((first, max): (Duration, Duration)) -> Self {
+        Self { next: first, max }
+    }
+
+    /// Returns the delay to wait now. The following one is twice as long.
+    pub(crate) fn next_delay(&mut self) -> Duration {
+        let delay = self.next;
+        self.next = self.next.saturating_mul(2).min(self.max);
+        delay
+    }
+}
+
+/// Returns a random delay between zero and `full` ("full jitter"; AWS Architecture Blog, "Exponential
+/// Backoff And Jitter").
+pub(crate) fn full_jitter(full: Duration) -> Duration {
+    full.mul_f64(fastrand::f64())
 }
 
 /// Returns a random delay between half of `full` and `full`.

@@ -62,6 +62,8 @@ pub struct Phases {
     since: Instant,
     spent: [Duration; 7],
     entered: [bool; 7],
+    /// The time for which the vault was in trouble, within [`Phase::Fetch`] and [`Phase::Write`].
+    pub(crate) vault_trouble: Duration,
 }
 
 impl Phases {
@@ -75,6 +77,7 @@ impl Phases {
             since: now,
             spent: [Duration::ZERO; 7],
             entered: [false; 7],
+            vault_trouble: Duration::ZERO,
         }
     }
 

@@ -52,6 +52,8 @@ impl<'a> AttemptReport<'a> {
         let claimed = self.phases.has_entered(Phase::Load);
         let phase = |phase| claimed.then(|| millis(self.phases.spent(phase)));
         let archive = outcome.archive();
+        let vault_trouble = self.phases.vault_trouble;
+        let vault_trouble = (!vault_trouble.is_zero()).then(|| millis(vault_trouble));
         // `tracing` takes the level as a constant of the call site.
         macro_rules! outcome_line {
             ($level:ident) => {
@@ -66,6 +68,7 @@ impl<'a> AttemptReport<'a> {
                     upload_ms = phase(Phase::Upload),
                     finish_ms = phase(Phase::Finish),
                     notify_ms = phase(Phase::Notify),
+                    vault_trouble_ms = vault_trouble,
                     size_bytes = archive.map(|archive| archive.size_bytes),
                     artworks = archive.map(|archive| archive.artworks),
                     missing = archive.map(|archive| archive.missing),

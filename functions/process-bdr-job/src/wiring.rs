@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::email::{Mailer, Notifier};
 use crate::handler::Handler;
 use crate::job::Job;
-use crate::remote::Remote;
+use crate::remote::{Limits, Remote, Web, user_agent};
 
 /// Time limit of a `ChangeMessageVisibility` call: the last one must fit before the deadline.
 const SQS_LIMIT: Duration = Duration::from_secs(5);
@@ -41,7 +41,13 @@ pub fn handler(config: Config, aws: &SdkConfig) -> Result<Handler, Error> {
     let clock = Clock::system();
     let database = Arc::new(Database::new(config.database, Some(SecretReader::new(aws))));
     let vault = Vault::new(shared::aws::s3(aws, config.s3_path_style), &config.vault_bucket);
-    let remote = Arc::new(Remote::new(config.remote_allow_hosts)?);
+    let web = Web {
+        user_agent: user_agent(Some(&config.base_url)),
+        // The same patience as with a request: half of the first delay before a retry.
+        limits: Limits { recovery: config.retry_base / 2, ..Limits::default() },
+        ..Web::default()
+    };
+    let remote = Arc::new(Remote::new(web, config.remote_allow_hosts));
     let ses = aws_sdk_ses::config::Builder::from(aws)
         // A retry after a lost response would send a second e-mail, so retries are off. Without a
         // pool, no call fails on a connection that died while the function was frozen.

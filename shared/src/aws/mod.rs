@@ -11,6 +11,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_s3::config::retry::{RetryPartition, TokenBucket};
 use aws_sdk_s3::config::{
     Credentials, RequestChecksumCalculation, ResponseChecksumValidation, SharedCredentialsProvider,
     SharedHttpClient,
@@ -99,6 +100,10 @@ pub fn time_limits() -> TimeoutConfig {
     TimeoutConfig::builder().read_timeout(READ_TIMEOUT).build()
 }
 
+/// Attempts of a call to S3 that the SDK makes by itself, with jittered backoff of up to 0.5, 1, 2, 4 and 8 s
+/// on average: 15 s in all, which outlasts a burst of throttling. The caller's deadline bounds them.
+const S3_ATTEMPTS: u32 = 6;
+
 /// The S3 client. `path_style` goes with endpoints that have no host name per bucket.
 ///
 /// Checksums: every upload carries a CRC32 that S3 verifies; downloads are protected by TLS, their
@@ -108,6 +113,12 @@ pub fn s3(config: &SdkConfig, path_style: bool) -> aws_sdk_s3::Client {
     aws_sdk_s3::Client::from_conf(
         aws_sdk_s3::config::Builder::from(config)
             .force_path_style(path_style)
+            .retry_config(RetryConfig::standard().with_max_attempts(S3_ATTEMPTS))
+            // The SDK's retry quota is one for the process: after some 100 retries within a burst every
+            // further error would be final, those of parts included.
+            .retry_partition(
+                RetryPartition::custom("vault").token_bucket(TokenBucket::unlimited()).build(),
+            )
             .request_checksum_calculation(RequestChecksumCalculation::WhenSupported)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .build(),

@@ -8,7 +8,9 @@ mod object;
 mod read;
 mod upload;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+use aws_sdk_s3::config::retry::RetryConfig;
 
 use buffers::Buffers;
 
@@ -23,6 +25,9 @@ pub use upload::{Finished, PART_BUFFERS, Upload, part_size};
 #[derive(Clone)]
 pub struct Vault {
     client: aws_sdk_s3::Client,
+    /// The same client without the SDK's retries: artworks are requested at a pace of the caller's, which
+    /// has to see every response.
+    reads: Arc<OnceLock<aws_sdk_s3::Client>>,
     bucket: Arc<str>,
     /// For the files of large artworks.
     artworks: Buffers,
@@ -41,8 +46,17 @@ impl Vault {
     pub fn new(client: aws_sdk_s3::Client, bucket: &str) -> Self {
         Self {
             client,
+            reads: Arc::default(),
             bucket: bucket.into(),
             artworks: Buffers::new(ARTWORK_BUFFERS, MAX_ARTWORK_BUFFER),
         }
+    }
+
+    /// Returns the client for artworks.
+    fn reads(&self) -> &aws_sdk_s3::Client {
+        self.reads.get_or_init(|| {
+            let config = self.client.config().to_builder().retry_config(RetryConfig::disabled());
+            aws_sdk_s3::Client::from_conf(config.build())
+        })
     }
 }

@@ -29,7 +29,7 @@ impl Vault {
     /// # Errors
     /// [`VaultError::NotFound`] when it is missing for good; otherwise what S3 answered.
     pub async fn open(&self, key: &ArtworkKey) -> Result<OpenArtwork, VaultError> {
-        let asking = self.client.get_object().bucket(&*self.bucket).key(key.as_str()).send();
+        let asking = self.reads().get_object().bucket(&*self.bucket).key(key.as_str()).send();
         // Kilobytes, which would be moved with the task that waits for it.
         let answer = Box::pin(asking).await?;
         let size = answer

@@ -62,23 +62,19 @@ pub fn check(input: &[u8]) {
 #[must_use]
 pub fn check_rows(handle: &str, rows: &[Row]) -> Made {
     let posts: Vec<Result<Post, i32>> = rows.iter().map(|row| Ok(post(row))).collect();
-    let plans: Vec<_> = plan(&posts).collect();
     let mut metadata = Metadata::new(OffsetDateTime::UNIX_EPOCH, handle, posts.len());
     let mut entries = Vec::new();
-    for plan in &plans {
+    for plan in plan(&posts) {
         match plan {
             Ok(planned) => {
                 let filename = &planned.name.filename;
                 check_name(filename);
-                metadata.add(planned.post, planned.sqid, filename.clone());
                 let content = format!("{} is {}", filename, planned.post.id).into_bytes();
-                entries.push((
-                    format!("artworks/{filename}"),
-                    Packing::of(&planned.name.extension),
-                    content,
-                ));
+                let packing = Packing::of(&planned.name.extension);
+                entries.push((format!("artworks/{filename}"), packing, content));
+                metadata.add(planned);
             }
-            Err(missing) => metadata.add_missing(missing),
+            Err(missing) => metadata.add_missing(&missing),
         }
     }
     assert_eq!(metadata.artworks() + metadata.missing(), rows.len());

@@ -22,7 +22,7 @@ pub fn check(input: &[u8]) {
         Ok(target) => target,
         Err(missing) => {
             // Whatever is behind the address, the artist learns nothing of it.
-            assert_eq!(missing.reason, "This artwork's file address is not usable.");
+            assert_eq!(missing.reason(), "This artwork's file address is not usable.");
             return;
         }
     };

@@ -59,7 +59,8 @@ fn every_attempt_is_one_event_and_all_metrics_are_emitted_and_watched() {
         let late = Artwork { file: None, art_url: Some(Some(url)), ..Artwork::default() };
         let retried = s.request(&[s.artwork(late).await]).await;
         let authority = s.remote.authority();
-        let remote = s.worker(&[("REMOTE_ALLOW_HOSTS", authority)]).await;
+        let remote =
+            s.worker(&[("REMOTE_ALLOW_HOSTS", authority), ("RETRY_BASE_SECONDS", "4")]).await;
         remote.receive(retried).await;
         worker.receive_again("not JSON", 1).await;
         worker.receive(ready).await;

@@ -54,7 +54,9 @@ fn a_request_that_fails_for_good_is_told_of_once() {
 fn only_the_last_receive_of_a_request_that_might_have_gone_well_is_told_of() {
     scenario(async |s| {
         let bdr_id = unavailable(&s).await;
-        let worker = s.worker(&[("REMOTE_ALLOW_HOSTS", s.remote.authority())]).await;
+        let worker = s
+            .worker(&[("REMOTE_ALLOW_HOSTS", s.remote.authority()), ("RETRY_BASE_SECONDS", "4")])
+            .await;
         for receive_count in 1..=4 {
             let delivery = worker.receive_again(&Scenario::message(bdr_id), receive_count).await;
             let (outcome, emails) = (s.log.outcome(), s.emails().await);

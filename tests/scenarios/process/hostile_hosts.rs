@@ -60,7 +60,7 @@ async fn fetch(
 async fn worker(s: &Scenario, host: &RawHost, limits: Limits) -> Worker {
     let mut worker = s.worker(&[]).await;
     let web = Web { limits, ..Web::default() };
-    let remote = Remote::within(&web, [host.authority.clone()].into()).unwrap();
+    let remote = Remote::new(web, [host.authority.clone()].into());
     let memory = Memory::plan(512 * MIB, MIB);
     let archiver = &mut worker.handler.job.archiver;
     archiver.fetcher = Fetcher::new(archiver.vault.clone(), Arc::new(remote), memory);
@@ -219,7 +219,8 @@ fn a_host_that_lies_costs_its_own_artworks() {
         ];
         let urls: Vec<_> =
             table.iter().map(|(path, ..)| ((*path).to_owned(), host.url(path))).collect();
-        let worker = worker(&s, &host, Limits::default()).await;
+        let limits = Limits { recovery: Duration::from_millis(100), ..Limits::default() };
+        let worker = worker(&s, &host, limits).await;
         let results = fetch(&s, &worker, &urls).await;
         for (path, expected, visits) in table {
             let expected = expected.map(|()| PIXELS.to_vec()).map_err(str::to_owned);
@@ -264,6 +265,7 @@ fn a_host_that_stalls_costs_its_own_artworks() {
             silence: Duration::from_millis(500),
             one_try: Duration::from_secs(1),
             all_tries: Duration::from_secs(2),
+            recovery: Duration::from_secs(1),
         };
         let worker = worker(&s, &host, limits).await;
         let stalls = ["/drips-its-head", "/drips-its-body", "/informs-for-ever", "/falls-silent"];

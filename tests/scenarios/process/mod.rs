@@ -10,6 +10,7 @@ mod hostile_hosts;
 mod hostile_names;
 mod lease;
 mod life_of_a_request;
+mod momentary_trouble;
 mod remote_artworks;
 mod remote_formats;
 mod retries;

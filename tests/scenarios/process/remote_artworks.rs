@@ -26,7 +26,11 @@ async fn fetch(
     }
     let bdr_id = s.request(&posts).await;
     let allow = if allowed { host.authority() } else { "127.0.0.1:1" };
-    let variables = [("REMOTE_ALLOW_HOSTS", allow), ("MAX_ARTWORK_BYTES", "1000000")];
+    let variables = [
+        ("REMOTE_ALLOW_HOSTS", allow),
+        ("MAX_ARTWORK_BYTES", "1000000"),
+        ("RETRY_BASE_SECONDS", "1"),
+    ];
     let mut worker = s.worker(&variables).await;
     worker.time_left = time_left;
     assert_eq!(worker.receive(bdr_id).await, Delivery::Acknowledged);
@@ -96,12 +100,13 @@ fn what_does_not_pass_is_missing_and_asked_for_once() {
 }
 
 #[test]
-fn a_host_that_is_always_busy_is_asked_four_times() {
+fn a_busy_host_is_given_up_after_its_recovery_time() {
     scenario(async |s| {
         let visits = Visits::default();
         let results = fetch(&s, &visits, &["/status/503/a", "/cut/9/a"], PLENTY, true).await;
         assert_eq!(results, [Err(NOT_DOWNLOADED.to_owned()), Err(NOT_DOWNLOADED.to_owned())]);
-        assert_eq!((visits.of("/status/503/a"), visits.of("/cut/9/a")), (4, 4));
+        assert!((2..=4).contains(&visits.of("/status/503/a")));
+        assert_eq!(visits.of("/cut/9/a"), 4);
     });
 }
 

@@ -28,7 +28,9 @@ pub(crate) async fn unavailable(s: &Scenario) -> Uuid {
 fn a_request_whose_artworks_may_come_back_is_released_and_its_message_delayed() {
     scenario(async |s| {
         let bdr_id = unavailable(&s).await;
-        let worker = s.worker(&[("REMOTE_ALLOW_HOSTS", s.remote.authority())]).await;
+        let worker = s
+            .worker(&[("REMOTE_ALLOW_HOSTS", s.remote.authority()), ("RETRY_BASE_SECONDS", "4")])
+            .await;
         for receive_count in 1..=3 {
             let delivery = worker.receive_again(&Scenario::message(bdr_id), receive_count).await;
             assert_eq!(delivery, Delivery::BackLater);
@@ -45,7 +47,9 @@ fn a_request_whose_artworks_may_come_back_is_released_and_its_message_delayed() 
 fn the_last_receive_fails_the_request_and_sends_the_message_to_the_operators() {
     scenario(async |s| {
         let bdr_id = unavailable(&s).await;
-        let worker = s.worker(&[("REMOTE_ALLOW_HOSTS", s.remote.authority())]).await;
+        let worker = s
+            .worker(&[("REMOTE_ALLOW_HOSTS", s.remote.authority()), ("RETRY_BASE_SECONDS", "4")])
+            .await;
         let delivery = worker.receive_again(&Scenario::message(bdr_id), 4).await;
         assert_eq!(delivery, Delivery::BackNow);
         let row = s.row(bdr_id).await;

@@ -9,8 +9,9 @@ use time::OffsetDateTime;
 use time::serde::rfc3339;
 use uuid::Uuid;
 
-use crate::artwork::MissingArtwork;
+use crate::artwork::{MissingArtwork, PlannedArtwork};
 use crate::load::{Comment, Post, Reactions};
+use crate::missing::MissingCode;
 
 /// `metadata.json`: the artworks in the archive, and those that are missing.
 #[derive(Serialize)]
@@ -26,6 +27,7 @@ pub struct Metadata<'a> {
 
 /// An artwork in the archive. It refers to its post, because there may be thousands.
 struct ArtworkEntry<'a> {
+    position: usize,
     post: &'a Post,
     sqid: &'a Sqid,
     filename: Box<str>,
@@ -47,7 +49,7 @@ impl Serialize for ArtworkEntry<'_> {
             file_format: Option<&'a str>,
             hashtags: &'a [String],
         }
-        let Self { post, sqid, filename } = self;
+        let Self { post, sqid, filename, .. } = self;
         Entry {
             sqid,
             filename,
@@ -67,9 +69,12 @@ impl Serialize for ArtworkEntry<'_> {
 /// A requested artwork that is not in the archive.
 #[derive(Serialize)]
 struct MissingEntry<'a> {
+    #[serde(skip)]
+    position: usize,
     #[serde(flatten)]
     id: MissingId<'a>,
     title: Option<&'a str>,
+    code: MissingCode,
     reason: &'static str,
 }
 
@@ -94,22 +99,31 @@ impl<'a> Metadata<'a> {
         }
     }
 
-    /// Records an artwork that is in the archive as `filename`.
-    pub fn add(&mut self, post: &'a Post, sqid: &'a Sqid, filename: String) {
+    /// Records an artwork that is in the archive.
+    pub fn add(&mut self, artwork: PlannedArtwork<'a>) {
+        let PlannedArtwork { position, post, sqid, name, .. } = artwork;
         self.artwork_count += 1;
-        self.artworks.push(ArtworkEntry { post, sqid, filename: filename.into() });
+        self.artworks.push(ArtworkEntry { position, post, sqid, filename: name.filename.into() });
     }
 
     /// Records a missing artwork.
     pub fn add_missing(&mut self, artwork: &MissingArtwork<'a>) {
-        let reason = artwork.missing.reason;
-        self.missing_artworks.push(match artwork.post {
+        let (id, title) = match artwork.post {
             Ok(post) => {
                 let id = post.sqid.as_ref().map_or(MissingId::PostId(post.id), MissingId::Sqid);
-                MissingEntry { id, title: post.title.as_deref(), reason }
+                (id, post.title.as_deref())
             }
-            Err(post_id) => MissingEntry { id: MissingId::PostId(post_id), title: None, reason },
-        });
+            Err(post_id) => (MissingId::PostId(post_id), None),
+        };
+        let (position, code) = (artwork.position, artwork.missing.code);
+        let reason = code.reason();
+        self.missing_artworks.push(MissingEntry { position, id, title, code, reason });
+    }
+
+    /// Puts all entries into the order of the request: artworks of the web arrive late.
+    pub fn sort(&mut self) {
+        self.artworks.sort_unstable_by_key(|entry| entry.position);
+        self.missing_artworks.sort_unstable_by_key(|entry| entry.position);
     }
 
     /// Returns the number of artworks in the archive.

@@ -86,8 +86,10 @@ impl Archiver {
         phases: &mut Phases,
     ) -> Result<StoredArchive, Failure> {
         let mut upload = self.vault.upload(key.clone());
-        let writing = self.write(&mut upload, request, attempt, phases);
+        let window = self.fetcher.window();
+        let writing = self.write(&mut upload, request, window.clone(), attempt, phases);
         let written = timeout_at(attempt.stop_at(), writing).await;
+        phases.vault_trouble += window.trouble();
         phases.enter(Phase::Upload);
         phases.shift(Phase::Write, Phase::Upload, upload.waited());
         let counts = match written {

@@ -11,10 +11,15 @@ use time::OffsetDateTime;
 use super::Archiver;
 use super::documents::{self, Metadata};
 use super::zip::{Deflated, Packing, ZipError, ZipWriter};
-use crate::artwork::{FetchedArtwork, MissingArtwork, plan};
+use crate::artwork::{
+    FetchedArtwork, MissingArtwork, NotFetched, StopTimes, Window, has_remote, plan,
+};
 use crate::attempt::Attempt;
 use crate::load::{LoadedRequest, Post};
 use crate::phases::{Phase, Phases};
+
+/// Lines of the log about single missing artworks, per attempt.
+const MAX_LOGGED_MISSING: usize = 20;
 
 /// The artworks of a written archive.
 pub(super) struct Counts {
@@ -31,6 +36,7 @@ impl Archiver {
         &self,
         upload: &mut Upload,
         request: &LoadedRequest,
+        window: Window,
         attempt: &Attempt,
         phases: &mut Phases,
     ) -> Result<Counts, Failure> {
@@ -39,8 +45,10 @@ impl Archiver {
         let mut may_pass = false;
         let mut zip = ZipWriter::new(&mut *upload);
 
-        let planned = plan(&request.posts);
-        let mut artworks = std::pin::pin!(self.fetcher.fetch(planned, attempt.remote_stop_at()));
+        let stop = StopTimes { vault: attempt.vault_stop_at(), web: attempt.remote_stop_at() };
+        let (plans, has_remote) = (plan(&request.posts), has_remote(&request.posts));
+        let mut artworks = std::pin::pin!(self.fetcher.fetch(plans, has_remote, window, stop));
+        let mut missing_log = MissingLog::default();
         loop {
             phases.enter(Phase::Fetch);
             let next = artworks.next().await;
@@ -52,16 +60,18 @@ impl Archiver {
                         drop(zip);
                         return Err(sink_failure(upload, error));
                     }
-                    let FetchedArtwork { planned, .. } = artwork;
-                    metadata.add(planned.post, planned.sqid, planned.name.filename);
+                    metadata.add(artwork.planned);
                 }
-                Some(Err(artwork)) => {
+                Some(Err(NotFetched::Missing(artwork))) => {
                     may_pass |= artwork.missing.decision == Decision::Retry;
-                    log_missing(&artwork);
+                    missing_log.add(&artwork);
                     metadata.add_missing(&artwork);
                 }
+                Some(Err(NotFetched::Attempt(failure))) => return Err(failure),
             }
         }
+        missing_log.finish();
+        metadata.sort();
         if metadata.artworks() == 0 {
             return Err(no_artwork(may_pass));
         }
@@ -80,21 +90,44 @@ impl Archiver {
 
 async fn add(
     zip: &mut ZipWriter<&mut Upload>,
-    FetchedArtwork { planned, file }: &FetchedArtwork<'_>,
+    FetchedArtwork { planned, bytes, .. }: &FetchedArtwork<'_>,
 ) -> Result<(), ZipError> {
     let name = format!("artworks/{}", planned.name.filename);
     let modified = planned.post.created_at.unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    zip.add(&name, modified, Packing::of(&planned.name.extension), &file.bytes).await
+    zip.add(&name, modified, Packing::of(&planned.name.extension), bytes).await
 }
 
-fn log_missing(MissingArtwork { post, missing }: &MissingArtwork<'_>) {
-    tracing::warn!(
-        post_id = post.map_or_else(|id| id, |post| post.id),
-        reason = missing.reason,
-        detail = missing.detail,
-        retryable = missing.decision == Decision::Retry,
-        "artwork is missing"
-    );
+/// The log of missing artworks: a line for each of the first ones, and one for all others.
+#[derive(Default)]
+struct MissingLog {
+    logged: usize,
+    suppressed: usize,
+}
+
+impl MissingLog {
+    fn add(&mut self, MissingArtwork { post, missing, .. }: &MissingArtwork<'_>) {
+        if self.logged == MAX_LOGGED_MISSING {
+            self.suppressed += 1;
+            return;
+        }
+        self.logged += 1;
+        tracing::warn!(
+            post_id = post.map_or_else(|id| id, |post| post.id),
+            reason = missing.reason(),
+            detail = missing.detail,
+            retryable = missing.decision == Decision::Retry,
+            "artwork is missing"
+        );
+    }
+
+    fn finish(self) {
+        if self.suppressed > 0 {
+            tracing::warn!(
+                artworks = self.suppressed,
+                "more artworks are missing; metadata.json lists all of them"
+            );
+        }
+    }
 }
 
 /// Returns the failure of a request without a single artwork: retryable if one of the causes may

@@ -1,53 +1,51 @@
-//! Fetches the artworks: many at a time, yielded in order, within a budget of bytes.
-//!
-//! Each fetch has two steps. *Opening* an artwork reveals its size; `window` limits how many are open
-//! at once, which hides the latency of small ones. *Reading* it takes as many bytes of the budget as
-//! the artwork has, and returns them once the artwork is written. Bytes are granted in the order of
-//! the artworks: the next one to be written never waits for a later one, so the budget cannot
-//! deadlock. An artwork larger than the whole budget is read alone.
+//! Fetches the artworks in two lanes that do not wait for each other: the vault's in order
+//! (`vault_lane`), the web's as they arrive (`web_lane`).
 
 use std::collections::HashSet;
-use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::{Either, ready};
-use futures_util::stream::{self, Stream, StreamExt};
-use shared::vault::{ArtworkKey, OpenArtwork, Vault, VaultError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use futures_util::stream::{self, PollNext, Stream};
+use shared::failure::Failure;
+use shared::vault::{ArtworkKey, Vault};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tokio_util::task::AbortOnDropHandle;
-use tracing::Instrument;
+use url::Url;
 
+use super::budget::{Budget, Share};
 use super::source::Source;
-use super::window::{Slot, Window};
+use super::vault_lane::VaultLane;
+use super::web_lane::WebLane;
+use super::window::Window;
 use super::{MissingArtwork, PlannedArtwork, signature};
-use crate::attempt::jittered;
 use crate::memory::Memory;
-use crate::missing::Missing;
-use crate::remote::{Hosts, OpenRemote, Remote};
-
-/// Artworks in either step at once. `window` admits fewer that are not yet read.
-const MAX_AHEAD: usize = 256;
-/// Reads of a vault object whose body breaks off. The SDK retries only up to the response's head.
-const MAX_READS: u32 = 3;
-/// Bytes of the budget that an artwork takes beside its file.
-const OVERHEAD: u64 = 1024;
+use crate::remote::Remote;
 
 /// An artwork to write into the archive.
 pub struct FetchedArtwork<'a> {
     /// Its plan.
     pub planned: PlannedArtwork<'a>,
-    /// Its file.
-    pub file: FetchedFile,
+    /// Its whole file.
+    pub bytes: Bytes,
+    /// The part of the budget that it occupies until it is dropped.
+    _share: Share,
 }
 
-/// An artwork's file, and the part of the budget that it occupies until it is dropped.
-pub struct FetchedFile {
-    /// The whole file.
-    pub bytes: Bytes,
-    _budget: OwnedSemaphorePermit,
+/// An artwork that was not fetched.
+pub enum NotFetched<'a> {
+    /// It is missing.
+    Missing(MissingArtwork<'a>),
+    /// The attempt cannot go on.
+    Attempt(Failure),
+}
+
+/// The times at which outstanding artworks become missing.
+#[derive(Debug, Clone, Copy)]
+pub struct StopTimes {
+    /// For artworks of the vault; `None`: the attempt stops first, and is retried as a whole.
+    pub vault: Option<Instant>,
+    /// For artworks of the web.
+    pub web: Instant,
 }
 
 /// The source of artworks' files.
@@ -57,28 +55,6 @@ pub struct Fetcher {
     remote: Arc<Remote>,
     memory: Memory,
     extra_formats: Arc<HashSet<String>>,
-}
-
-/// An artwork whose size is known or, for some remote ones, bounded.
-enum Opened {
-    Vault(ArtworkKey, OpenArtwork),
-    Remote {
-        file: OpenRemote,
-        /// The format that its signature must show.
-        format: String,
-    },
-}
-
-impl Opened {
-    /// Returns the bytes of the budget to take: the size, or the limit for an unknown size, but never
-    /// more than the whole budget, which could not be granted.
-    fn share(&self, memory: &Memory) -> u64 {
-        let size = match self {
-            Self::Vault(_, opened) => opened.size(),
-            Self::Remote { file, .. } => file.size().unwrap_or(memory.max_artwork_bytes),
-        };
-        (size + OVERHEAD).min(memory.fetch_budget)
-    }
 }
 
 impl Fetcher {
@@ -94,175 +70,89 @@ impl Fetcher {
         Self { extra_formats: Arc::new(extra_formats), ..self }
     }
 
-    /// Fetches what `plans` plan and yields every artwork, fetched or missing, in order. Remote
-    /// artworks that are outstanding at `remote_stop_at` are missing.
-    pub fn fetch<'a>(
+    /// Returns the window for one request.
+    pub(crate) fn window(&self) -> Window {
+        Window::new(&self.memory)
+    }
+
+    /// Fetches what `plans` plan and yields every artwork once, fetched or not: those of the vault in
+    /// order, those of the web as they arrive. `has_remote` says whether there are any of these.
+    pub(crate) fn fetch<'a>(
         &self,
         plans: impl Iterator<Item = Result<PlannedArtwork<'a>, MissingArtwork<'a>>> + Send + 'a,
-        remote_stop_at: Instant,
-    ) -> impl Stream<Item = Result<FetchedArtwork<'a>, MissingArtwork<'a>>> + Send {
-        let (opener, reader) = (self.clone(), self.clone());
-        let budget = Arc::new(Semaphore::new(
-            usize::try_from(self.memory.fetch_budget).unwrap_or(Semaphore::MAX_PERMITS),
-        ));
-        let hosts = Arc::new(Hosts::default());
-        let window = Window::new(&self.memory);
-        stream::iter(plans)
-            // One after the other, in order: a slot of the window, and a turn at the artwork's host.
-            .then(move |plan| {
-                let (opener, hosts, window) = (opener.clone(), Arc::clone(&hosts), window.clone());
-                async move {
-                    let planned = plan?;
-                    match opener.start_opening(&planned, &hosts, remote_stop_at, window).await {
-                        Ok(opening) => Ok((planned, opening)),
-                        Err(missing) => Err(planned.missing(missing)),
-                    }
-                }
-            })
-            .map(|started| async move {
-                let (planned, opening) = started?;
-                match joined(opening).await {
-                    Ok(opened) => Ok((planned, opened)),
-                    Err(missing) => Err(planned.missing(missing)),
-                }
-            })
-            .buffered(MAX_AHEAD)
-            // One after the other, in order: a share of the budget.
-            .then(move |opened| {
-                let (reader, budget) = (reader.clone(), Arc::clone(&budget));
-                async move {
-                    let (planned, (opened, slot)) = opened?;
-                    Ok((planned, reader.start_reading(opened, slot, budget).await))
-                }
-            })
-            .map(|started| match started {
-                Ok((planned, reading)) => Either::Left(async move {
-                    match joined(reading).await {
-                        Ok(file) => Ok(FetchedArtwork { planned, file }),
-                        Err(missing) => Err(planned.missing(missing)),
-                    }
-                }),
-                Err(missing) => Either::Right(ready(Err(missing))),
-            })
-            .buffered(MAX_AHEAD)
-    }
-
-    /// Starts to open an artwork in a task of its own, which proceeds while the writer writes.
-    async fn start_opening(
-        &self,
-        planned: &PlannedArtwork<'_>,
-        hosts: &Hosts,
-        remote_stop_at: Instant,
+        has_remote: bool,
         window: Window,
-    ) -> Result<AbortOnDropHandle<Result<(Opened, Slot), Missing>>, Missing> {
-        let fetcher = self.clone();
-        let format = planned.name.extension.clone();
-        let mut slot = window.enter().await;
-        Ok(match planned.source.clone() {
-            Source::Vault(key) => spawn(async move {
-                let opened = fetcher.vault.open(&key).await.map_err(vault_missing)?;
-                fetcher.check_size(opened.size())?;
-                let opened = Opened::Vault(key, opened);
-                slot.set_size(opened.share(&fetcher.memory));
-                Ok((opened, slot))
-            }),
-            Source::Remote(url) => {
-                signature::accepted(&format, &self.extra_formats)?;
-                let turn = hosts.turn(&url, remote_stop_at).await?;
-                spawn(async move {
-                    let file = fetcher.remote.open(url, turn).await?;
-                    fetcher.check_size(file.size().unwrap_or(0))?;
-                    let opened = Opened::Remote { file, format };
-                    slot.set_size(opened.share(&fetcher.memory));
-                    Ok((opened, slot))
-                })
-            }
-        })
-    }
-
-    fn check_size(&self, size: u64) -> Result<(), Missing> {
-        if size <= self.memory.max_artwork_bytes {
-            return Ok(());
-        }
-        let detail = format!("{size} bytes, limit {}", self.memory.max_artwork_bytes);
-        Err(Missing::too_large().with_detail(detail))
-    }
-
-    /// Takes the artwork's share of the budget and starts to read it in a task of its own.
-    async fn start_reading(
-        &self,
-        opened: Opened,
-        slot: Slot,
-        budget: Arc<Semaphore>,
-    ) -> AbortOnDropHandle<Result<FetchedFile, Missing>> {
-        let max_bytes = self.memory.max_artwork_bytes;
-        let share = u32::try_from(opened.share(&self.memory)).unwrap_or(u32::MAX);
-        let fetcher = self.clone();
-        match budget.acquire_many_owned(share).await {
-            Ok(share) => spawn(async move {
-                let bytes = match opened {
-                    Opened::Vault(key, opened) => fetcher.read_vault(key, opened).await?,
-                    Opened::Remote { file, format } => {
-                        let bytes = file.read(max_bytes).await?;
-                        signature::check(&format, &bytes)?;
-                        bytes
+        stop: StopTimes,
+    ) -> impl Stream<Item = Result<FetchedArtwork<'a>, NotFetched<'a>>> + Send {
+        let budget = Budget::new(&self.memory, has_remote);
+        let (to_web, for_web) = mpsc::unbounded_channel();
+        let (to_missing, for_missing) = mpsc::unbounded_channel();
+        let extra_formats = Arc::clone(&self.extra_formats);
+        let mut plans = plans;
+        let mut senders = Some((to_web, to_missing));
+        // The vault's lane drives the plans. What is not the vault's leaves it here.
+        let vault_plans = std::iter::from_fn(move || {
+            let Some((to_web, to_missing)) = &senders else { return None };
+            for plan in plans.by_ref() {
+                let missing = match plan.and_then(|planned| planned.route(&extra_formats)) {
+                    Ok(Route::Vault(planned, key)) => return Some((planned, key)),
+                    // The receivers outlive this iterator.
+                    Ok(Route::Web(planned, url)) => {
+                        let _ = to_web.send((planned, url));
+                        continue;
                     }
+                    Err(missing) => missing,
                 };
-                // The connection is free; the next artwork reuses it.
-                drop(slot);
-                Ok(FetchedFile { bytes, _budget: share })
-            }),
-            // The semaphore is never closed.
-            Err(closed) => spawn(async move { Err(unreadable(closed.to_string())) }),
-        }
+                let _ = to_missing.send(missing);
+            }
+            // The other lanes end when their senders are gone.
+            senders = None;
+            None
+        });
+        let vault = VaultLane {
+            vault: self.vault.clone(),
+            max_bytes: self.memory.max_artwork_bytes,
+            window,
+            budget: budget.vault().clone(),
+            stop_at: stop.vault,
+        };
+        let web = WebLane::new(
+            Arc::clone(&self.remote),
+            for_web,
+            budget.web().clone(),
+            self.memory.max_artwork_bytes,
+            stop.web,
+        );
+        let missing = stream::unfold(for_missing, async |mut for_missing| {
+            let missing = for_missing.recv().await?;
+            Some((Err(NotFetched::Missing(missing)), for_missing))
+        });
+        // The vault first: its artworks hold the larger part of the budget.
+        let others = stream::select(missing, web.artworks());
+        stream::select_with_strategy(vault.fetch(vault_plans), others, |(): &mut ()| PollNext::Left)
     }
+}
 
-    async fn read_vault(&self, key: ArtworkKey, opened: OpenArtwork) -> Result<Bytes, Missing> {
-        let announced = opened.size();
-        let mut result = opened.read().await;
-        for read in 1..MAX_READS {
-            let Err(VaultError::Body(detail)) = &result else { break };
-            tracing::debug!(key = %key, detail, "reading an artwork again");
-            tokio::time::sleep(jittered(Duration::from_millis(200) * read)).await;
-            result = match self.vault.open(&key).await {
-                Ok(opened) if opened.size() == announced => opened.read().await,
-                Ok(_) => Err(VaultError::Body("its size changed between two reads".into())),
-                Err(error) => Err(error),
-            };
-        }
-        result.map_err(vault_missing)
-    }
+/// The lane of an artwork.
+enum Route<'a> {
+    Vault(PlannedArtwork<'a>, ArtworkKey),
+    Web(PlannedArtwork<'a>, Url),
 }
 
 impl<'a> PlannedArtwork<'a> {
-    fn missing(&self, missing: Missing) -> MissingArtwork<'a> {
-        MissingArtwork { post: Ok(self.post), missing }
-    }
-}
-
-fn vault_missing(error: VaultError) -> Missing {
-    match error {
-        VaultError::NotFound => Missing::permanent("This artwork's file was not found."),
-        VaultError::Denied(detail) => {
-            // Not the artwork's fault: the policy of the function or of the bucket is wrong.
-            tracing::error!(detail, "the vault denied access; check the function's policy");
-            unreadable(detail)
+    fn route(self, extra_formats: &HashSet<String>) -> Result<Route<'a>, MissingArtwork<'a>> {
+        match self.source.clone() {
+            Source::Vault(key) => Ok(Route::Vault(self, key)),
+            Source::Remote(url) => match signature::accepted(&self.name.extension, extra_formats) {
+                Ok(()) => Ok(Route::Web(self, url)),
+                Err(missing) => Err(self.missing(missing)),
+            },
         }
-        error => unreadable(error.to_string()),
     }
 }
 
-fn unreadable(detail: String) -> Missing {
-    Missing::transient("This artwork's file could not be read.", detail)
-}
-
-fn spawn<T: Send + 'static>(
-    task: impl Future<Output = T> + Send + 'static,
-) -> AbortOnDropHandle<T> {
-    AbortOnDropHandle::new(tokio::spawn(task.in_current_span()))
-}
-
-/// Waits for a task. A task that panicked costs its artwork, not the request.
-async fn joined<T>(task: AbortOnDropHandle<Result<T, Missing>>) -> Result<T, Missing> {
-    task.await.unwrap_or_else(|error| Err(unreadable(error.to_string())))
+impl<'a> FetchedArtwork<'a> {
+    pub(super) fn new(planned: PlannedArtwork<'a>, bytes: Bytes, share: Share) -> Self {
+        Self { planned, bytes, _share: share }
+    }
 }

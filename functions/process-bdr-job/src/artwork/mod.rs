@@ -1,24 +1,35 @@
 //! The artworks of a request: the source and the file name of each, and the fetching of all.
 
+mod budget;
 mod fetch;
 mod name;
+mod pace;
 pub mod signature;
 mod source;
+mod vault_lane;
+mod web_lane;
 mod window;
 
+use std::future::Future;
+
 use shared::sqid::Sqid;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 
 use crate::load::Post;
-use crate::missing::Missing;
+use crate::missing::{Missing, MissingCode};
 use name::Names;
 
-pub use fetch::{FetchedArtwork, FetchedFile, Fetcher};
+pub use fetch::{FetchedArtwork, Fetcher, NotFetched, StopTimes};
 pub use name::EntryName;
 pub(crate) use name::is_extension;
 pub use source::Source;
+pub(crate) use window::Window;
 
 /// An artwork to fetch and write into the archive.
 pub struct PlannedArtwork<'a> {
+    /// Its place among the requested posts, from 0.
+    pub position: usize,
     /// Its post.
     pub post: &'a Post,
     /// Its public id.
@@ -30,6 +41,8 @@ pub struct PlannedArtwork<'a> {
 
 /// An artwork that is not in the archive.
 pub struct MissingArtwork<'a> {
+    /// Its place among the requested posts, from 0.
+    pub position: usize,
     /// Its post, or the id of a post that does not exist.
     pub post: Result<&'a Post, i32>,
     /// The reason.
@@ -41,23 +54,47 @@ pub fn plan(
     posts: &[Result<Post, i32>],
 ) -> impl Iterator<Item = Result<PlannedArtwork<'_>, MissingArtwork<'_>>> + Send {
     let mut names = Names::default();
-    posts.iter().map(move |post| match post {
-        Ok(post) => {
-            plan_one(post, &mut names).map_err(|missing| MissingArtwork { post: Ok(post), missing })
-        }
+    posts.iter().enumerate().map(move |(position, post)| match post {
+        Ok(post) => plan_one(position, post, &mut names).map_err(|missing| MissingArtwork {
+            position,
+            post: Ok(post),
+            missing,
+        }),
         Err(id) => {
-            let missing = Missing::permanent("This artwork no longer exists.");
-            Err(MissingArtwork { post: Err(*id), missing })
+            let missing = Missing::permanent(MissingCode::NoSuchArtwork);
+            Err(MissingArtwork { position, post: Err(*id), missing })
         }
     })
 }
 
-fn plan_one<'a>(post: &'a Post, names: &mut Names) -> Result<PlannedArtwork<'a>, Missing> {
-    let sqid = post
-        .sqid
-        .as_ref()
-        .ok_or_else(|| Missing::permanent("This artwork has no usable public id."))?;
+/// Returns whether any post may have its file on the web.
+pub(crate) fn has_remote(posts: &[Result<Post, i32>]) -> bool {
+    posts
+        .iter()
+        .flatten()
+        .any(|post| matches!(Source::of(post.art_url.as_deref()), Ok(Source::Remote(_))))
+}
+
+fn plan_one<'a>(
+    position: usize,
+    post: &'a Post,
+    names: &mut Names,
+) -> Result<PlannedArtwork<'a>, Missing> {
+    let sqid = post.sqid.as_ref().ok_or_else(|| Missing::permanent(MissingCode::NoPublicId))?;
     let source = Source::of(post.art_url.as_deref())?;
     let name = names.name(sqid, post.id, post.file_format.as_deref())?;
-    Ok(PlannedArtwork { post, sqid, name, source })
+    Ok(PlannedArtwork { position, post, sqid, name, source })
+}
+
+impl<'a> PlannedArtwork<'a> {
+    fn missing(&self, missing: Missing) -> MissingArtwork<'a> {
+        MissingArtwork { position: self.position, post: Ok(self.post), missing }
+    }
+}
+
+/// Runs a task that is aborted when its handle is dropped, in the span of the attempt.
+fn spawn<T: Send + 'static>(
+    task: impl Future<Output = T> + Send + 'static,
+) -> AbortOnDropHandle<T> {
+    AbortOnDropHandle::new(tokio::spawn(task.in_current_span()))
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use shared::sqid::Sqid;
 
-use crate::missing::Missing;
+use crate::missing::{Missing, MissingCode};
 
 /// The name of an artwork's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +35,8 @@ impl Names {
         post_id: i32,
         file_format: Option<&str>,
     ) -> Result<EntryName, Missing> {
-        let extension = extension(file_format).ok_or_else(Missing::unsupported_format)?;
+        let extension = extension(file_format)
+            .ok_or_else(|| Missing::permanent(MissingCode::UnsupportedFormat))?;
         let mut filename = format!("{sqid}.{extension}");
         if is_reserved(sqid.as_str()) || self.0.contains(&filename.to_ascii_lowercase()) {
             // A sqid has no underscore, so this name is unused.

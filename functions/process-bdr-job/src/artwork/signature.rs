@@ -9,7 +9,7 @@
 
 use std::collections::HashSet;
 
-use crate::missing::Missing;
+use crate::missing::{Missing, MissingCode};
 
 /// Formats that are accepted from the web without `EXTRA_FORMATS`.
 const BUILT_IN: [&str; 6] = ["png", "gif", "webp", "bmp", "jpeg", "jpg"];
@@ -24,7 +24,7 @@ pub(super) fn accepted(format: &str, extra_formats: &HashSet<String>) -> Result<
     if BUILT_IN.contains(&format) || extra_formats.contains(format) {
         return Ok(());
     }
-    Err(Missing::unsupported_format())
+    Err(Missing::permanent(MissingCode::UnsupportedFormat))
 }
 
 /// Checks that a whole file may have this format. A file of an unknown format only must not be empty,
@@ -51,8 +51,7 @@ pub fn check(format: &str, file: &[u8]) -> Result<(), Missing> {
         return Ok(());
     }
     let detail = format!("{} bytes without the signature of {format}", file.len());
-    Err(Missing::permanent("This artwork's file does not have the format it should have.")
-        .with_detail(detail))
+    Err(Missing::permanent(MissingCode::NotAnImage).with_detail(detail))
 }
 
 /// Returns the brands of an ISO base media file (ISO/IEC 14496-12), major and compatible ones, from

@@ -3,7 +3,7 @@
 use shared::vault::ArtworkKey;
 use url::Url;
 
-use crate::missing::Missing;
+use crate::missing::{Missing, MissingCode};
 
 /// Maximum length of a URL, in bytes.
 const MAX_URL: usize = 2048;
@@ -23,7 +23,7 @@ impl Source {
     /// # Errors
     /// When it is absent or of another form. The artwork is permanently missing then.
     pub fn of(art_url: Option<&str>) -> Result<Self, Missing> {
-        let art_url = art_url.ok_or_else(|| Missing::permanent("This artwork has no file."))?;
+        let art_url = art_url.ok_or_else(|| Missing::permanent(MissingCode::NoFile))?;
         if let Some(key) = ArtworkKey::from_art_url(art_url) {
             return key.map(Self::Vault).map_err(|_| unusable());
         }
@@ -38,7 +38,7 @@ impl Source {
 }
 
 fn unusable() -> Missing {
-    Missing::permanent("This artwork's file address is not usable.")
+    Missing::permanent(MissingCode::UnusableAddress)
 }
 
 #[cfg(test)]

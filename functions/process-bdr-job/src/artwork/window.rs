@@ -4,9 +4,11 @@
 //! bytes, and more open ones only keep connections waiting. The sizes seen so far decide.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::pace::{Pace, Permit};
 use crate::memory::{MIB, Memory};
 
 /// Cap on open artworks. S3 serves 5,500 GETs per second and prefix ("Best practices design patterns:
@@ -28,7 +30,7 @@ const MAX_OPEN_BUDGETS: u64 = 4;
 
 /// Admits artworks to be opened, in order.
 #[derive(Clone)]
-pub(super) struct Window(Arc<Shared>);
+pub(crate) struct Window(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
@@ -36,6 +38,7 @@ struct Shared {
     max_open: u32,
     max_open_unknown: u32,
     max_open_bytes: u64,
+    pace: Pace,
 }
 
 #[derive(Default)]
@@ -70,6 +73,7 @@ impl Window {
             max_open: in_proportion(MAX_OPEN),
             max_open_unknown: in_proportion(MAX_OPEN_UNKNOWN),
             max_open_bytes: MAX_OPEN_BUDGETS * memory.fetch_budget,
+            pace: Pace::new(in_proportion(MAX_OPEN)),
         }))
     }
 
@@ -83,6 +87,11 @@ impl Window {
             }
             changed.await;
         }
+    }
+
+    /// Returns the time for which the vault was in trouble.
+    pub(crate) fn trouble(&self) -> Duration {
+        self.0.pace.trouble()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -108,6 +117,11 @@ impl State {
 }
 
 impl Slot {
+    /// Waits until a request for this artwork may run.
+    pub(super) async fn permit(&self) -> Permit {
+        self.window.0.pace.permit().await
+    }
+
     /// Records the size.
     pub(super) fn set_size(&mut self, size: u64) {
         {

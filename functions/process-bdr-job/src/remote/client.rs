@@ -1,9 +1,10 @@
-//! One request to a web host. Redirects are followed here, so that each target is checked.
+//! One try at one URL. Redirects are followed here, so that each target is checked.
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use reqwest::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, DATE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER,
     TRANSFER_ENCODING,
@@ -11,56 +12,106 @@ use reqwest::header::{
 use reqwest::redirect::Policy;
 use reqwest::{Response, StatusCode};
 use rustls::ClientConfig;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc2822;
 use url::Url;
 
 use super::guard::Target;
-use super::resolver::{self, PublicResolver};
-use super::{Limits, Web, redirect};
-use crate::missing::Missing;
+use super::resolver::{self, CheckedResolver};
+use super::{Web, redirect};
+use crate::missing::{Missing, MissingCode};
 
 /// Maximum number of redirects.
 const MAX_REDIRECTS: usize = 3;
 /// Maximum number of response headers. hyper rejects a head that exceeds its buffer of 408 KiB.
 const MAX_HEADERS: usize = 100;
-/// Maximum delay that a host can request.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
+/// The compressions that hosts name in `Content-Encoding` (IANA, "HTTP Content Coding Registry"). Other
+/// values, such as `UTF-8` or `binary`, are mistakes that browsers ignore.
+const COMPRESSIONS: [&str; 11] = [
+    "gzip",
+    "x-gzip",
+    "deflate",
+    "br",
+    "zstd",
+    "compress",
+    "x-compress",
+    "dcb",
+    "dcz",
+    "exi",
+    "pack200-gzip",
+];
 
 /// The error of a try.
-pub(super) enum TryError {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TryError {
     /// Every other try fails alike.
     Permanent(Missing),
-    /// The host did not respond in time.
-    TimedOut,
-    /// Another try may succeed.
-    Transient { detail: String, retry_after: Option<Duration> },
+    /// The host responds, but not with the whole file. Another try may succeed.
+    Unusable(Missing),
+    /// The host is unreachable, silent or overloaded, or limits rates.
+    Unavailable {
+        /// The reason if it stays so.
+        missing: Missing,
+        /// The delay that the host asks for.
+        retry_after: Option<Duration>,
+    },
 }
 
 impl TryError {
-    /// Classifies a transport error. The text omits the URL, whose query may be secret.
-    pub(super) fn from_transport(error: reqwest::Error) -> Self {
-        if error.is_timeout() {
-            return Self::TimedOut;
+    /// Returns the error of a host that did not respond in time.
+    pub(crate) fn timed_out() -> Self {
+        let missing = Missing::transient(MissingCode::HostUnavailable, "the host timed out");
+        Self::Unavailable { missing, retry_after: None }
+    }
+
+    /// Returns the reason why the artwork is missing if there is no other try.
+    #[must_use]
+    pub fn into_missing(self) -> Missing {
+        match self {
+            Self::Permanent(missing)
+            | Self::Unusable(missing)
+            | Self::Unavailable { missing, .. } => missing,
         }
+    }
+
+    /// Classifies a transport error. The text omits the URL, whose query may be secret.
+    fn from_transport(error: reqwest::Error) -> Self {
+        if error.is_timeout() {
+            return Self::timed_out();
+        }
+        let unavailable = |missing| Self::Unavailable { missing, retry_after: None };
         if resolver::is_not_public(&error) {
             // The same reason as for other failures: the artist learns nothing about private names.
             return Self::Permanent(not_downloaded("the name resolves to a private address"));
         }
+        if resolver::is_unresolved(&error) {
+            return unavailable(not_downloaded("the name does not resolve"));
+        }
+        if is_bad_certificate(&error) {
+            return unavailable(not_downloaded("the host's certificate is invalid"));
+        }
+        let is_connect = error.is_connect();
         let detail = shared::failure::chain(&error.without_url());
-        Self::Transient { detail, retry_after: None }
+        let missing = Missing::transient(MissingCode::DownloadFailed, detail);
+        if is_connect { unavailable(missing) } else { Self::Unusable(missing) }
+    }
+}
+
+impl From<Missing> for TryError {
+    fn from(missing: Missing) -> Self {
+        Self::Permanent(missing)
     }
 }
 
 /// Two HTTP clients: one for public addresses, and one for the exempt hosts.
-pub(super) struct Client {
+pub struct Session {
     public: reqwest::Client,
     exempt: reqwest::Client,
     allow_hosts: HashSet<String>,
-    pub(super) limits: Limits,
 }
 
-impl Client {
+/// A remote file whose response has begun and whose body is not yet read.
+pub struct OpenRemote(Response);
+
+impl Session {
     pub(super) fn new(
         web: &Web,
         allow_hosts: HashSet<String>,
@@ -79,20 +130,22 @@ impl Client {
                 .http1_max_headers(MAX_HEADERS)
                 .connect_timeout(web.limits.connection)
                 .read_timeout(web.limits.silence)
-                .user_agent(concat!("makapix-bdr/", env!("CARGO_PKG_VERSION")))
+                .user_agent(&*web.user_agent)
         };
-        let public = PublicResolver { inner: Arc::clone(&web.resolver), is_public: web.is_public };
+        let resolver = |is_public| CheckedResolver { inner: Arc::clone(&web.resolver), is_public };
         Ok(Self {
-            public: builder().dns_resolver(public).build()?,
-            exempt: builder().dns_resolver(Arc::clone(&web.resolver)).build()?,
+            public: builder().dns_resolver(resolver(Some(web.is_public))).build()?,
+            exempt: builder().dns_resolver(resolver(None)).build()?,
             allow_hosts,
-            limits: web.limits,
         })
     }
 
-    /// Sends a GET, follows redirects and returns the response if its body is the file itself.
-    pub(super) async fn get(self: Arc<Self>, url: Url) -> Result<Response, TryError> {
-        let mut target = Target::check(url, &self.allow_hosts).map_err(TryError::Permanent)?;
+    /// Sends a GET, follows redirects, and returns the response if its body is the file itself.
+    ///
+    /// # Errors
+    /// When the file is missing, permanently or for now.
+    pub async fn get(&self, url: Url) -> Result<OpenRemote, TryError> {
+        let mut target = Target::check(url, &self.allow_hosts)?;
         for _ in 0..=MAX_REDIRECTS {
             let client = if target.is_exempt() { &self.exempt } else { &self.public };
             let response = client
@@ -102,13 +155,28 @@ impl Client {
                 .await
                 .map_err(TryError::from_transport)?;
             if !response.status().is_redirection() {
-                return accepted(response);
+                return accepted(response).map(OpenRemote);
             }
             let location = response.headers().get(LOCATION).map_or(&[][..], HeaderValue::as_bytes);
-            target = redirect::next(target.url(), location, &self.allow_hosts)
-                .map_err(TryError::Permanent)?;
+            target = redirect::next(target.url(), location, &self.allow_hosts)?;
         }
-        Err(TryError::Permanent(not_downloaded("too many redirects")))
+        Err(not_downloaded("too many redirects").into())
+    }
+}
+
+impl OpenRemote {
+    /// Returns the size that the host announces, in bytes.
+    #[must_use]
+    pub fn size(&self) -> Option<u64> {
+        self.0.content_length()
+    }
+
+    /// Returns the next bytes of the body, or `None` at its end.
+    ///
+    /// # Errors
+    /// When the body breaks off or stalls.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, TryError> {
+        self.0.chunk().await.map_err(TryError::from_transport)
     }
 }
 
@@ -117,42 +185,57 @@ fn accepted(response: Response) -> Result<Response, TryError> {
     match status.as_u16() {
         200 | 203 => {}
         408 | 425 | 429 | 500..=599 => {
-            let retry_after = retry_after(response.headers());
-            return Err(TryError::Transient { detail: format!("status {status}"), retry_after });
+            let detail = format!("status {status}");
+            return Err(TryError::Unavailable {
+                missing: Missing::transient(MissingCode::DownloadFailed, detail),
+                retry_after: retry_after(response.headers()),
+            });
         }
-        _ => return Err(TryError::Permanent(not_found(status))),
+        _ => return Err(not_found(status).into()),
     }
-    let is_plain = |header, plain: &str| {
-        let mut values = response.headers().get_all(header).iter();
-        values.all(|value| value.as_bytes().eq_ignore_ascii_case(plain.as_bytes()))
+    let all = |header, is_accepted: fn(&str) -> bool| {
+        let values = response.headers().get_all(header).iter();
+        let mut values = values.filter_map(|value| value.to_str().ok());
+        values.all(|value| {
+            value.split(',').all(|coding| is_accepted(&coding.trim().to_ascii_lowercase()))
+        })
     };
     // The request accepts no compression, and a compressed body could grow without bound.
-    if !is_plain(CONTENT_ENCODING, "identity") || !is_plain(TRANSFER_ENCODING, "chunked") {
-        return Err(TryError::Permanent(not_downloaded("the body is encoded")));
-    }
-    Ok(response)
+    let is_plain = all(CONTENT_ENCODING, |coding| !COMPRESSIONS.contains(&coding))
+        && all(TRANSFER_ENCODING, |coding| coding == "chunked");
+    if is_plain { Ok(response) } else { Err(not_downloaded("the body is compressed").into()) }
 }
 
 fn not_found(status: StatusCode) -> Missing {
-    Missing::permanent("This artwork's file was not found.").with_detail(format!("status {status}"))
+    Missing::permanent(MissingCode::NotFound).with_detail(format!("status {status}"))
 }
 
 fn not_downloaded(detail: &str) -> Missing {
-    Missing::permanent("This artwork's file could not be downloaded.").with_detail(detail)
+    Missing::permanent(MissingCode::DownloadFailed).with_detail(detail)
 }
 
-/// Returns the delay of `Retry-After`, at most [`MAX_RETRY_AFTER`]. A date is compared with the host's own
+/// Returns whether TLS failed because of the host's certificate.
+fn is_bad_certificate(error: &reqwest::Error) -> bool {
+    resolver::has_cause(error, |cause| {
+        let tls = cause.downcast_ref::<rustls::Error>().or_else(|| {
+            let io = cause.downcast_ref::<std::io::Error>()?;
+            io.get_ref()?.downcast_ref::<rustls::Error>()
+        });
+        matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
+    })
+}
+
+/// Returns the delay of `Retry-After`, in seconds or as a date, which is compared with the host's own
 /// `Date`.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name| headers.get(name)?.to_str().ok();
-    let date = |text: &str| OffsetDateTime::parse(text, &Rfc2822).ok();
-    let value = text(RETRY_AFTER)?;
-    let delay = value
-        .parse()
-        .map(Duration::from_secs)
-        .ok()
-        .or_else(|| Duration::try_from(date(value)? - date(text(DATE)?)?).ok())?;
-    Some(delay.min(MAX_RETRY_AFTER))
+    let date = |text: &str| -> Option<SystemTime> { httpdate::parse_http_date(text).ok() };
+    let value = text(RETRY_AFTER)?.trim();
+    if value.bytes().all(|byte| byte.is_ascii_digit()) && !value.is_empty() {
+        // A delay beyond any deadline is one beyond all of them.
+        return Some(Duration::from_secs(value.parse().unwrap_or(u32::MAX).into()));
+    }
+    date(value)?.duration_since(date(text(DATE)?)?).ok()
 }
 
 #[cfg(test)]
@@ -162,17 +245,20 @@ mod tests {
     use super::retry_after;
 
     #[test]
-    fn retry_after_is_seconds_or_a_date_up_to_30_s() {
+    fn retry_after_is_seconds_or_a_date() {
         for (value, seconds) in [
             ("0", Some(0)),
             ("7", Some(7)),
-            ("3600", Some(30)),
-            ("18446744073709551616", None),
+            ("3600", Some(3600)),
+            ("18446744073709551616", Some(u32::MAX.into())),
             ("-1", None),
             ("1.5", None),
+            ("", None),
             ("soon", None),
             ("Sun, 06 Nov 1994 08:49:49 GMT", Some(12)),
-            ("Sun, 06 Nov 1994 09:49:37 GMT", Some(30)),
+            ("Sunday, 06-Nov-94 08:49:49 GMT", Some(12)),
+            ("Sun Nov  6 08:49:49 1994", Some(12)),
+            ("Sun, 06 Nov 1994 09:49:37 GMT", Some(3600)),
             ("Sun, 06 Nov 1994 08:49:36 GMT", None),
             ("Sun, 06 Nov 1994", None),
         ] {

@@ -9,7 +9,7 @@ use std::hash::BuildHasher;
 use url::{Host, Url};
 
 use super::address::is_public;
-use crate::missing::Missing;
+use crate::missing::{Missing, MissingCode};
 
 /// Top-level domains that do not exist on the public internet but may resolve in a private network:
 /// IANA's Special-Use Domain Names, and `internal`, which ICANN reserves for private use.
@@ -84,8 +84,7 @@ fn is_public_name(name: &str) -> bool {
 /// Returns the reason for a rejected URL. It equals that of an unusable one: the artist learns nothing
 /// about the network.
 pub(super) fn rejected() -> Missing {
-    Missing::permanent("This artwork's file address is not usable.")
-        .with_detail("the address is not public")
+    Missing::permanent(MissingCode::UnusableAddress).with_detail("the address is not public")
 }
 
 #[cfg(test)]

@@ -1,112 +1,211 @@
-//! Limits on remote requests: 8 artworks at a time per host and 32 in total, and none from a host after
-//! five timeouts in a row. One slow host must not cost the whole request, and many hostile ones must not
-//! exhaust the function's memory.
+//! The patience with one web host: how many requests run at once, when they pause, and when the host is
+//! given up.
+//!
+//! A host is given up by time without success, not by a count of failures: requests that fail together
+//! are one observation. In trouble it gets one probe at a time, with growing pauses; it is given up when
+//! a probe fails that began after the host had time to recover.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout_at};
-use url::Url;
+use tokio::time::Instant;
 
-use super::guard;
-use crate::missing::Missing;
+use crate::attempt::jittered;
 
-/// Artworks fetched at a time from one host.
-const MAX_PER_HOST: usize = 8;
-/// Artworks fetched at a time from all hosts. A head can take 408 KiB before hyper rejects it, and an
-/// unread body as much again.
-const MAX_IN_TOTAL: usize = 32;
-/// Timeouts in a row after which a host is given up.
-const MAX_TIMEOUTS: u32 = 5;
+/// Requests at a time per host.
+const MAX_RUNNING: u32 = 8;
+/// The pause after the first failure; doubled after each further one.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Maximum pause that a host does not ask for.
+const MAX_PAUSE: Duration = Duration::from_secs(8);
 
-/// The hosts of one batch download request. The next one starts anew, because a host may have recovered.
-pub struct Hosts {
-    by_name: Mutex<HashMap<String, Arc<Host>>>,
-    turns: Arc<Semaphore>,
+/// The state of one host within one batch download request. The next request starts anew, because a
+/// host may have recovered.
+#[derive(Debug, Default)]
+pub(crate) struct Host {
+    running: u32,
+    trouble: Option<Trouble>,
+    resume_at: Option<Instant>,
+    is_given_up: bool,
 }
 
-/// One host.
-pub(super) struct Host {
-    turns: Arc<Semaphore>,
-    timeouts_in_a_row: AtomicU32,
-}
-
-/// The right to fetch one artwork from a host, until it is dropped.
-pub struct Turn {
-    host: Arc<Host>,
-    stop_at: Instant,
-    _permits: (OwnedSemaphorePermit, OwnedSemaphorePermit),
-}
-
-impl Default for Hosts {
-    fn default() -> Self {
-        Self { by_name: Mutex::default(), turns: Arc::new(Semaphore::new(MAX_IN_TOTAL)) }
-    }
-}
-
-impl Hosts {
-    /// Waits for a turn at the URL's host.
-    ///
-    /// # Errors
-    /// When the URL has no host, the host is given up, or `stop_at` comes first.
-    pub async fn turn(&self, url: &Url, stop_at: Instant) -> Result<Turn, Missing> {
-        let name = url.host_str().ok_or_else(guard::rejected)?;
-        let host = Arc::clone(
-            self.by_name
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .entry(name.to_ascii_lowercase())
-                .or_default(),
-        );
-        let acquire = |turns: &Arc<Semaphore>| Arc::clone(turns).acquire_owned();
-        let acquired = async { tokio::try_join!(acquire(&host.turns), acquire(&self.turns)) };
-        match timeout_at(stop_at, acquired).await {
-            Ok(Ok(permits)) if !host.is_given_up() => Ok(Turn { host, stop_at, _permits: permits }),
-            _ => Err(Host::unresponsive()),
-        }
-    }
-}
-
-impl Default for Host {
-    fn default() -> Self {
-        Self { turns: Arc::new(Semaphore::new(MAX_PER_HOST)), timeouts_in_a_row: AtomicU32::new(0) }
-    }
+/// The time since a host's last success.
+#[derive(Debug)]
+struct Trouble {
+    since: Instant,
+    /// Requests that began before this are part of the last observation.
+    observed_at: Instant,
+    observations: u32,
 }
 
 impl Host {
-    pub(super) fn record_timeout(&self) {
-        self.timeouts_in_a_row.fetch_add(1, Ordering::Relaxed);
+    /// Returns whether a request may start now.
+    pub(crate) fn is_available(&self, now: Instant) -> bool {
+        let max_running = if self.trouble.is_some() { 1 } else { MAX_RUNNING };
+        !self.is_given_up
+            && self.running < max_running
+            && self.resume_at.is_none_or(|resume_at| resume_at <= now)
     }
 
-    pub(super) fn record_response(&self) {
-        // A late response does not restore a host that is given up.
-        if !self.is_given_up() {
-            self.timeouts_in_a_row.store(0, Ordering::Relaxed);
+    /// Returns the end of the current pause, if a request could start then.
+    pub(crate) fn resumes_at(&self) -> Option<Instant> {
+        self.resume_at.filter(|_| !self.is_given_up)
+    }
+
+    /// Returns whether the host is given up.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.is_given_up
+    }
+
+    /// Returns the number of running requests.
+    pub(crate) fn running(&self) -> u32 {
+        self.running
+    }
+
+    /// Records the start of a request.
+    pub(crate) fn start(&mut self) {
+        self.running += 1;
+    }
+
+    /// Records the end of a request that the host served, well or with an error that concerns one
+    /// artwork.
+    pub(crate) fn succeed(&mut self) {
+        self.running -= 1;
+        if !self.is_given_up {
+            self.trouble = None;
+            self.resume_at = None;
         }
     }
 
-    pub(super) fn is_given_up(&self) -> bool {
-        self.timeouts_in_a_row.load(Ordering::Relaxed) >= MAX_TIMEOUTS
+    /// Records the end of a request that the host did not serve: it was silent, overloaded or limits
+    /// rates. `retry_after` is its own delay; a delay beyond `stop_at` gives the host up.
+    pub(crate) fn fail(
+        &mut self,
+        started: Instant,
+        retry_after: Option<Duration>,
+        recovery: Duration,
+        stop_at: Instant,
+    ) {
+        self.fail_at(Instant::now(), started, retry_after, recovery, stop_at);
     }
 
-    /// Returns the reason for an artwork whose host does not respond.
-    pub(super) fn unresponsive() -> Missing {
-        Missing::transient(
-            "This artwork's file could not be downloaded in time.",
-            "the host timed out",
-        )
+    fn fail_at(
+        &mut self,
+        now: Instant,
+        started: Instant,
+        retry_after: Option<Duration>,
+        recovery: Duration,
+        stop_at: Instant,
+    ) {
+        self.running -= 1;
+        if let Some(delay) = retry_after {
+            let resume_at = now + delay;
+            self.resume_at = self.resume_at.max(Some(resume_at));
+            self.is_given_up |= resume_at >= stop_at;
+        }
+        let trouble = self.trouble.get_or_insert(Trouble {
+            since: now,
+            observed_at: started,
+            observations: 0,
+        });
+        if started < trouble.observed_at {
+            return;
+        }
+        self.is_given_up |= started >= trouble.since + recovery;
+        let pause = PAUSE.saturating_mul(2_u32.saturating_pow(trouble.observations)).min(MAX_PAUSE);
+        trouble.observations += 1;
+        trouble.observed_at = now;
+        self.resume_at = self.resume_at.max(Some(now + jittered(pause)));
     }
 }
 
-impl Turn {
-    pub(super) fn host(&self) -> &Host {
-        &self.host
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::Host;
+
+    const RECOVERY: Duration = Duration::from_secs(30);
+
+    /// A host, a clock of the test's own, and a time far away at which remote artworks end.
+    struct Trial {
+        host: Host,
+        begin: Instant,
     }
 
-    /// Returns the time at which the artwork counts as missing.
-    pub(super) fn stop_at(&self) -> Instant {
-        self.stop_at
+    impl Trial {
+        fn new() -> Self {
+            Self { host: Host::default(), begin: Instant::now() }
+        }
+
+        fn at(&self, seconds: u64) -> Instant {
+            self.begin + Duration::from_secs(seconds)
+        }
+
+        fn fail(&mut self, started: u64, now: u64, retry_after: Option<u64>) {
+            self.host.start();
+            let retry_after = retry_after.map(Duration::from_secs);
+            let (started, now, stop_at) = (self.at(started), self.at(now), self.at(700));
+            self.host.fail_at(now, started, retry_after, RECOVERY, stop_at);
+        }
+    }
+
+    #[test]
+    fn failures_that_fell_together_are_one_observation() {
+        let mut trial = Trial::new();
+        for _ in 0..8 {
+            trial.fail(0, 15, None);
+        }
+        assert!(!trial.host.is_given_up());
+        assert_eq!(trial.host.trouble.as_ref().unwrap().observations, 1);
+        assert!(!trial.host.is_available(trial.at(15)));
+        assert!(trial.host.is_available(trial.at(16)));
+    }
+
+    #[test]
+    fn in_trouble_one_probe_runs_at_a_time() {
+        let mut trial = Trial::new();
+        trial.fail(0, 1, None);
+        trial.host.start();
+        assert!(!trial.host.is_available(trial.at(100)));
+        trial.host.succeed();
+        for _ in 0..8 {
+            assert!(trial.host.is_available(trial.at(100)));
+            trial.host.start();
+        }
+        assert!(!trial.host.is_available(trial.at(100)));
+    }
+
+    #[test]
+    fn a_host_is_given_up_by_a_probe_after_its_recovery_time() {
+        let mut trial = Trial::new();
+        trial.fail(0, 1, None);
+        trial.fail(2, 3, None);
+        trial.fail(30, 31, None);
+        assert!(!trial.host.is_given_up());
+        trial.fail(32, 33, None);
+        assert!(trial.host.is_given_up());
+        assert!(!trial.host.is_available(trial.at(600)));
+    }
+
+    #[test]
+    fn a_success_restores_the_patience() {
+        let mut trial = Trial::new();
+        trial.fail(0, 1, None);
+        trial.host.start();
+        trial.host.succeed();
+        trial.fail(40, 41, None);
+        assert!(!trial.host.is_given_up());
+    }
+
+    #[test]
+    fn retry_after_pauses_the_host_or_gives_it_up() {
+        let mut trial = Trial::new();
+        trial.fail(0, 1, Some(20));
+        assert!(!trial.host.is_available(trial.at(20)));
+        assert!(trial.host.is_available(trial.at(21)));
+        trial.fail(21, 22, Some(3600));
+        assert!(trial.host.is_given_up());
     }
 }

@@ -64,7 +64,7 @@ mod tests {
                 let from = from.parse().unwrap();
                 let result = next(&from, location, &HashSet::from(["127.0.0.1:8080".to_owned()]));
                 assert_eq!(
-                    result.map_err(|missing| missing.reason),
+                    result.map_err(|missing| missing.reason()),
                     Err("This artwork's file address is not usable."),
                     "{from} to {:?}",
                     String::from_utf8_lossy(location)

@@ -3,11 +3,16 @@
 //! The HTTP client connects to the checked addresses, so a name server gains nothing by changing its
 //! response.
 
+use std::error::Error;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+/// Addresses that are tried per name. The HTTP client divides its connect timeout by their number, so
+/// a name with many would get milliseconds for each.
+const MAX_ADDRESSES: usize = 3;
 
 /// The system's resolver.
 pub(super) struct SystemResolver;
@@ -21,23 +26,31 @@ impl Resolve for SystemResolver {
     }
 }
 
-/// A resolver that returns the addresses of another one if all of them are public.
-pub(super) struct PublicResolver {
+/// Another resolver with recognizable failures, a few addresses per name, and an optional check.
+pub(super) struct CheckedResolver {
     pub(super) inner: Arc<dyn Resolve>,
-    pub(super) is_public: fn(IpAddr) -> bool,
+    /// Returns whether an address may be connected to; `None` accepts all.
+    pub(super) is_public: Option<fn(IpAddr) -> bool>,
 }
 
-impl Resolve for PublicResolver {
+impl Resolve for CheckedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let (found, is_public) = (self.inner.resolve(name), self.is_public);
         Box::pin(async move {
-            let addresses: Vec<SocketAddr> = found.await?.collect();
-            if !addresses.iter().all(|address| is_public(address.ip())) {
+            let found = found.await.map_err(failure)?;
+            let addresses: Vec<SocketAddr> = found.collect();
+            if is_public.is_some_and(|is| !addresses.iter().all(|address| is(address.ip()))) {
                 return Err(NotPublic.into());
             }
-            Ok(Box::new(addresses.into_iter()) as Addrs)
+            Ok(Box::new(addresses.into_iter().take(MAX_ADDRESSES)) as Addrs)
         })
     }
+}
+
+/// Marks the failure of a name that does not exist. A name server that does not respond is not the
+/// name's fault (`EAI_AGAIN` of getaddrinfo, which the standard library returns as text).
+fn failure(error: Box<dyn Error + Send + Sync>) -> Box<dyn Error + Send + Sync> {
+    if error.to_string().contains("Temporary failure") { error } else { NotResolved(error).into() }
 }
 
 /// The error of a name with an address that is not public.
@@ -50,10 +63,41 @@ impl fmt::Display for NotPublic {
     }
 }
 
-impl std::error::Error for NotPublic {}
+impl Error for NotPublic {}
 
-/// Returns whether [`PublicResolver`] caused a transport error.
+/// The error of a name that does not resolve.
+#[derive(Debug)]
+struct NotResolved(Box<dyn Error + Send + Sync>);
+
+impl fmt::Display for NotResolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the name does not resolve: {}", self.0)
+    }
+}
+
+impl Error for NotResolved {}
+
+/// Returns whether a transport error is the rejection of a private address.
 pub(super) fn is_not_public(error: &reqwest::Error) -> bool {
-    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-    causes.into_iter().any(<dyn std::error::Error>::is::<NotPublic>)
+    has_cause(error, |cause| cause.is::<NotPublic>())
+}
+
+/// Returns whether a transport error is a name that does not resolve.
+pub(super) fn is_unresolved(error: &reqwest::Error) -> bool {
+    has_cause(error, |cause| cause.is::<NotResolved>())
+}
+
+/// Returns whether one of an error's causes matches.
+pub(super) fn has_cause(
+    error: &reqwest::Error,
+    matches: impl Fn(&(dyn Error + 'static)) -> bool,
+) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if matches(error) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }

@@ -11,6 +11,7 @@ use super::address::is_public;
 use super::resolver::SystemResolver;
 
 /// Name resolution, trust and time limits.
+#[derive(Clone)]
 pub struct Web {
     /// Resolves names. The addresses are checked afterwards.
     pub resolver: Arc<dyn Resolve>,
@@ -18,6 +19,8 @@ pub struct Web {
     pub is_public: fn(IpAddr) -> bool,
     /// The trusted certificate authorities.
     pub roots: RootCertStore,
+    /// The value of `User-Agent`: the software, and how to contact the site.
+    pub user_agent: String,
     /// The time limits.
     pub limits: Limits,
 }
@@ -31,8 +34,18 @@ pub struct Limits {
     pub silence: Duration,
     /// Maximum time of one try, from the request to the last byte, without the wait for the fetch budget.
     pub one_try: Duration,
-    /// Maximum time of all tries for one artwork.
+    /// Maximum time of all tries for one artwork, without the waits between them.
     pub all_tries: Duration,
+    /// The time that an artwork and a host get to recover, from the first failure.
+    pub recovery: Duration,
+}
+
+/// Returns the value of `User-Agent` for the site at `base_url`: hosts that want a contact find one, and
+/// the site's own detection of bots recognizes the request.
+#[must_use]
+pub fn user_agent(base_url: Option<&str>) -> String {
+    let contact = base_url.map(|url| format!("; +{url}")).unwrap_or_default();
+    format!("makapix-bdr/{} (bot{contact})", env!("CARGO_PKG_VERSION"))
 }
 
 impl Default for Web {
@@ -41,6 +54,7 @@ impl Default for Web {
             resolver: Arc::new(SystemResolver),
             is_public,
             roots: RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() },
+            user_agent: user_agent(None),
             limits: Limits::default(),
         }
     }
@@ -53,6 +67,7 @@ impl Default for Limits {
             silence: Duration::from_secs(15),
             one_try: Duration::from_secs(30),
             all_tries: Duration::from_mins(1),
+            recovery: Duration::from_secs(30),
         }
     }
 }

@@ -1,0 +1,128 @@
+//! The budget of bytes that are fetched and not yet written.
+//!
+//! The vault and the web have separate shares: a slow host that holds its share keeps the vault from
+//! nothing. A file larger than its lane's share is read alone, one at a time in both lanes, so that the
+//! formula in `memory` holds.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::memory::Memory;
+
+/// The web's part of the fetch budget, in a request with remote artworks.
+const WEB_PART: u64 = 3;
+/// Files of unknown size that the web's part holds at once. A file that grows beyond its fraction is
+/// read alone.
+const UNKNOWN_AT_ONCE: u64 = 4;
+
+/// The budget of one request. Cloning is cheap.
+#[derive(Clone)]
+pub(super) struct Budget {
+    vault: Part,
+    web: Part,
+}
+
+/// The part of one lane.
+#[derive(Clone)]
+pub(super) struct Part {
+    bytes: Arc<Semaphore>,
+    capacity: u64,
+    /// The turn to read a file that is larger than its lane's part.
+    large: Arc<Semaphore>,
+}
+
+/// The bytes that a file occupies, until it is dropped.
+pub(super) struct Share {
+    _bytes: Option<OwnedSemaphorePermit>,
+    large: Option<OwnedSemaphorePermit>,
+}
+
+impl Budget {
+    /// Divides the fetch budget; without remote artworks all of it is the vault's.
+    pub(super) fn new(memory: &Memory, has_remote: bool) -> Self {
+        let large = Arc::new(Semaphore::new(1));
+        let web = if has_remote { memory.fetch_budget / WEB_PART } else { 0 };
+        let part = |capacity: u64| Part {
+            bytes: Arc::new(Semaphore::new(usize::try_from(capacity).unwrap_or(usize::MAX >> 3))),
+            capacity,
+            large: Arc::clone(&large),
+        };
+        Self { vault: part(memory.fetch_budget - web), web: part(web) }
+    }
+
+    /// Returns the part of the vault.
+    pub(super) fn vault(&self) -> &Part {
+        &self.vault
+    }
+
+    /// Returns the part of the web.
+    pub(super) fn web(&self) -> &Part {
+        &self.web
+    }
+}
+
+impl Part {
+    /// Waits for `size` bytes. A file larger than the part takes all of it, and the turn of large
+    /// files.
+    pub(super) async fn take(&self, size: u64) -> Share {
+        let is_large = size > self.capacity;
+        let bytes = u32::try_from(size.min(self.capacity)).unwrap_or(u32::MAX);
+        // The semaphores are never closed.
+        let bytes = Arc::clone(&self.bytes).acquire_many_owned(bytes).await.ok();
+        let large = if is_large { self.large_turn().await } else { None };
+        Share { _bytes: bytes, large }
+    }
+
+    /// Returns the bytes to take for a file of unknown size.
+    pub(super) fn unknown_size(&self) -> u64 {
+        self.capacity / UNKNOWN_AT_ONCE
+    }
+
+    /// Waits for the turn to read beyond the bytes of `share`.
+    pub(super) async fn grow(&self, share: &mut Share) {
+        if share.large.is_none() {
+            share.large = self.large_turn().await;
+        }
+    }
+
+    async fn large_turn(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.large).acquire_owned().await.ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::Budget;
+    use crate::memory::{MIB, Memory};
+
+    fn budget(has_remote: bool) -> Budget {
+        Budget::new(&Memory::plan(512 * MIB, 64 * MIB), has_remote)
+    }
+
+    #[test]
+    fn the_web_takes_nothing_from_the_vault() {
+        let budget = budget(true);
+        let _web = budget.web().take(11 * MIB / 3).now_or_never().unwrap();
+        assert!(budget.web().take(1).now_or_never().is_none());
+        assert!(budget.vault().take(7 * MIB).now_or_never().is_some());
+    }
+
+    #[test]
+    fn without_remote_artworks_the_vault_has_all() {
+        assert!(budget(false).vault().take(11 * MIB).now_or_never().is_some());
+    }
+
+    #[test]
+    fn large_files_are_read_one_at_a_time() {
+        let budget = budget(true);
+        let large = budget.vault().take(60 * MIB).now_or_never().unwrap();
+        assert!(budget.web().take(60 * MIB).now_or_never().is_none());
+        let mut unknown = budget.web().take(budget.web().unknown_size()).now_or_never().unwrap();
+        assert!(budget.web().grow(&mut unknown).now_or_never().is_none());
+        drop(large);
+        assert!(budget.web().grow(&mut unknown).now_or_never().is_some());
+    }
+}

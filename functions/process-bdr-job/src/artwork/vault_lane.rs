@@ -1,0 +1,224 @@
+//! The artworks of the vault: opened many at a time, read and yielded in order.
+//!
+//! *Opening* an artwork reveals its size; `window` limits how many are open at once, which hides the
+//! latency of small ones. *Reading* it takes as many bytes of the budget as the artwork has, and returns
+//! them once the artwork is written. Bytes are granted in the order of the artworks: the next one to be
+//! written never waits for a later one, so the budget cannot deadlock.
+//!
+//! The vault is waited for: only S3's word that an object is gone, archived, too large or denied makes
+//! an artwork missing. Everything else is retried in place until the attempt stops.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::{Either, ready};
+use futures_util::stream::{self, Stream, StreamExt};
+use shared::failure::Failure;
+use shared::vault::{ArtworkKey, OpenArtwork, Vault, VaultError};
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::budget::{Part, Share};
+use super::window::{Slot, Window};
+use super::{FetchedArtwork, NotFetched, PlannedArtwork, spawn};
+use crate::attempt::{Backoff, full_jitter};
+use crate::missing::{Missing, MissingCode};
+
+/// Artworks in either step at once. `window` admits fewer that are not yet read.
+const MAX_AHEAD: usize = 256;
+/// Bytes of the budget that an artwork takes beside its file.
+const OVERHEAD: u64 = 1024;
+/// The first and the maximum delay before an artwork is requested again.
+const RETRY_DELAYS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+/// The means to fetch artworks of the vault.
+#[derive(Clone)]
+pub(super) struct VaultLane {
+    pub(super) vault: Vault,
+    pub(super) max_bytes: u64,
+    pub(super) window: Window,
+    pub(super) budget: Part,
+    /// The time from which a vault in trouble makes artworks missing; `None`: never.
+    pub(super) stop_at: Option<Instant>,
+}
+
+/// Why an artwork was not fetched.
+enum Stop {
+    /// It is missing.
+    Missing(Missing),
+    /// The attempt cannot go on.
+    Attempt(Failure),
+}
+
+impl VaultLane {
+    /// Fetches `planned` and yields every artwork in order.
+    pub(super) fn fetch<'a>(
+        self,
+        planned: impl Iterator<Item = (PlannedArtwork<'a>, ArtworkKey)> + Send + 'a,
+    ) -> impl Stream<Item = Result<FetchedArtwork<'a>, NotFetched<'a>>> + Send {
+        let (opener, reader) = (self.clone(), self);
+        stream::iter(planned)
+            // One after the other, in order: a slot of the window.
+            .then(move |(planned, key)| {
+                let opener = opener.clone();
+                async move {
+                    let slot = opener.window.enter().await;
+                    (planned, opener.start_opening(key, slot))
+                }
+            })
+            .map(|(planned, opening)| async move { (planned, joined(opening).await) })
+            .buffered(MAX_AHEAD)
+            // One after the other, in order: a share of the budget.
+            .then(move |(planned, opened)| {
+                let reader = reader.clone();
+                async move {
+                    let reading = match opened {
+                        Ok(opened) => Ok(reader.start_reading(opened).await),
+                        Err(stop) => Err(stop),
+                    };
+                    (planned, reading)
+                }
+            })
+            .map(|(planned, reading)| match reading {
+                Ok(reading) => Either::Left(async move { (planned, joined(reading).await) }),
+                Err(stop) => Either::Right(ready((planned, Err(stop)))),
+            })
+            .buffered(MAX_AHEAD)
+            .map(|(planned, read)| match read {
+                Ok((bytes, share)) => Ok(FetchedArtwork::new(planned, bytes, share)),
+                Err(Stop::Missing(missing)) => Err(NotFetched::Missing(planned.missing(missing))),
+                Err(Stop::Attempt(failure)) => Err(NotFetched::Attempt(failure)),
+            })
+    }
+
+    /// Starts to open an artwork in a task of its own, which proceeds while the writer writes.
+    fn start_opening(
+        &self,
+        key: ArtworkKey,
+        mut slot: Slot,
+    ) -> AbortOnDropHandle<Result<(ArtworkKey, OpenArtwork, Slot), Stop>> {
+        let lane = self.clone();
+        spawn(async move {
+            let opened = lane.until_stop(lane.open(&key, &slot)).await?;
+            slot.set_size(opened.size() + OVERHEAD);
+            Ok((key, opened, slot))
+        })
+    }
+
+    /// Takes the artwork's share of the budget and starts to read it in a task of its own.
+    async fn start_reading(
+        &self,
+        (key, opened, slot): (ArtworkKey, OpenArtwork, Slot),
+    ) -> AbortOnDropHandle<Result<(Bytes, Share), Stop>> {
+        let lane = self.clone();
+        let share = self.budget.take(opened.size() + OVERHEAD).await;
+        spawn(async move {
+            let bytes = lane.until_stop(lane.read(&key, opened, &slot)).await?;
+            // The connection is free; the next artwork reuses it.
+            drop(slot);
+            Ok((bytes, share))
+        })
+    }
+
+    /// Requests an artwork until S3 returns it or its absence.
+    async fn open(&self, key: &ArtworkKey, slot: &Slot) -> Result<OpenArtwork, Stop> {
+        let mut backoff = Backoff::new(RETRY_DELAYS);
+        loop {
+            let permit = slot.permit().await;
+            let error = match self.vault.open(key).await {
+                Ok(opened) => {
+                    permit.succeeded();
+                    self.check_size(opened.size())?;
+                    return Ok(opened);
+                }
+                Err(error) => error,
+            };
+            match error {
+                VaultError::NotFound => {
+                    permit.succeeded();
+                    return Err(Missing::permanent(MissingCode::NotFound).into());
+                }
+                VaultError::Archived => {
+                    permit.succeeded();
+                    return Err(Missing::permanent(MissingCode::Archived).into());
+                }
+                // Not the artwork's fault: the policy of the function or of the bucket is wrong. The
+                // request does not wait for an operator.
+                VaultError::Denied(detail) => {
+                    permit.succeeded();
+                    let detail = format!("access denied; check the function's policy: {detail}");
+                    return Err(Missing::transient(MissingCode::Unreadable, detail).into());
+                }
+                VaultError::Misconfigured(_) => {
+                    return Err(Stop::Attempt(Failure::retry("failed to read the vault", error)));
+                }
+                VaultError::Congested(_) | VaultError::Service(_) => permit.failed(),
+                VaultError::Body(_) | VaultError::Conflict(_) => drop(permit),
+            }
+            tracing::debug!(key = %key, error = %error, "requesting an artwork again");
+            sleep(full_jitter(backoff.next_delay())).await;
+        }
+    }
+
+    /// Reads an artwork whole. The SDK retries only up to the head of a response.
+    async fn read(
+        &self,
+        key: &ArtworkKey,
+        mut opened: OpenArtwork,
+        slot: &Slot,
+    ) -> Result<Bytes, Stop> {
+        let announced = opened.size();
+        let mut backoff = Backoff::new(RETRY_DELAYS);
+        loop {
+            let error = match opened.read().await {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) => error,
+            };
+            tracing::debug!(key = %key, error = %error, "reading an artwork again");
+            sleep(full_jitter(backoff.next_delay())).await;
+            opened = self.open(key, slot).await?;
+            if opened.size() != announced {
+                // The share of the budget no longer fits.
+                return Err(Stop::Attempt(Failure::retry(
+                    "failed to read an artwork",
+                    format!("the object changed from {announced} to {} bytes", opened.size()),
+                )));
+            }
+        }
+    }
+
+    fn check_size(&self, size: u64) -> Result<(), Missing> {
+        check_size(size, self.max_bytes)
+    }
+
+    /// Bounds a step by [`VaultLane::stop_at`].
+    async fn until_stop<T>(&self, step: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
+        let Some(stop_at) = self.stop_at else { return step.await };
+        timeout_at(stop_at, step).await.unwrap_or_else(|_| {
+            let detail = "the vault did not return it before the deadline of the last attempt";
+            Err(Missing::transient(MissingCode::Unreadable, detail).into())
+        })
+    }
+}
+
+/// Checks a size against `MAX_ARTWORK_BYTES`.
+pub(super) fn check_size(size: u64, max_bytes: u64) -> Result<(), Missing> {
+    if size <= max_bytes {
+        return Ok(());
+    }
+    let detail = format!("{size} bytes, limit {max_bytes}");
+    Err(Missing::permanent(MissingCode::TooLarge).with_detail(detail))
+}
+
+impl From<Missing> for Stop {
+    fn from(missing: Missing) -> Self {
+        Self::Missing(missing)
+    }
+}
+
+/// Waits for a task. A task that panicked costs its artwork, not the request.
+async fn joined<T>(task: AbortOnDropHandle<Result<T, Stop>>) -> Result<T, Stop> {
+    task.await.unwrap_or_else(|error| {
+        Err(Missing::transient(MissingCode::Unreadable, error.to_string()).into())
+    })
+}

@@ -1,0 +1,327 @@
+//! Trouble that passes leaves no artwork out, and trouble of one host delays nothing else.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::header::{CONTENT_ENCODING, RETRY_AFTER, USER_AGENT};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use bdr_tests::web::PIXELS;
+use bdr_tests::wire::Wire;
+use bdr_tests::{Artwork, Delivery, Scenario, Worker, ZipFile, scenario};
+use local_stack::remote::RemoteHost;
+use process_bdr_job::artwork::Fetcher;
+use process_bdr_job::memory::{MIB, Memory};
+use process_bdr_job::remote::{Limits, Remote, Web};
+use serde_json::{Value, json};
+use shared::vault::Vault;
+use uuid::Uuid;
+
+const SLOW_DOWN: &str = "<Error><Code>SlowDown</Code></Error>";
+
+/// A server that counts its requests, with the response of the test's choice.
+struct Server {
+    host: RemoteHost,
+    state: Arc<ServerState>,
+}
+
+struct ServerState {
+    begun: Mutex<Option<Instant>>,
+    requests: AtomicUsize,
+    headers: Mutex<HeaderMap>,
+    respond: Box<Respond>,
+}
+
+/// Responds to the path, at this time after the first request.
+type Respond = dyn Fn(&str, Duration) -> Response + Send + Sync;
+
+impl Server {
+    fn start(respond: impl Fn(&str, Duration) -> Response + Send + Sync + 'static) -> Self {
+        let state = Arc::new(ServerState {
+            begun: Mutex::default(),
+            requests: AtomicUsize::new(0),
+            headers: Mutex::default(),
+            respond: Box::new(respond),
+        });
+        let serve = async |State(state): State<Arc<ServerState>>,
+                           Path(path): Path<String>,
+                           headers: HeaderMap| {
+            state.requests.fetch_add(1, Ordering::SeqCst);
+            *state.headers.lock().unwrap() = headers;
+            let begun = *state.begun.lock().unwrap().get_or_insert_with(Instant::now);
+            (state.respond)(&path, begun.elapsed())
+        };
+        let routes = Router::new().route("/{*path}", get(serve)).with_state(Arc::clone(&state));
+        Self { host: RemoteHost::with_routes(routes).unwrap(), state }
+    }
+
+    fn requests(&self) -> usize {
+        self.state.requests.load(Ordering::SeqCst)
+    }
+}
+
+/// A worker whose artworks come from `vault`, and from the web hosts among `hosts`.
+async fn worker(s: &Scenario, vault: &Server, hosts: &[&str], recovery: Duration) -> Worker {
+    let mut worker = s.worker(&[]).await;
+    let aws = s.stack.sdk_config().into_builder().endpoint_url(vault.host.url("")).build();
+    let limits = Limits { recovery, ..Limits::default() };
+    let allow_hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+    worker.handler.job.archiver.fetcher = Fetcher::new(
+        Vault::new(shared::aws::s3(&aws, true), "vault"),
+        Arc::new(Remote::new(Web { limits, ..Web::default() }, allow_hosts)),
+        Memory::plan(512 * MIB, 64 * MIB),
+    );
+    worker
+}
+
+async fn artworks_at(s: &Scenario, urls: impl IntoIterator<Item = String>) -> Vec<i32> {
+    let mut posts = Vec::new();
+    for url in urls {
+        let artwork = Artwork {
+            title: &url,
+            file: None,
+            art_url: Some(Some(url.clone())),
+            ..Artwork::default()
+        };
+        posts.push(s.artwork(artwork).await);
+    }
+    posts
+}
+
+fn in_vault(count: usize) -> impl Iterator<Item = String> {
+    (0..count).map(|number| format!("/vault/{number}.png"))
+}
+
+/// Processes a request for these posts; returns its ZIP and its outcome line.
+async fn process(s: &Scenario, worker: &Worker, posts: &[i32]) -> (ZipFile, Value) {
+    let bdr_id: Uuid = s.request(posts).await;
+    assert_eq!(worker.receive(bdr_id).await, Delivery::Acknowledged, "{}", s.log.outcome());
+    (s.archive(bdr_id).await.expect("an archive"), s.log.outcome())
+}
+
+fn missing_codes(zip: &ZipFile) -> HashMap<String, String> {
+    let metadata = zip.json("metadata.json");
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let missing = metadata["missing_artworks"].as_array().unwrap();
+    missing.iter().map(|entry| (text(&entry["title"]), text(&entry["code"]))).collect()
+}
+
+fn pixels(_: &str, _: Duration) -> Response {
+    PIXELS.into_response()
+}
+
+#[test]
+fn a_throttling_vault_is_waited_for() {
+    scenario(async |s| {
+        let vault = Server::start(|_, elapsed| match elapsed.as_millis() {
+            ..700 => (StatusCode::SERVICE_UNAVAILABLE, SLOW_DOWN).into_response(),
+            _ => PIXELS.into_response(),
+        });
+        let posts = artworks_at(&s, in_vault(300)).await;
+        let worker = worker(&s, &vault, &[], Duration::ZERO).await;
+        let (_, outcome) = process(&s, &worker, &posts).await;
+        assert_eq!((&outcome["artworks"], &outcome["missing"]), (&json!(300), &json!(0)));
+        assert!(outcome["vault_trouble_ms"].as_u64().unwrap() >= 500, "{outcome}");
+        assert!(vault.requests() <= 750, "2.5 per artwork at most: {}", vault.requests());
+    });
+}
+
+#[test]
+fn a_vault_that_fails_now_and_then_is_waited_for() {
+    scenario(async |s| {
+        let count = AtomicUsize::new(0);
+        let vault = Server::start(move |_, _| {
+            if count.fetch_add(1, Ordering::SeqCst) % 10 < 3 {
+                return (StatusCode::INTERNAL_SERVER_ERROR, "").into_response();
+            }
+            PIXELS.into_response()
+        });
+        let posts = artworks_at(&s, in_vault(220)).await;
+        let worker = worker(&s, &vault, &[], Duration::ZERO).await;
+        let (_, outcome) = process(&s, &worker, &posts).await;
+        assert_eq!((&outcome["artworks"], &outcome["missing"]), (&json!(220), &json!(0)));
+        assert!(vault.requests() <= 550, "2.5 per artwork at most: {}", vault.requests());
+    });
+}
+
+#[test]
+fn an_archived_artwork_is_missing_in_words_of_its_own() {
+    scenario(async |s| {
+        let vault = Server::start(|path, elapsed| match path {
+            "vault/0.png" => {
+                let code = "<Error><Code>InvalidObjectState</Code></Error>";
+                (StatusCode::FORBIDDEN, code).into_response()
+            }
+            path => pixels(path, elapsed),
+        });
+        let posts = artworks_at(&s, in_vault(2)).await;
+        let worker = worker(&s, &vault, &[], Duration::ZERO).await;
+        let (zip, _) = process(&s, &worker, &posts).await;
+        assert_eq!(missing_codes(&zip), [("/vault/0.png".into(), "archived".into())].into());
+        assert_eq!(vault.requests(), 2, "it is requested once");
+        assert!(!s.log.text().contains("check the function's policy"));
+    });
+}
+
+#[test]
+fn a_wrong_clock_fails_the_attempt_and_is_named() {
+    scenario(async |s| {
+        let skewed = "<Error><Code>RequestTimeTooSkewed</Code></Error>";
+        let vault = Server::start(move |_, _| (StatusCode::FORBIDDEN, skewed).into_response());
+        let posts = artworks_at(&s, in_vault(2)).await;
+        let worker = worker(&s, &vault, &[], Duration::ZERO).await;
+        let bdr_id = s.request(&posts).await;
+        assert_eq!(worker.receive(bdr_id).await, Delivery::BackLater);
+        let outcome = s.log.outcome();
+        assert_eq!(outcome["result"], "retried");
+        assert!(
+            outcome["error"].to_string().contains("the function's clock is wrong"),
+            "{outcome}"
+        );
+    });
+}
+
+#[test]
+fn denied_artworks_do_not_flood_the_log() {
+    scenario(async |s| {
+        let denied = "<Error><Code>AccessDenied</Code></Error>";
+        let vault = Server::start(move |path, elapsed| match path {
+            "vault/0.png" => pixels(path, elapsed),
+            _ => (StatusCode::FORBIDDEN, denied).into_response(),
+        });
+        let posts = artworks_at(&s, in_vault(101)).await;
+        let worker = worker(&s, &vault, &[], Duration::ZERO).await;
+        process(&s, &worker, &posts).await;
+        let lines = s.log.lines();
+        let missing: Vec<_> = lines.iter().filter(|line| line["level"] == "WARN").collect();
+        assert_eq!(missing.len(), 21, "20 artworks, and one line for the other 80");
+        assert_eq!(missing[20]["artworks"], 80);
+    });
+}
+
+#[test]
+fn a_host_that_limits_rates_for_long_is_given_up_at_once() {
+    scenario(async |s| {
+        let vault = Server::start(pixels);
+        let host = Server::start(|_, _| {
+            (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, "3600")]).into_response()
+        });
+        let urls = (0..24).map(|number| host.host.url(&format!("/{number}.png")));
+        let posts = artworks_at(&s, urls.chain(in_vault(50))).await;
+        let authority = host.host.authority();
+        let worker = worker(&s, &vault, &[authority], Duration::from_secs(30)).await;
+        let (_, outcome) = process(&s, &worker, &posts).await;
+        assert_eq!((&outcome["artworks"], &outcome["missing"]), (&json!(50), &json!(24)));
+        assert!(host.requests() <= 8, "those that ran together: {}", host.requests());
+    });
+}
+
+#[test]
+fn the_vault_does_not_wait_behind_a_host() {
+    scenario(async |s| {
+        let vault = Arc::new(Server::start(pixels));
+        // The host responds only once all artworks of the vault were requested.
+        let seen = Arc::clone(&vault);
+        let wait = async move || {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while seen.requests() < 50 && Instant::now() < deadline {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            if seen.requests() < 50 {
+                StatusCode::NOT_FOUND.into_response()
+            } else {
+                PIXELS.into_response()
+            }
+        };
+        let routes = Router::new().route("/{*path}", get(wait));
+        let host = RemoteHost::with_routes(routes).unwrap();
+        let urls = (0..200).map(|number| host.url(&format!("/{number}.png")));
+        let posts = artworks_at(&s, urls.chain(in_vault(50))).await;
+        let worker = worker(&s, &vault, &[host.authority()], Duration::from_secs(30)).await;
+        let (zip, outcome) = process(&s, &worker, &posts).await;
+        assert_eq!((&outcome["artworks"], &outcome["missing"]), (&json!(250), &json!(0)));
+        let metadata = zip.json("metadata.json");
+        let titles = metadata["artworks"].as_array().unwrap().iter();
+        let first = titles.map(|entry| entry["title"].as_str().unwrap().to_owned()).next();
+        assert_eq!(first, Some(host.url("/0.png")), "metadata.json keeps the order of the request");
+    });
+}
+
+#[test]
+fn a_host_gets_time_to_recover() {
+    scenario(async |s| {
+        let vault = Server::start(pixels);
+        let host = Server::start(|_, elapsed| match elapsed.as_millis() {
+            ..1_500 => StatusCode::BAD_GATEWAY.into_response(),
+            _ => PIXELS.into_response(),
+        });
+        let urls = (0..40).map(|number| host.host.url(&format!("/{number}.png")));
+        let posts = artworks_at(&s, urls.chain(in_vault(10))).await;
+        let authority = host.host.authority();
+        let worker = worker(&s, &vault, &[authority], Duration::from_secs(10)).await;
+        let (_, outcome) = process(&s, &worker, &posts).await;
+        assert_eq!((&outcome["artworks"], &outcome["missing"]), (&json!(50), &json!(0)));
+        assert!(host.requests() <= 100, "2.5 per artwork at most: {}", host.requests());
+    });
+}
+
+#[test]
+fn web_connections_survive_a_freeze() {
+    scenario(async |s| {
+        let vault = Server::start(pixels);
+        let host = Server::start(pixels);
+        let (_, port) = host.host.authority().rsplit_once(':').unwrap();
+        let wire = Wire::to(port.parse().unwrap()).await;
+        let authority = format!("127.0.0.1:{}", wire.port);
+        let urls: Vec<_> =
+            (0..40).map(|number| format!("http://{authority}/{number}.png")).collect();
+        let posts = artworks_at(&s, urls).await;
+        // Without time to recover: a dead connection would cost its artwork.
+        let worker = worker(&s, &vault, &[&authority], Duration::ZERO).await;
+        process(&s, &worker, &posts).await;
+        wire.go_silent();
+        let (_, outcome) = process(&s, &worker, &posts).await;
+        assert_eq!((&outcome["artworks"], &outcome["missing"]), (&json!(40), &json!(0)));
+    });
+}
+
+#[test]
+fn only_compressed_bodies_are_rejected() {
+    scenario(async |s| {
+        let vault = Server::start(pixels);
+        let host = Server::start(|path, _| {
+            ([(CONTENT_ENCODING, path.trim_end_matches(".png"))], PIXELS).into_response()
+        });
+        let codings = ["UTF-8", "none", "binary", "identity", "gzip", "BR", "x-gzip"];
+        let urls = codings.map(|coding| host.host.url(&format!("/{coding}.png")));
+        let posts = artworks_at(&s, urls.clone()).await;
+        let authority = host.host.authority();
+        let worker = worker(&s, &vault, &[authority], Duration::ZERO).await;
+        let (zip, _) = process(&s, &worker, &posts).await;
+        let missing = urls[4..].iter().map(|url| (url.clone(), "download_failed".to_owned()));
+        assert_eq!(missing_codes(&zip), missing.collect());
+    });
+}
+
+#[test]
+fn hosts_learn_who_asks_and_where_to_complain() {
+    scenario(async |s| {
+        let host = Server::start(pixels);
+        let posts = artworks_at(&s, [host.host.url("/a.png")]).await;
+        let allow = ("REMOTE_ALLOW_HOSTS", host.host.authority());
+        let worker = s.worker(&[allow, ("BASE_URL", "https://pixels.example.org")]).await;
+        process(&s, &worker, &posts).await;
+        let headers = host.state.headers.lock().unwrap().clone();
+        let expected = concat!(
+            "makapix-bdr/",
+            env!("CARGO_PKG_VERSION"),
+            " (bot; +https://pixels.example.org)"
+        );
+        assert_eq!(headers[USER_AGENT], expected);
+    });
+}
