@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # infra/release.sh [arm64] [x86_64]
 #
-# Builds what a release consists of, by default for both processors:
+# Builds the files of a release, by default for both architectures:
 #
 #     target/release-artifacts/arm64/{template.yaml, <function>.zip...}
 #     target/release-artifacts/x86_64/...
 #     target/release-artifacts/SHA256SUMS
 #
-# The same commit, Rust toolchain and requirements (release.txt) give the same bytes, wherever the
-# checkout is. `sam deploy --template-file target/release-artifacts/arm64/template.yaml` deploys them.
+# The same commit, Rust toolchain and requirements (release.txt) give the same bytes, in any directory.
+# `sam deploy --template-file target/release-artifacts/arm64/template.yaml` deploys them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -23,13 +23,13 @@ fail() {
 }
 
 (($#)) || set -- arm64 x86_64
-command -v zip >/dev/null || fail "zip is not installed. Install your system's package of that name."
+command -v zip >/dev/null || fail "zip is not installed. To install it, use your system's package manager."
 for architecture; do
   triple=${target[$architecture]:-}
-  [ -n "$triple" ] || fail "$architecture is no processor of Lambda's: arm64 or x86_64."
-  # cargo-lambda would add it by itself, and say nothing of why it cannot.
+  [ -n "$triple" ] || fail "unknown architecture $architecture. Specify arm64 or x86_64."
+  # cargo-lambda would add the target by itself, and would not report why it cannot.
   [ -d "$(rustc --print sysroot)/lib/rustlib/$triple" ] ||
-    fail "Rust cannot build for $architecture yet. Run: rustup target add $triple"
+    fail "Rust cannot build for $architecture: its target is missing. Run: rustup target add $triple"
 done
 
 if ! cmp -s infra/release.txt "$tools/installed.txt"; then
@@ -41,11 +41,11 @@ if ! cmp -s infra/release.txt "$tools/installed.txt"; then
 fi
 export PATH=$tools/bin:$PATH
 
-# Panic messages and what C's assert prints hold the names of source files: without where they are.
+# Panic messages and C's assert messages contain paths of source files. This removes the directories.
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 export RUSTFLAGS="--remap-path-prefix=$root=/makapix-bdr --remap-path-prefix=$cargo_home=/cargo"
 export CFLAGS="-ffile-prefix-map=$root=/makapix-bdr -ffile-prefix-map=$cargo_home=/cargo"
-# Not among the ordinary builds, which other flags would make anew.
+# Apart from the ordinary builds: other flags would rebuild them.
 export CARGO_TARGET_DIR=$root/target/release-build
 
 rm -rf "$output"

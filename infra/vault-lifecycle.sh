@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # infra/vault-lifecycle.sh BUCKET [EXPIRES_AFTER_DAYS]
 #
-# Gives an existing vault bucket the lifecycle rules that template.yaml gives to a new one, beside
-# those it has. EXPIRES_AFTER_DAYS is the parameter ExpiresAfterDays, 7 by default. Run it again after
-# a change of that; rules of the same ID are replaced.
+# Adds the lifecycle rules that template.yaml sets on a new vault bucket to an existing bucket, and keeps
+# the bucket's other rules. EXPIRES_AFTER_DAYS is the parameter ExpiresAfterDays (default: 7). Run the
+# script again when that parameter changes: it replaces rules with the same ID.
 set -euo pipefail
 
 bucket=$1 days=${2:-7}
@@ -11,8 +11,8 @@ rules=$(dirname "$0")/vault-lifecycle.json
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
-# S3 only takes all rules at a time. So the present ones must be known, and only S3's own word that
-# there are none may stand for none.
+# S3 replaces all rules at once, so this script must know the existing ones. Only the error
+# NoSuchLifecycleConfiguration means that there are none; after any other error nothing is changed.
 if ! aws s3api get-bucket-lifecycle-configuration --bucket "$bucket" --output json \
   >"$folder/before.json" 2>"$folder/error"; then
   if ! grep -q NoSuchLifecycleConfiguration "$folder/error"; then
@@ -28,7 +28,7 @@ import json, pathlib, sys
 folder, ours, days = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 ours = json.loads(pathlib.Path(ours).read_text())["Rules"]
 for rule in ours:
-    # A week in which the cleanup may be mended: nothing is deleted while its link still holds.
+    # A week to repair a broken cleanup: no archive is deleted while its download is promised.
     if "Expiration" in rule:
         rule["Expiration"]["Days"] = days + 7
         rule["NoncurrentVersionExpiration"]["NoncurrentDays"] = days + 7

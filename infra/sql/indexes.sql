@@ -1,15 +1,15 @@
--- The indexes that the cleanup's statements want on batch_download_requests.
+-- Indexes on batch_download_requests for the cleanup's statements.
 --
--- In production they are the API's to make, by its migrations (README.md here has one for Alembic).
--- Or run this with psql as the owner of the table: no statement of it blocks writers, and it may be
--- run again. Not in one transaction: CONCURRENTLY allows none.
+-- In production, create them with a migration of the API (README.md in this folder has one for
+-- Alembic), or run this file with psql as the owner of the table. It does not block writers, and
+-- repeated runs are safe. Do not run it in a transaction: CONCURRENTLY does not work in one.
 
--- Finds expired requests by state and time, in order; and the few that are pending or processing by
--- state alone. Any index that begins with these two columns does as well.
+-- Finds expired requests by status and time, in order, and the few pending or processing requests by
+-- status. Any index that starts with these two columns is sufficient.
 CREATE INDEX CONCURRENTLY IF NOT EXISTS batch_download_requests_status_expires
     ON batch_download_requests (status, expires_at);
 
--- Only for PURGE_AFTER_DAYS: how long a request has been closed. Without purging nothing reads it.
+-- Finds requests by the time at which they were closed. Used for PURGE_AFTER_DAYS only.
 CREATE INDEX CONCURRENTLY IF NOT EXISTS batch_download_requests_closed
     ON batch_download_requests (greatest(created_at, completed_at, expires_at))
  WHERE status IN ('expired', 'failed');

@@ -1,20 +1,20 @@
--- The database role of the functions, which may do what they do and nothing else: it reads the
--- columns below, changes the outcome of a request, removes old requests, and can add no row.
+-- Database role of the functions, with least privilege: it can read the columns below, update the
+-- outcome of a request and delete old requests. It cannot insert rows.
 --
--- Run it in the API's database as the owner of the tables (who also needs CREATEROLE the first
--- time), again after any change of it, and as often as you like.
+-- Run this file in the API's database as the owner of the tables, who also needs CREATEROLE the first
+-- time. Run it again after each change of this file. Repeated runs are safe.
 --
--- It sets no password, so that none stands in a file. Without one the role cannot log in where
--- PostgreSQL asks for passwords. Set it from psql, which sends only its hash, so that it reaches
+-- This file sets no password, so that no file contains it. Without a password the role cannot log in
+-- where PostgreSQL requires one. Set it in psql, which sends only a hash, so that the password reaches
 -- neither the server's log nor pg_stat_statements:
 --
 --     \password makapix_bdr
 --
--- and put the same into the secret that the parameter DatabaseSecretArn names.
+-- Then store the same password in the secret that the parameter DatabaseSecretArn names.
 
 BEGIN;
 
--- Roles belong to the whole cluster: another database may be running this at the same moment.
+-- Roles belong to the whole cluster: another database may run this at the same time.
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'makapix_bdr') THEN
@@ -26,7 +26,7 @@ EXCEPTION
 END
 $$;
 
--- Everyone may connect by default; databases are often hardened against that.
+-- PUBLIC has CONNECT by default, which administrators often revoke.
 DO $$
 BEGIN
     IF NOT has_database_privilege('makapix_bdr', current_database(), 'CONNECT') THEN
@@ -37,7 +37,7 @@ $$;
 
 GRANT USAGE ON SCHEMA public TO makapix_bdr;
 
--- Forget what an earlier version of this file granted, the privileges on columns included.
+-- Revokes what an earlier version of this file granted, including privileges on columns.
 REVOKE ALL ON batch_download_requests, users, posts, comments, reactions FROM makapix_bdr;
 
 GRANT SELECT (id, user_id, post_ids, include_comments, include_reactions, send_email,
@@ -45,7 +45,7 @@ GRANT SELECT (id, user_id, post_ids, include_comments, include_reactions, send_e
               created_at, started_at, completed_at, expires_at),
       UPDATE (status, error_message, file_path, file_size_bytes,
               started_at, completed_at, expires_at),
-      -- PURGE_AFTER_DAYS needs it, and nothing else does.
+      -- For PURGE_AFTER_DAYS only.
       DELETE
    ON batch_download_requests TO makapix_bdr;
 
