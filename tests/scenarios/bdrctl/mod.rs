@@ -1,6 +1,7 @@
 //! The operator's tool: its binary against the local stack.
 
 mod doctor;
+mod help;
 mod redrive;
 mod requests;
 
