@@ -4,61 +4,61 @@
 
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use uuid::Uuid;
 
-/// Submits, follows, retries and redrives batch download requests, and checks their deployment.
+/// Submit, watch, retry and redrive batch download requests, and check their deployment
 ///
-/// Region, credentials and endpoints are those of the AWS SDK (AWS_REGION, AWS_PROFILE,
+/// The AWS SDK's settings give region, credentials and endpoints (AWS_REGION, AWS_PROFILE,
 /// AWS_ENDPOINT_URL, ...). The database is that of --database-url, DATABASE_URL or
-/// DATABASE_SECRET_ARN, or else the one the functions use.
+/// DATABASE_SECRET_ARN, in this order (default: the functions' database).
 #[derive(Debug, Parser)]
-#[command(name = "bdrctl", version)]
+#[command(name = "bdrctl", bin_name = "bdrctl", version)]
 pub struct Arguments {
-    /// Where everything is.
+    /// The deployment.
     #[command(flatten)]
-    pub place: PlaceArguments,
-    /// Print JSON, for scripts
+    pub stack: StackArguments,
+    /// Print JSON
     #[arg(long, global = true)]
     pub json: bool,
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// Where everything is; what is not given is read from the outputs of the stack.
+/// The CloudFormation stack of a deployment, and resources to use instead of its own.
 #[derive(Debug, Clone, Args)]
-pub struct PlaceArguments {
-    /// The CloudFormation stack
+pub struct StackArguments {
+    /// Use the resources of this CloudFormation stack
     #[arg(long, global = true, value_name = "NAME", default_value = "makapix-bdr")]
     pub stack: String,
-    /// The queue, instead of the stack's
+    /// Use this queue (default: the stack's)
     #[arg(long, global = true, value_name = "URL")]
     pub queue_url: Option<String>,
-    /// The dead-letter queue, instead of the stack's
+    /// Use this dead-letter queue (default: the stack's)
     #[arg(long, global = true, value_name = "URL")]
     pub dead_letter_queue_url: Option<String>,
-    /// The vault's bucket, instead of the stack's
+    /// Use this bucket as the vault (default: the stack's)
     #[arg(long, global = true, value_name = "NAME")]
     pub bucket: Option<String>,
-    /// The function process-bdr-job, instead of the stack's
+    /// Use this function as process-bdr-job (default: the stack's)
     #[arg(long, global = true, value_name = "NAME")]
     pub process_function: Option<String>,
-    /// The function cleanup-expired-bdrs, instead of the stack's
+    /// Use this function as cleanup-expired-bdrs (default: the stack's)
     #[arg(long, global = true, value_name = "NAME")]
     pub cleanup_function: Option<String>,
-    /// The function presign-bdr-download, instead of the stack's
+    /// Use this function as presign-bdr-download (default: the stack's)
     #[arg(long, global = true, value_name = "NAME")]
     pub presign_function: Option<String>,
-    /// The database. Other users of this machine can read it here: DATABASE_URL is better
+    /// Use this database (default: DATABASE_URL, which other users of this machine cannot read)
     #[arg(long, global = true, value_name = "URL")]
     pub database_url: Option<String>,
 }
 
-impl PlaceArguments {
-    /// All as the outputs of this stack say.
+impl StackArguments {
+    /// Returns the arguments that use the resources of the stack `name`.
     #[must_use]
-    pub fn of_stack(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         Self {
             stack: name.to_owned(),
             queue_url: None,
@@ -72,50 +72,50 @@ impl PlaceArguments {
     }
 }
 
-/// The commands.
+/// A command.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Publish a request; with --user and --posts, insert its row first
     Submit(SubmitArguments),
     /// Show one request, or list requests by state and age
     Status(StatusArguments),
-    /// Follow a request until it is closed; fails when it has failed
+    /// Print each state of a request until it is closed; exit with 1 if it failed
     Watch(WatchArguments),
-    /// Print a URL, good for minutes, from which the archive can be downloaded
+    /// Print a presigned URL of the archive (valid for 15 minutes by default)
     Link {
-        /// The request
+        /// Id of the request
         bdr_id: Uuid,
     },
-    /// Open a failed request again and publish it
+    /// Reopen a failed request and publish it
     Retry {
-        /// The request
+        /// Id of the request
         bdr_id: Uuid,
     },
-    /// Retry every request of the dead-letter queue; shows what it would do unless --yes is given
+    /// Retry each request of the dead-letter queue (default: dry run)
     Redrive(RedriveArguments),
-    /// Check the deployment, and say what to do
+    /// Check the deployment, and print what to do about each problem
     Doctor,
 }
 
 /// Options of `submit`.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("request").required(true).args(["bdr_id", "user"])))]
 pub struct SubmitArguments {
-    /// The request, whose row is there already
-    #[arg(required_unless_present = "user", conflicts_with = "user")]
+    /// Id of a request whose row exists
     pub bdr_id: Option<Uuid>,
-    /// The artist (users.id) of a request to be made
+    /// Insert a request of this artist (users.id)
     #[arg(long, value_name = "ID", requires = "posts")]
     pub user: Option<i32>,
-    /// Its artworks (posts.id), in order, separated by commas
+    /// Include these artworks (posts.id) in this order, separated by commas
     #[arg(long, value_name = "IDS", value_delimiter = ',', requires = "user")]
     pub posts: Vec<i32>,
-    /// With comments.json
+    /// Include comments.json
     #[arg(long, requires = "user")]
     pub comments: bool,
-    /// With reactions.json
+    /// Include reactions.json
     #[arg(long, requires = "user")]
     pub reactions: bool,
-    /// With an e-mail to the artist
+    /// Send the artist an e-mail about the result
     #[arg(long, requires = "user")]
     pub email: bool,
 }
@@ -123,16 +123,16 @@ pub struct SubmitArguments {
 /// Options of `status`.
 #[derive(Debug, Args)]
 pub struct StatusArguments {
-    /// The request; without it requests are listed
+    /// Id of the request (default: list requests)
     #[arg(conflicts_with_all = ["state", "older_than"])]
     pub bdr_id: Option<Uuid>,
-    /// Only requests in this state; may be given several times
+    /// List only requests in this state (repeatable)
     #[arg(long, value_parser = ["pending", "processing", "ready", "failed", "expired"])]
     pub state: Vec<String>,
-    /// Only requests that have been in their state for so long, as in 90s, 1h or 2days
+    /// List only requests that have been in their state for at least this time (90s, 1h, 2days)
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub older_than: Option<Duration>,
-    /// At most so many, those that came to their state last
+    /// List at most this number of requests, latest change of state first
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=10_000))]
     pub limit: i64,
 }
@@ -140,10 +140,10 @@ pub struct StatusArguments {
 /// Options of `redrive`.
 #[derive(Debug, Args)]
 pub struct RedriveArguments {
-    /// Do it
+    /// Apply the changes (default: dry run)
     #[arg(long)]
     pub yes: bool,
-    /// Seconds for which messages are hidden from others meanwhile; after an interruption they come back
+    /// Hide received messages from other consumers for this time (seconds)
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..=43_200))]
     pub visibility_timeout: u32,
 }
@@ -151,9 +151,9 @@ pub struct RedriveArguments {
 /// Options of `watch`.
 #[derive(Debug, Args)]
 pub struct WatchArguments {
-    /// The request
+    /// Id of the request
     pub bdr_id: Uuid,
-    /// Give up after so long, as in 90s or 5m
+    /// Give up after this time (90s, 5m)
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
     pub timeout: Duration,
 }
@@ -165,12 +165,12 @@ mod tests {
     use super::Arguments;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn the_command_line_is_valid() {
         Arguments::command().debug_assert();
     }
 
     #[test]
-    fn a_request_is_named_or_described_and_never_both() {
+    fn submit_takes_either_an_id_or_a_description() {
         let id = "8c4f2a00-0000-4000-8000-000000000001";
         let parses = |line: &str| {
             let words = ["bdrctl", "submit"].into_iter().chain(line.split_whitespace());

@@ -1,37 +1,28 @@
-//! The environment of the tool. Nothing else reads it.
+//! The environment of the tool. Only this module reads it.
 
 use anyhow::Result;
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::BehaviorVersion;
 use shared::aws::Trust;
 use shared::config::Environment;
 
-/// What the environment says.
-pub(crate) struct Config {
-    /// Region, credentials and endpoints, as the SDK finds them.
-    pub(crate) aws: SdkConfig,
-    /// Whether S3 lives at an endpoint without host names per bucket.
-    pub(crate) s3_path_style: bool,
-    /// `DATABASE_URL`.
-    pub(crate) database_url: Option<String>,
-    /// `DATABASE_SECRET_ARN`.
-    pub(crate) database_secret: Option<String>,
-}
+use crate::operator::Connection;
 
-impl Config {
-    /// Reads the environment.
-    pub(crate) async fn from_environment() -> Result<Self> {
-        let environment = Environment::of_process();
-        let text = |variable| environment.optional(variable).map(str::to_owned);
-        let trust = Trust::from_environment(&environment)?;
-        let aws = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(shared::aws::http_client(&trust))
-            .timeout_config(shared::aws::time_limits())
-            .load();
-        Ok(Self {
-            aws: aws.await,
-            s3_path_style: environment.has_s3_endpoint(),
-            database_url: text("DATABASE_URL"),
-            database_secret: text("DATABASE_SECRET_ARN"),
-        })
-    }
+/// Reads the environment.
+///
+/// # Errors
+/// When it names certificate authorities that cannot be read.
+pub(crate) async fn connection() -> Result<Connection> {
+    let environment = Environment::of_process();
+    let text = |variable| environment.optional(variable).map(str::to_owned);
+    let trust = Trust::from_environment(&environment)?;
+    let aws = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(shared::aws::http_client(&trust))
+        .timeout_config(shared::aws::time_limits())
+        .load();
+    Ok(Connection {
+        aws: aws.await,
+        s3_path_style: environment.has_s3_endpoint(),
+        database_url: text("DATABASE_URL"),
+        database_secret: text("DATABASE_SECRET_ARN"),
+    })
 }

@@ -1,20 +1,22 @@
-//! The operator's tool: submits, follows, retries and redrives batch download requests, and checks
-//! that a deployment is what it should be.
+//! The operator's tool: submits, watches, retries and redrives batch download requests, and checks
+//! their deployment.
 //!
-//! [`Operator`] is what acts; a file a command says what of, and `doctor/` looks at the deployment.
-//! Where everything is comes from the outputs of the CloudFormation stack ([`Place`]), region,
-//! credentials and endpoints are the AWS SDK's own, and so it works on the local stack as on AWS.
-//! It knows the functions by their contracts, and shares with them what makes rows, keys and TLS.
+//! [`Operator`] performs each action, `commands/` has a file per command, and `doctor/` checks the
+//! deployment. The outputs of the CloudFormation stack ([`StackOutputs`]) name the resources; the
+//! AWS SDK's settings give region, credentials and endpoints, so the tool works on AWS and on the
+//! local stack. It depends on the functions by their contracts alone, and shares with them the code
+//! for rows, keys and TLS.
 
+mod advised;
 pub mod arguments;
 mod commands;
 mod config;
 mod doctor;
 mod operator;
 mod output;
-mod place;
+mod stack_outputs;
 
 pub use commands::run;
 pub use commands::watch::watch;
 pub use operator::{Connection, Operator};
-pub use place::Place;
+pub use stack_outputs::StackOutputs;

@@ -1,4 +1,4 @@
-//! `cargo bdrctl`.
+//! The binary.
 
 use std::process::ExitCode;
 

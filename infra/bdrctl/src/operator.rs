@@ -1,8 +1,8 @@
-//! What an operator can do, each step in the order in which nothing is lost when it is the last.
+//! The actions of an operator. Their steps are in an order in which an interruption loses nothing.
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use aws_config::SdkConfig;
 use serde_json::{Value, json};
 use shared::config::Environment;
@@ -15,50 +15,44 @@ use shared::vault::{ArchiveKey, NotDeleted, Vault};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use crate::config::Config;
-use crate::place::Place;
+use crate::advised::Advised;
+use crate::stack_outputs::StackOutputs;
 
-/// How the parts of a deployment are reached.
+/// The settings for connections to AWS and to the database.
 #[derive(Debug, Clone)]
 pub struct Connection {
     /// Region, credentials and endpoints.
     pub aws: SdkConfig,
-    /// Whether S3 lives at an endpoint without host names per bucket.
+    /// Whether S3 requests use path-style URLs, for an endpoint without a host name per bucket.
     pub s3_path_style: bool,
-    /// The database, if it is not to be that of the functions.
+    /// URL of the database.
     pub database_url: Option<String>,
-    /// The database's secret, if neither.
+    /// ARN of the database's secret, used without a URL. With neither, the functions' database is
+    /// used.
     pub database_secret: Option<String>,
 }
 
-impl From<Config> for Connection {
-    fn from(config: Config) -> Self {
-        let Config { aws, s3_path_style, database_url, database_secret } = config;
-        Self { aws, s3_path_style, database_url, database_secret }
-    }
-}
-
-/// Somebody who may steer a deployment.
+/// An operator of one deployment.
 pub struct Operator {
-    pub(crate) reached: Connection,
-    pub(crate) place: Place,
+    pub(crate) connection: Connection,
+    pub(crate) outputs: StackOutputs,
     pub(crate) lambda: aws_sdk_lambda::Client,
     requests: OnceCell<Requests>,
     function: OnceCell<Environment>,
 }
 
 impl Operator {
-    /// An operator of the deployment at `place`. Calls nobody yet.
+    /// Returns an operator of the deployment with these `outputs`, without a call to a service.
     #[must_use]
-    pub fn new(reached: Connection, place: Place) -> Self {
-        let lambda = aws_sdk_lambda::Client::new(&reached.aws);
-        Self { reached, place, lambda, requests: OnceCell::new(), function: OnceCell::new() }
+    pub fn new(connection: Connection, outputs: StackOutputs) -> Self {
+        let lambda = aws_sdk_lambda::Client::new(&connection.aws);
+        Self { connection, outputs, lambda, requests: OnceCell::new(), function: OnceCell::new() }
     }
 
-    /// The requests of the database.
+    /// Returns the requests of the database.
     ///
     /// # Errors
-    /// When nothing says where the database is.
+    /// When no database is configured.
     pub async fn requests(&self) -> Result<&Requests> {
         self.requests
             .get_or_try_init(|| {
@@ -67,126 +61,153 @@ impl Operator {
             .await
     }
 
-    /// The database: by flag or environment, else as the functions are told. It is connected to when it
-    /// is first needed.
+    /// Returns the database of the command line or the environment, or else that of the functions. It
+    /// connects on first use.
     pub(crate) async fn database(&self) -> Result<Database> {
         let (url, secret) = ("DATABASE_URL", "DATABASE_SECRET_ARN");
-        let environment = match (&self.reached.database_url, &self.reached.database_secret) {
+        let environment = match (&self.connection.database_url, &self.connection.database_secret) {
             (Some(value), _) => Environment::of([(url, value)]),
             (None, Some(value)) => Environment::of([(secret, value)]),
             (None, None) => {
-                let functions = self.function_environment().await.context(
-                    "Nothing says where the database is: set DATABASE_URL. (Failing that, the \
-                     functions' configuration was asked.)",
-                )?;
-                let told = [url, secret].map(|name| Some((name, functions.optional(name)?)));
-                Environment::of(told.into_iter().flatten())
+                let functions = self.function_environment().await.context(Advised::new(
+                    "failed to find the functions' database",
+                    "Set DATABASE_URL, or check --stack, AWS_REGION and the credentials \
+                     (cloudformation:DescribeStacks, lambda:GetFunctionConfiguration).",
+                ))?;
+                let set = [url, secret].map(|name| Some((name, functions.optional(name)?)));
+                Environment::of(set.into_iter().flatten())
             }
         };
         let source = DatabaseSource::from_environment(&environment)?;
-        Ok(Database::new(source, Some(SecretReader::new(&self.reached.aws))))
+        Ok(Database::new(source, Some(SecretReader::new(&self.connection.aws))))
     }
 
-    /// The environment of process-bdr-job.
+    /// Returns the environment of process-bdr-job.
     pub(crate) async fn function_environment(&self) -> Result<&Environment> {
         self.function
-            .get_or_try_init(|| Box::pin(async {
-                let name = self.place.process_function().await?;
-                let asked = self.lambda.get_function_configuration().function_name(&name);
-                let answer = asked.send().await.with_context(|| {
-                    format!("The configuration of {name} cannot be read (lambda:GetFunctionConfiguration)")
-                })?;
-                let variables = answer.environment.and_then(|environment| environment.variables);
-                Ok(Environment::of(variables.unwrap_or_default()))
-            }))
+            .get_or_try_init(|| {
+                Box::pin(async {
+                    let name = self.outputs.process_function().await?;
+                    let call = self.lambda.get_function_configuration().function_name(&name);
+                    let response = call.send().await.with_context(|| {
+                        Advised::new(
+                            format!("failed to read the configuration of {name}"),
+                            "Check the credentials (lambda:GetFunctionConfiguration).",
+                        )
+                    })?;
+                    let environment = response.environment;
+                    let variables = environment.and_then(|environment| environment.variables);
+                    Ok(Environment::of(variables.unwrap_or_default()))
+                })
+            })
             .await
     }
 
     pub(crate) async fn queue(&self) -> Result<Queue> {
-        Ok(Queue::new(self.sqs(), self.place.queue_url().await?))
+        Ok(Queue::new(self.sqs(), self.outputs.queue_url().await?))
     }
 
-    pub(crate) async fn dead_letters(&self) -> Result<Queue> {
-        Ok(Queue::new(self.sqs(), self.place.dead_letter_queue_url().await?))
+    pub(crate) async fn dead_letter_queue(&self) -> Result<Queue> {
+        Ok(Queue::new(self.sqs(), self.outputs.dead_letter_queue_url().await?))
     }
 
     pub(crate) fn sqs(&self) -> aws_sdk_sqs::Client {
-        aws_sdk_sqs::Client::new(&self.reached.aws)
+        aws_sdk_sqs::Client::new(&self.connection.aws)
     }
 
     pub(crate) fn s3(&self) -> aws_sdk_s3::Client {
-        shared::aws::s3(&self.reached.aws, self.reached.s3_path_style)
+        shared::aws::s3(&self.connection.aws, self.connection.s3_path_style)
     }
 
-    /// The request `bdr_id`.
+    /// Returns the request `bdr_id`.
     ///
     /// # Errors
-    /// When there is none, or the database does not answer.
+    /// When the database does not have it, or does not respond.
     pub async fn request(&self, bdr_id: Uuid) -> Result<Overview> {
         let found = self.requests().await?.find(bdr_id).await;
-        found?.with_context(|| format!("There is no request {bdr_id} in the database."))
+        found?.with_context(|| {
+            Advised::new(
+                format!("request {bdr_id} not found"),
+                "Check the id and the database. To list requests, run `bdrctl status`.",
+            )
+        })
     }
 
     /// Inserts a request's row.
     ///
     /// # Errors
-    /// When the database refuses it.
+    /// When the database rejects it.
     pub async fn insert(&self, request: &NewRequest) -> Result<Uuid> {
         let bdr_id = Uuid::new_v4();
-        self.requests().await?.insert(bdr_id, request).await.context(
-            "The request's row cannot be inserted. It takes the rights of the API (the functions' \
-             role may add none) and an artist who exists.",
-        )?;
+        self.requests().await?.insert(bdr_id, request).await.with_context(|| {
+            Advised::new(
+                format!("failed to insert a request of user {}", request.user_id),
+                "Check that the user exists, and connect as the API's role: the functions' role has \
+                 no privilege to insert.",
+            )
+        })?;
         Ok(bdr_id)
     }
 
-    /// Sends the message of a request. Once too often does no harm.
+    /// Publishes a request. A second message of the same request does no harm.
     ///
     /// # Errors
-    /// When the queue does not take it.
+    /// When SQS rejects the message or does not respond.
     pub async fn publish(&self, bdr_id: Uuid) -> Result<()> {
-        Ok(self.queue().await?.publish(bdr_id).await?)
+        let published = async { anyhow::Ok(self.queue().await?.publish(bdr_id).await?) };
+        published.await.with_context(|| {
+            Advised::new(
+                format!("failed to publish request {bdr_id}"),
+                format!("Its row exists. To publish it, run `bdrctl submit {bdr_id}`."),
+            )
+        })
     }
 
-    /// What presign-bdr-download answers to the artist whose request this is.
+    /// Returns the response of presign-bdr-download for this request and user.
     ///
     /// # Errors
     /// When the function cannot be invoked, or fails.
     pub async fn presign(&self, bdr_id: Uuid, user_id: i32) -> Result<Value> {
-        let name = self.place.presign_function().await?;
+        let name = self.outputs.presign_function().await?;
         self.invoke(&name, &json!({"bdr_id": bdr_id, "user_id": user_id})).await
     }
 
-    /// Invokes a function and waits for its answer.
+    /// Invokes a function and waits for its response.
     pub(crate) async fn invoke(&self, name: &str, payload: &Value) -> Result<Value> {
         let payload = payload.to_string().into_bytes();
         let invoke = self.lambda.invoke().function_name(name).payload(payload.into());
-        let answer = Box::pin(invoke.send())
-            .await
-            .with_context(|| format!("{name} cannot be invoked (lambda:InvokeFunction)"))?;
-        let body = answer.payload.map(aws_smithy_types::Blob::into_inner).unwrap_or_default();
+        let response = Box::pin(invoke.send()).await.with_context(|| {
+            Advised::new(
+                format!("failed to invoke {name}"),
+                "Check the credentials (lambda:InvokeFunction).",
+            )
+        })?;
+        let body = response.payload.map(aws_smithy_types::Blob::into_inner).unwrap_or_default();
         let body: Option<Value> = serde_json::from_slice(&body).ok();
-        if answer.function_error.is_some() {
-            let told = body.as_ref().and_then(|body| body["errorMessage"].as_str());
-            bail!("{name} failed: {}", told.unwrap_or("it does not say why; look into its log"));
+        if response.function_error.is_some() {
+            let message = body.as_ref().and_then(|body| body["errorMessage"].as_str());
+            let message = message.unwrap_or("Lambda returned no error message");
+            bail!(Advised::new(
+                format!("{name} failed: {message}"),
+                format!("Read the log of {name}."),
+            ));
         }
-        body.with_context(|| format!("{name} answered what is not JSON"))
+        body.with_context(|| format!("{name} returned a response that is not JSON"))
     }
 
-    /// Opens a failed request again: its ZIP, should one be left over, is deleted while nobody else
-    /// can have the row. Returns whether it was `failed`. It is still to be published.
+    /// Reopens a failed request, and deletes its leftover ZIP while the row is locked. Returns whether
+    /// the request was `failed`. The caller then publishes it.
     pub(crate) async fn reopen(&self, request: &Overview) -> Result<bool> {
         let leftover = self.archive_key(request).await?;
-        let vault = Vault::new(self.s3(), &self.place.bucket().await?);
+        let vault = Vault::new(self.s3(), &self.outputs.bucket().await?);
         let delete = async || match &leftover {
             Some(key) => delete(&vault, key).await,
             None => Ok(()),
         };
-        let reopened = self.requests().await?.reopen(request.bdr_id, delete).await;
-        reopened.map_err(|failure| anyhow!(failure))
+        Ok(self.requests().await?.reopen(request.bdr_id, delete).await?)
     }
 
-    /// Where the ZIP of a request is, if it is anywhere.
+    /// Returns the key that the ZIP of a request has, if there is one.
     async fn archive_key(&self, request: &Overview) -> Result<Option<ArchiveKey>> {
         if let Some(key) = request.file_path.as_deref().and_then(ArchiveKey::parse) {
             return Ok(Some(key));

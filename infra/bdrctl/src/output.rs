@@ -1,6 +1,6 @@
-//! What is printed: tables for people, JSON for scripts.
+//! Output: tables for people, JSON for scripts.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where we print")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the only module that prints")]
 
 use std::time::Duration;
 
@@ -11,21 +11,23 @@ use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
+use crate::advised::advice;
+
 const TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day] [hour]:[minute]:[second]Z");
 
-/// Standard output for results, standard error for what is going on.
+/// A printer of results to standard output.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Output {
+pub(crate) struct Printer {
     json: bool,
 }
 
-impl Output {
+impl Printer {
     pub(crate) fn new(json: bool) -> Self {
         Self { json }
     }
 
-    /// A result, in one of its two forms.
+    /// Prints a result: `value` as JSON, or `text`.
     pub(crate) fn result(
         self,
         value: &impl Serialize,
@@ -39,7 +41,7 @@ impl Output {
         Ok(())
     }
 
-    /// One of several results, as they come: with JSON, one object a line.
+    /// Prints one of several results: `value` as JSON on one line, or `text`.
     pub(crate) fn line(self, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
         if self.json {
             println!("{}", serde_json::to_string(value)?);
@@ -50,20 +52,25 @@ impl Output {
     }
 }
 
-/// A word to the person at the terminal.
+/// Prints a note to standard error.
 pub(crate) fn note(text: &str) {
     eprintln!("{text}");
 }
 
-/// What ended us.
+/// Prints an error, its causes and its advice to standard error.
 pub(crate) fn error(error: &anyhow::Error) {
-    eprintln!("error: {error}");
-    for cause in error.chain().skip(1) {
-        eprintln!("  because: {cause}");
+    // Some errors of the AWS SDK display their cause themselves.
+    let mut causes: Vec<_> = error.chain().map(ToString::to_string).collect();
+    causes.dedup();
+    for (index, cause) in causes.iter().enumerate() {
+        eprintln!("{}: {cause}", if index == 0 { "error" } else { "  caused by" });
+    }
+    if let Some(advice) = advice(error) {
+        eprintln!("{advice}");
     }
 }
 
-/// Columns without lines between them.
+/// Formats a table without borders.
 pub(crate) fn table<const N: usize>(
     header: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
@@ -76,7 +83,7 @@ pub(crate) fn table<const N: usize>(
     trimmed(&table)
 }
 
-/// Names and values.
+/// Formats names and values.
 pub(crate) fn pairs(rows: impl IntoIterator<Item = (&'static str, String)>) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING);
@@ -90,13 +97,13 @@ fn trimmed(table: &Table) -> String {
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
-/// A time for people; a dash for none.
+/// Formats a time in UTC; a dash for none.
 pub(crate) fn time(time: Option<OffsetDateTime>) -> String {
     time.and_then(|time| time.to_offset(time::UtcOffset::UTC).format(TIME).ok())
         .unwrap_or_else(|| "-".to_owned())
 }
 
-/// An age for people: its two largest units.
+/// Formats an age by its two largest units.
 pub(crate) fn age(age: time::Duration) -> String {
     let seconds = Duration::from_secs(age.whole_seconds().try_into().unwrap_or(0));
     let text = humantime::format_duration(seconds).to_string();

@@ -20,7 +20,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use bdrctl::{Connection, Operator, Place, arguments::PlaceArguments};
+use bdrctl::{Connection, Operator, StackOutputs, arguments::StackArguments};
 use local_stack::{LocalStack, Options, STACK, Workspace, remote::RemoteHost};
 
 use crate::console::{Console, seconds};
@@ -132,14 +132,14 @@ async fn run(
 
 /// Somebody with the API's rights, at the deployed stack.
 fn operator(stack: &LocalStack) -> Operator {
-    let reached = Connection {
+    let connection = Connection {
         aws: stack.sdk_config(),
         s3_path_style: true,
         database_url: Some(stack.admin_database_url().to_owned()),
         database_secret: None,
     };
-    let place = Place::new(&reached.aws, PlaceArguments::of_stack(STACK));
-    Operator::new(reached, place)
+    let outputs = StackOutputs::new(&connection.aws, StackArguments::new(STACK));
+    Operator::new(connection, outputs)
 }
 
 /// The path as it is shortest to type.

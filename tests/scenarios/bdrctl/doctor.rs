@@ -1,4 +1,4 @@
-//! `doctor`: a deployment that is well, and deliberately broken ones.
+//! `doctor`: a healthy deployment, and broken ones.
 
 use bdr_tests::scenario::unique;
 use bdr_tests::{Scenario, scenario, scenario_apart};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::bdrctl;
 use crate::deploy::deployed_stack::{aws, package};
 
-/// The findings of a run, and whether it succeeded.
+/// Runs `doctor` and returns its findings, and whether it succeeded.
 async fn examine(s: &Scenario, arguments: &[&str]) -> (Vec<Value>, bool) {
     let ran = bdrctl(s, &[arguments, &["--json", "doctor"]].concat()).await;
     let findings = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{}", ran.err));
@@ -23,7 +23,7 @@ fn of_level<'a>(findings: &'a [Value], level: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_healthy_stack_has_no_errors_and_what_cannot_be_seen_is_said() {
+fn a_healthy_stack_has_no_errors_and_one_unchecked_finding() {
     scenario(async |s| {
         let (findings, succeeded) = examine(&s, &[]).await;
         assert_eq!(of_level(&findings, "error"), [""; 0]);
@@ -31,40 +31,40 @@ fn a_healthy_stack_has_no_errors_and_what_cannot_be_seen_is_said() {
         let not_checked = of_level(&findings, "not_checked");
         assert!(
             not_checked.len() == 1
-                && not_checked[0].starts_with("e-mail: SES does not say whether"),
-            "the stand-in knows all but one: {not_checked:?}"
+                && not_checked[0].starts_with("e-mail: cannot read whether SES sending is enabled"),
+            "the stand-in lacks one API: {not_checked:?}"
         );
         let ok = of_level(&findings, "ok");
         for check in [
-            "process-bdr-job: its environment is complete",
-            "cleanup-expired-bdrs: its environment is complete",
-            "presign-bdr-download: it starts, and reaches the database with its own rights",
-            "permissions: process-bdr-job may do what it does",
-            "permissions: cleanup-expired-bdrs may do what it does",
-            "permissions: presign-bdr-download may do what it does",
-            "event source: its state is Enabled",
-            "event source: it is told of ReportBatchItemFailures",
-            "queue: its visibility timeout is 960 s, the function's 900 s",
-            "queue: its maxReceiveCount is 4, MAX_RECEIVE_COUNT 4",
-            "schedules: 2 of the cleanup's 2 are enabled",
-            "vault's lifecycle: it deletes archives that the cleanup has missed",
+            "process-bdr-job: environment is complete",
+            "cleanup-expired-bdrs: environment is complete",
+            "presign-bdr-download: starts and reads the database",
+            "permissions: process-bdr-job has the required permissions",
+            "permissions: cleanup-expired-bdrs has the required permissions",
+            "permissions: presign-bdr-download has the required permissions",
+            "event source: state is Enabled",
+            "event source: ReportBatchItemFailures is enabled",
+            "queue: visibility timeout is 960 s, the function's timeout is 900 s",
+            "queue: maxReceiveCount is 4, MAX_RECEIVE_COUNT is 4",
+            "schedules: 2 of 2 cleanup schedules are enabled",
+            "vault lifecycle: deletes archives that the cleanup missed",
             "e-mail: the sender is verified",
-            "database: it has the tables and columns of the contract",
-            "database: makapix_bdr may do what the functions do",
+            "database: has the required tables and columns",
+            "database: role makapix_bdr has the required privileges",
         ] {
             assert!(ok.iter().any(|found| found == check), "{check} is not in {ok:#?}");
         }
-        // Other scenarios leave requests and messages behind, and this web server is allowed.
+        // Other scenarios leave requests and messages, and the stack allows the scenarios' web server.
         let known = ["dead-letter queue:", "requests:", "process-bdr-job: REMOTE_ALLOW_HOSTS"];
         for warning in of_level(&findings, "warning") {
             assert!(known.iter().any(|known| warning.starts_with(known)), "{warning}");
         }
         let text = bdrctl(&s, &["doctor"]).await.ok();
-        assert_eq!(text.lines().count(), findings.len() + 1, "a line a finding, and their number");
+        assert_eq!(text.lines().count(), findings.len() + 1, "a line per finding, and the summary");
     });
 }
 
-/// The template once more; returns the ids of its resources.
+/// Deploys the template as a new stack and returns the ids of its resources.
 async fn deploy(s: &Scenario, stack: &str) -> Value {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("template.json");
@@ -84,14 +84,14 @@ async fn deploy(s: &Scenario, stack: &str) -> Value {
 }
 
 #[test]
-fn every_setting_that_is_broken_is_found() {
+fn every_broken_setting_is_found() {
     scenario(async |s| {
         let stack = unique("broken-");
         let ids = deploy(&s, &stack).await;
         let id = |name: &str| ids[name].as_str().unwrap();
         let aws = async |arguments: &[&str]| aws(&s, arguments).await;
 
-        // The stand-in's CloudFormation leaves it out.
+        // The stand-in's CloudFormation does not create the lifecycle.
         let show = ["s3api", "get-bucket-lifecycle-configuration", "--bucket", s.bucket()];
         let lifecycle = json!({"Rules": aws(&show).await["Rules"]}).to_string();
         let put = ["s3api", "put-bucket-lifecycle-configuration", "--bucket", id("VaultBucket")];
@@ -142,17 +142,17 @@ fn every_setting_that_is_broken_is_found() {
         assert!(!succeeded);
         let errors = of_level(&findings, "error");
         for expected in [
-            "process-bdr-job: it is not told VAULT_BUCKET",
-            "process-bdr-job: its BDR_QUEUE_URL is http://elsewhere/queue, not ",
+            "process-bdr-job: environment lacks VAULT_BUCKET",
+            "process-bdr-job: BDR_QUEUE_URL is http://elsewhere/queue, not ",
             "permissions: process-bdr-job lacks sqs:ReceiveMessage arn:aws:sqs:",
-            "event source: its state is Disabled",
-            "event source: it is not told of ReportBatchItemFailures",
-            "queue: its visibility timeout is 60 s, the function's 900 s",
-            "queue: its maxReceiveCount is 7, MAX_RECEIVE_COUNT 4",
-            "dead-letter queue: it keeps messages for 0 days, the queue for 4",
-            "schedules: 1 of the cleanup's 2 are enabled",
-            "vault's lifecycle: it does not end uploads that were left",
-            "vault's lifecycle: it does not delete archives that the cleanup has missed",
+            "event source: state is Disabled",
+            "event source: ReportBatchItemFailures is not enabled",
+            "queue: visibility timeout is 60 s, the function's timeout is 900 s",
+            "queue: maxReceiveCount is 7, MAX_RECEIVE_COUNT is 4",
+            "dead-letter queue: retention is 0 days, the queue's is 4 days",
+            "schedules: 1 of 2 cleanup schedules are enabled",
+            "vault lifecycle: does not abort incomplete multipart uploads",
+            "vault lifecycle: does not delete archives that the cleanup missed",
             unverified,
         ] {
             assert!(
@@ -160,16 +160,16 @@ fn every_setting_that_is_broken_is_found() {
                 "{expected} is not in {errors:#?}"
             );
         }
-        assert_eq!(errors.len(), 12, "and nothing else: {errors:#?}");
+        assert_eq!(errors.len(), 12, "no other errors: {errors:#?}");
         let warnings = of_level(&findings, "warning");
-        assert!(warnings.contains(&"dead-letter queue: it holds a message".to_owned()));
+        assert!(warnings.contains(&"dead-letter queue: holds 1 message".to_owned()));
         let advised = findings.iter().filter(|finding| finding["level"] != "ok");
-        assert!(advised.clone().all(|finding| finding["advice"].is_string()), "what to do");
+        assert!(advised.clone().all(|finding| finding["advice"].is_string()));
     });
 }
 
 #[test]
-fn a_database_that_is_not_what_the_functions_need_is_found() {
+fn missing_columns_and_privileges_are_found() {
     scenario_apart(async |s| {
         let broken = "REVOKE UPDATE (status) ON batch_download_requests FROM makapix_bdr;
                       ALTER TABLE posts DROP COLUMN frame_count;
@@ -182,15 +182,15 @@ fn a_database_that_is_not_what_the_functions_need_is_found() {
         assert_eq!(
             of_level(&findings, "error"),
             [
-                "database: it lacks posts.frame_count, reactions.post_id, reactions.emoji",
-                "database: makapix_bdr lacks UPDATE batch_download_requests.status",
+                "database: lacks posts.frame_count, reactions.post_id, reactions.emoji",
+                "database: role makapix_bdr lacks UPDATE batch_download_requests.status",
             ]
         );
     });
 }
 
 #[test]
-fn what_cannot_be_reached_is_not_called_well() {
+fn an_unreachable_deployment_has_no_ok_findings() {
     scenario(async |s| {
         let nowhere = "postgresql://nobody:nothing@127.0.0.1:1/none";
         let arguments = ["--stack", "no-such-stack", "--database-url", nowhere];
@@ -198,7 +198,8 @@ fn what_cannot_be_reached_is_not_called_well() {
         assert!(!succeeded && of_level(&findings, "error").len() == 1, "the stack");
         assert_eq!(of_level(&findings, "ok"), [""; 0]);
         assert!(of_level(&findings, "not_checked").len() >= 8);
-        let link = ["--stack", "no-such-stack", "link", "00000000-0000-0000-0000-000000000000"];
-        assert!(bdrctl(&s, &link).await.failed().contains("There is no request"));
+        let unknown = "00000000-0000-0000-0000-000000000000";
+        let error = bdrctl(&s, &["--stack", "no-such-stack", "link", unknown]).await.failed();
+        assert!(error.contains(&format!("request {unknown} not found")), "{error}");
     });
 }

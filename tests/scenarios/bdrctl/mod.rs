@@ -1,6 +1,7 @@
-//! The operator's tool: its binary, at the local stack.
+//! The operator's tool: its binary against the local stack.
 
 mod doctor;
+mod help;
 mod redrive;
 mod requests;
 
@@ -12,17 +13,17 @@ use serde_json::Value;
 use tokio::process::Command;
 use uuid::Uuid;
 
-/// The binary.
+/// Path of the binary.
 pub(crate) const BDRCTL: &str = env!("CARGO_BIN_EXE_bdrctl-under-test");
 
-/// What a run has printed.
+/// The result and output of a run.
 struct Ran {
     succeeded: bool,
     out: String,
     err: String,
 }
 
-/// The tool with the API's rights, at this endpoint.
+/// Returns a command that runs the tool with the API's privileges, at this endpoint of AWS.
 fn command(s: &Scenario, endpoint: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(BDRCTL);
     command
@@ -38,7 +39,7 @@ fn command(s: &Scenario, endpoint: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs the tool; nothing that it prints may hold an address or a URL's query, but for `link`.
+/// Runs the tool. Its output must contain no address and no URL with a query, except that of `link`.
 async fn bdrctl(s: &Scenario, arguments: &[&str]) -> Ran {
     ran(s, arguments, command(s, s.stack.endpoint(), arguments).output().await.unwrap())
 }
@@ -66,7 +67,7 @@ impl Ran {
         serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}"))
     }
 
-    /// What it says of its failure.
+    /// Returns standard error of a run that failed.
     #[track_caller]
     fn failed(self) -> String {
         assert!(!self.succeeded, "{}{}", self.out, self.err);
@@ -74,12 +75,12 @@ impl Ran {
     }
 }
 
-/// The URL of a queue of one's own.
+/// Creates a queue for this scenario and returns its URL.
 async fn queue(s: &Scenario) -> String {
     s.sqs.create_queue().queue_name(unique("o")).send().await.unwrap().queue_url.unwrap()
 }
 
-/// The requests whose messages are in a queue, which is emptied.
+/// Returns the requests whose messages are in a queue, and deletes the messages.
 async fn published(s: &Scenario, queue: &str) -> Vec<Uuid> {
     let received = s.sqs.receive_message().queue_url(queue).max_number_of_messages(10).send();
     let messages = received.await.unwrap().messages.unwrap_or_default();
@@ -93,7 +94,7 @@ async fn published(s: &Scenario, queue: &str) -> Vec<Uuid> {
     ids
 }
 
-/// A request in this state, and a leftover ZIP.
+/// Inserts a request with these columns, and a leftover ZIP.
 async fn request(s: &Scenario, columns: &str) -> Uuid {
     let bdr_id = s.request(&[1]).await;
     s.set(bdr_id, columns).await;
@@ -104,7 +105,7 @@ async fn request(s: &Scenario, columns: &str) -> Uuid {
 const FAILED: &str = "status = 'failed', error_message = 'x', completed_at = now(),
                       created_at = now() - interval '8 days', started_at = now() - interval '8 days'";
 
-/// Fails unless the request was opened again as the cleanup and the functions want it.
+/// Asserts that a request was reopened: a new age for the cleanup, and no ZIP for the functions.
 async fn assert_reopened(s: &Scenario, bdr_id: Uuid) {
     let row = s.row(bdr_id).await;
     assert_eq!(row["status"], "pending");
@@ -112,5 +113,5 @@ async fn assert_reopened(s: &Scenario, bdr_id: Uuid) {
     let young = "SELECT r.started_at > now() - interval '1 hour'
                    FROM batch_download_requests AS r WHERE r.id = $1";
     assert!(s.database.query_one(young, &[&bdr_id]).await.unwrap().get::<_, bool>(0));
-    assert!(s.archive(bdr_id).await.is_none(), "the leftover is gone");
+    assert!(s.archive(bdr_id).await.is_none(), "the leftover ZIP is deleted");
 }

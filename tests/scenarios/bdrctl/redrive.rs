@@ -1,4 +1,4 @@
-//! `redrive`: every message of the dead-letter queue, and what an interruption leaves.
+//! `redrive`: the action on each message of the dead-letter queue, and interruptions.
 
 use std::sync::Arc;
 
@@ -13,17 +13,17 @@ async fn send(s: &Scenario, queue: &str, body: &str) {
     s.sqs.send_message().queue_url(queue).message_body(body).send().await.unwrap();
 }
 
-/// Messages in a queue, hidden ones included.
+/// Returns the numbers of visible and of hidden messages in a queue, as `visible+hidden`.
 async fn count(s: &Scenario, queue: &str) -> String {
-    let asked = s.sqs.get_queue_attributes().queue_url(queue);
-    let answer = asked.attribute_names("All".into()).send().await.unwrap();
-    let number = |name: &str| answer.attributes().unwrap()[&name.into()].clone();
+    let call = s.sqs.get_queue_attributes().queue_url(queue);
+    let response = call.attribute_names("All".into()).send().await.unwrap();
+    let number = |name: &str| response.attributes().unwrap()[&name.into()].clone();
     let visible = number("ApproximateNumberOfMessages");
     format!("{visible}+{}", number("ApproximateNumberOfMessagesNotVisible"))
 }
 
 #[test]
-fn every_message_is_shown_first_and_then_dealt_with_by_the_state_of_its_request() {
+fn redrive_shows_then_applies_an_action_per_request_state() {
     scenario(async |s| {
         let (source, dead) = (queue(&s).await, queue(&s).await);
         let states = [
@@ -50,17 +50,17 @@ fn every_message_is_shown_first_and_then_dealt_with_by_the_state_of_its_request(
         let before = s.row(expected[0].0).await;
 
         let shown = bdrctl(&s, &[&["--json"][..], &queues].concat()).await.json();
-        let finding = |bdr_id: Uuid| {
+        let message = |bdr_id: Uuid| {
             let all = shown.as_array().unwrap();
-            all.iter().find(|finding| finding["bdr_id"] == json!(bdr_id)).unwrap().clone()
+            all.iter().find(|message| message["bdr_id"] == json!(bdr_id)).unwrap().clone()
         };
         for (bdr_id, state, action) in &expected {
-            let finding = finding(*bdr_id);
-            assert_eq!((&finding["status"], &finding["action"]), (&json!(state), &json!(action)));
+            let message = message(*bdr_id);
+            assert_eq!((&message["status"], &message["action"]), (&json!(state), &json!(action)));
         }
-        assert!(shown.as_array().unwrap().iter().all(|finding| finding["done"] == false));
+        assert!(shown.as_array().unwrap().iter().all(|message| message["done"] == false));
         assert_eq!((s.row(expected[0].0).await, count(&s, &source).await), (before, "0+0".into()));
-        assert_eq!(count(&s, &dead).await, "8+0", "and everybody sees all of it again");
+        assert_eq!(count(&s, &dead).await, "8+0", "all messages are visible again");
 
         let done = bdrctl(&s, &[&queues[..], &["--yes"]].concat()).await.ok();
         insta::with_settings!({filters => vec![
@@ -76,9 +76,9 @@ fn every_message_is_shown_first_and_then_dealt_with_by_the_state_of_its_request(
         let mut wanted = vec![expected[0].0, expected[1].0, expected[2].0];
         wanted.sort();
         assert_eq!(sent, wanted);
-        assert_eq!(count(&s, &dead).await, "3+0", "what is left");
+        assert_eq!(count(&s, &dead).await, "3+0", "the messages left");
         for (bdr_id, ..) in &expected[1..] {
-            assert!(s.archive(*bdr_id).await.is_some(), "of a failed request alone");
+            assert!(s.archive(*bdr_id).await.is_some(), "only a failed request loses its ZIP");
         }
     });
 }
@@ -101,7 +101,7 @@ fn a_request_with_two_messages_is_published_once() {
 }
 
 #[test]
-fn killed_before_any_of_its_steps_it_loses_nothing() {
+fn a_redrive_killed_before_any_step_loses_nothing() {
     let steps = [
         (Service::Sqs, "ReceiveMessage"),
         (Service::S3, "DeleteObjects"),
@@ -133,11 +133,11 @@ fn killed_before_any_of_its_steps_it_loses_nothing() {
             child.kill().await.unwrap();
             drop(proxy);
 
-            // The row changes as a whole or not at all.
+            // The row is reopened in one transaction.
             let status = s.row(bdr_id).await["status"].clone();
-            let opened = operation == "SendMessage" || operation == "DeleteMessage";
-            assert_eq!(status, if opened { "pending" } else { "failed" }, "{operation}");
-            s.wait("the message's return", async || {
+            let reopened = operation == "SendMessage" || operation == "DeleteMessage";
+            assert_eq!(status, if reopened { "pending" } else { "failed" }, "{operation}");
+            s.wait("the message to be visible again", async || {
                 let waits = count(&s, &dead).await == "1+0";
                 Ok(waits.then_some(()))
             })
@@ -152,7 +152,7 @@ fn killed_before_any_of_its_steps_it_loses_nothing() {
 }
 
 #[test]
-fn a_step_that_is_refused_leaves_the_message() {
+fn a_rejected_step_leaves_the_message() {
     scenario(async |s| {
         let (source, dead) = (queue(&s).await, queue(&s).await);
         let bdr_id = request(&s, FAILED).await;
@@ -163,8 +163,8 @@ fn a_step_that_is_refused_leaves_the_message() {
         {
             let dead_flag = ["--dead-letter-queue-url", &dead, "--json", "redrive", "--yes"];
             let ran = bdrctl(&s, &[&[flag, value][..], &dead_flag].concat()).await;
-            let findings: Value = serde_json::from_str(&ran.out).unwrap();
-            assert!(findings[0]["error"].is_string() && findings[0]["done"] == false, "{findings}");
+            let messages: Value = serde_json::from_str(&ran.out).unwrap();
+            assert!(messages[0]["error"].is_string() && messages[0]["done"] == false, "{messages}");
             ran.failed();
             assert_eq!(s.row(bdr_id).await["status"], status);
             assert_eq!(count(&s, &dead).await, "1+0");

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{FAILED, assert_reopened, bdrctl, published, queue, request};
 
 #[test]
-fn a_request_is_submitted_followed_seen_and_fetched() {
+fn a_request_is_submitted_watched_shown_and_downloaded() {
     scenario(async |s| {
         let posts = [s.artwork(Artwork::default()).await, s.artwork(Artwork::default()).await];
         let (user, posts) = (s.user_id.to_string(), format!("{},{}", posts[0], posts[1]));
@@ -31,8 +31,8 @@ fn a_request_is_submitted_followed_seen_and_fetched() {
 
         let url = bdrctl(&s, &["link", id]).await.ok();
         assert_eq!(url.lines().count(), 1, "the URL and nothing else");
-        let answer = local_stack::http::client().unwrap().get(url.trim()).send().await.unwrap();
-        let zip = answer.error_for_status().unwrap().bytes().await.unwrap();
+        let response = local_stack::http::client().unwrap().get(url.trim()).send().await.unwrap();
+        let zip = response.error_for_status().unwrap().bytes().await.unwrap();
         assert_eq!(zip, s.archive(id.parse().unwrap()).await.unwrap().bytes);
         let linked = bdrctl(&s, &["--json", "link", id]).await.json();
         assert_eq!((&linked["status"], &linked["size_bytes"]), (&json!("ok"), &json!(zip.len())));
@@ -40,7 +40,7 @@ fn a_request_is_submitted_followed_seen_and_fetched() {
 }
 
 #[test]
-fn a_request_that_is_there_is_published_unless_it_is_closed() {
+fn an_existing_request_is_published_unless_it_is_closed() {
     scenario(async |s| {
         let queue = queue(&s).await;
         let submit = async |id: &str| bdrctl(&s, &["submit", id, "--queue-url", &queue]).await;
@@ -49,23 +49,24 @@ fn a_request_that_is_there_is_published_unless_it_is_closed() {
         assert_eq!(published(&s, &queue).await, [bdr_id]);
 
         s.set(bdr_id, FAILED).await;
-        assert!(submit(&bdr_id.to_string()).await.failed().contains("bdrctl retry"));
+        assert!(submit(&bdr_id.to_string()).await.failed().contains("`bdrctl retry "));
         s.set(bdr_id, "status = 'ready'").await;
         assert!(submit(&bdr_id.to_string()).await.failed().contains("is ready"));
-        let nobody = uuid::Uuid::new_v4().to_string();
-        assert!(submit(&nobody).await.failed().contains("There is no request"));
+        let unknown = uuid::Uuid::new_v4().to_string();
+        let expected = format!("request {unknown} not found");
+        assert!(submit(&unknown).await.failed().contains(&expected));
         assert!(published(&s, &queue).await.is_empty());
     });
 }
 
 #[test]
-fn a_request_is_found_whatever_its_times_say() {
+fn a_request_with_future_times_is_found() {
     scenario(async |s| {
         let bdr_id = s.request(&[1]).await;
         for times in [
-            // Claimed while we look: after the statement began.
+            // Claimed after the statement began.
             "status = 'processing', started_at = now() + interval '5 seconds'",
-            // Made by an API whose clock is ahead.
+            // Inserted by an API whose clock is ahead.
             "status = 'pending', started_at = NULL, created_at = now() + interval '5 seconds'",
         ] {
             s.set(bdr_id, times).await;
@@ -77,20 +78,22 @@ fn a_request_is_found_whatever_its_times_say() {
 }
 
 #[test]
-fn a_row_that_could_not_be_published_is_there_to_be_published_again() {
+fn a_row_stays_pending_when_its_publication_fails() {
     scenario(async |s| {
         let user = s.user_id.to_string();
         let nowhere = format!("{}/000000000000/nowhere", s.stack.endpoint());
         let submit = ["submit", "--user", &user, "--posts", "1", "--queue-url", &nowhere];
-        let said = bdrctl(&s, &submit).await.failed();
-        let (_, id) = said.split_once("bdrctl submit ").unwrap();
-        let id = id.split_whitespace().next().unwrap().parse().unwrap();
+        let error = bdrctl(&s, &submit).await.failed();
+        let (_, id) = error.split_once("run `bdrctl submit ").unwrap();
+        let (id, _) = id.split_once("`.").unwrap();
+        let id = id.parse().unwrap();
+        assert!(error.contains(&format!("failed to publish request {id}")), "{error}");
         assert_eq!(s.row(id).await["status"], "pending");
     });
 }
 
 #[test]
-fn watch_fails_with_its_request_and_gives_up_on_one_that_stays_open() {
+fn watch_fails_at_a_failed_request_and_at_its_timeout() {
     scenario(async |s| {
         let bdr_id = s.request(&[1]).await;
         let watch = async |arguments: &[&str]| {
@@ -137,7 +140,7 @@ fn requests_are_listed_by_state_and_age() {
 }
 
 #[test]
-fn what_the_functions_role_may_not_read_is_left_out() {
+fn a_column_hidden_from_the_functions_role_is_left_out() {
     scenario(async |s| {
         let bdr_id = request(&s, FAILED).await.to_string();
         let url = ["--json", "--database-url", &s.database_url, "status", &bdr_id];
@@ -147,7 +150,7 @@ fn what_the_functions_role_may_not_read_is_left_out() {
 }
 
 #[test]
-fn a_failed_request_is_retried_and_no_other_is_touched() {
+fn retry_reopens_a_failed_request_and_rejects_others() {
     scenario(async |s| {
         let queue = queue(&s).await;
         let retry = async |id: uuid::Uuid| {
@@ -157,7 +160,7 @@ fn a_failed_request_is_retried_and_no_other_is_touched() {
         assert_eq!(retry(bdr_id).await.json()["was"], "failed");
         assert_reopened(&s, bdr_id).await;
         assert_eq!(published(&s, &queue).await, [bdr_id]);
-        // Interrupted here, it would be done once more.
+        // As after an interruption.
         assert_eq!(retry(bdr_id).await.json()["was"], "pending");
         assert_eq!(published(&s, &queue).await, [bdr_id]);
 

@@ -1,4 +1,4 @@
-//! A file a command.
+//! The commands, a file each.
 
 mod link;
 mod redrive;
@@ -12,13 +12,14 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::arguments::{Arguments, Command};
-use crate::config::Config;
+use crate::config;
 use crate::doctor;
-use crate::operator::{Connection, Operator};
-use crate::output::{self, Output};
-use crate::place::Place;
+use crate::operator::Operator;
+use crate::output::{self, Printer};
+use crate::stack_outputs::StackOutputs;
 
-/// Does what the command line says. Fails when it could not be done, or was not as it should be.
+/// Runs the command. Exits with 1 on an error, when `watch` ends at a failed request, and when
+/// `redrive` or `doctor` reports an error.
 pub async fn run(arguments: Arguments) -> ExitCode {
     match dispatch(arguments).await {
         Ok(true) => ExitCode::SUCCESS,
@@ -31,18 +32,18 @@ pub async fn run(arguments: Arguments) -> ExitCode {
 }
 
 async fn dispatch(arguments: Arguments) -> Result<bool> {
-    let mut reached = Connection::from(Config::from_environment().await?);
-    reached.database_url = arguments.place.database_url.clone().or(reached.database_url);
-    let place = Place::new(&reached.aws, arguments.place);
-    let operator = Operator::new(reached, place);
-    let output = Output::new(arguments.json);
+    let mut connection = config::connection().await?;
+    connection.database_url = arguments.stack.database_url.clone().or(connection.database_url);
+    let outputs = StackOutputs::new(&connection.aws, arguments.stack);
+    let operator = Operator::new(connection, outputs);
+    let printer = Printer::new(arguments.json);
     match arguments.command {
-        Command::Submit(arguments) => Box::pin(submit::run(&operator, arguments, output)).await,
-        Command::Status(arguments) => Box::pin(status::run(&operator, arguments, output)).await,
-        Command::Watch(arguments) => Box::pin(watch::run(&operator, &arguments, output)).await,
-        Command::Link { bdr_id } => Box::pin(link::run(&operator, bdr_id, output)).await,
-        Command::Retry { bdr_id } => Box::pin(retry::run(&operator, bdr_id, output)).await,
-        Command::Redrive(arguments) => Box::pin(redrive::run(&operator, &arguments, output)).await,
-        Command::Doctor => Box::pin(doctor::run(&operator, output)).await,
+        Command::Submit(arguments) => Box::pin(submit::run(&operator, arguments, printer)).await,
+        Command::Status(arguments) => Box::pin(status::run(&operator, arguments, printer)).await,
+        Command::Watch(arguments) => Box::pin(watch::run(&operator, &arguments, printer)).await,
+        Command::Link { bdr_id } => Box::pin(link::run(&operator, bdr_id, printer)).await,
+        Command::Retry { bdr_id } => Box::pin(retry::run(&operator, bdr_id, printer)).await,
+        Command::Redrive(arguments) => Box::pin(redrive::run(&operator, &arguments, printer)).await,
+        Command::Doctor => Box::pin(doctor::run(&operator, printer)).await,
     }
 }

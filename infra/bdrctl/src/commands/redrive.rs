@@ -1,13 +1,13 @@
-//! `redrive`: for every message of the dead-letter queue the row first, then the queue, then the
-//! message's deletion.
+//! `redrive`: for each message of the dead-letter queue, reopens the row, then publishes the request,
+//! then deletes the message.
 //!
-//! Interrupted anywhere, the message is in the dead-letter queue again after its visibility timeout, and the next
-//! redrive goes on with it from the state of its row.
+//! After an interruption, the message is visible again when its visibility timeout ends, and the next
+//! redrive continues from the state of its row.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde::Serialize;
 use shared::queue::{Queue, ReceivedMessage};
 use shared::request::Remedy;
@@ -15,23 +15,23 @@ use uuid::Uuid;
 
 use crate::arguments::RedriveArguments;
 use crate::operator::Operator;
-use crate::output::{self, Output, note, table};
+use crate::output::{self, Printer, note, table};
 
-/// What is done about a message.
+/// An action on a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Action {
-    /// Row to `pending`, published, deleted.
+    /// Reopen the row, publish the request, delete the message.
     Retry,
-    /// Published, deleted.
+    /// Publish the request, delete the message.
     Publish,
-    /// Only deleted.
+    /// Delete the message.
     Delete,
-    /// Left.
+    /// Leave the message in the dead-letter queue.
     Leave,
 }
 
-/// A message, and what becomes of it.
+/// A message of the dead-letter queue, and the action on it.
 #[derive(Debug, Serialize)]
 struct DeadMessage {
     message_id: String,
@@ -39,148 +39,153 @@ struct DeadMessage {
     status: Option<String>,
     action: Action,
     reason: &'static str,
-    /// Whether it was done.
+    /// Whether the action is complete.
     done: bool,
     error: Option<String>,
 }
 
-/// Redrives everything, or shows what that would be.
+/// Redrives all messages, or shows the actions.
 pub(crate) async fn run(
     operator: &Operator,
     arguments: &RedriveArguments,
-    output: Output,
+    printer: Printer,
 ) -> Result<bool> {
-    let dead = operator.dead_letters().await?;
+    let dead_letter_queue = operator.dead_letter_queue().await?;
     let queue = operator.queue().await?;
     let mut redrive = Redrive {
         operator,
-        dead,
+        dead_letter_queue,
         queue,
         arguments,
         seen: HashSet::new(),
         published: HashSet::new(),
     };
-    let (mut findings, mut kept) = (Vec::new(), Vec::new());
-    let result = redrive.all(&mut findings, &mut kept).await;
-    // What is left is to be seen by others at once, whatever has gone wrong.
-    for letter in &kept {
-        if let Err(error) = redrive.dead.release(letter).await {
-            output::error(&error.into());
+    let (mut messages, mut kept) = (Vec::new(), Vec::new());
+    let result = redrive.all(&mut messages, &mut kept).await;
+    // Also after an error: without it the kept messages stay hidden until their visibility timeout ends.
+    for received in &kept {
+        let released = redrive.dead_letter_queue.release(received).await;
+        if let Err(error) = released.with_context(|| {
+            format!(
+                "message {} stays hidden for up to {} s",
+                received.message_id, arguments.visibility_timeout
+            )
+        }) {
+            output::error(&error);
         }
     }
-    output.result(&findings, || text(&findings))?;
+    printer.result(&messages, || text(&messages))?;
     result?;
-    if !arguments.yes && findings.iter().any(|finding| finding.action != Action::Leave) {
-        note("Nothing was done. To do it: bdrctl redrive --yes");
+    if !arguments.yes && messages.iter().any(|message| message.action != Action::Leave) {
+        note("Dry run: nothing was changed. To apply the changes, run `bdrctl redrive --yes`.");
     }
-    Ok(findings.iter().all(|finding| finding.error.is_none()))
+    Ok(messages.iter().all(|message| message.error.is_none()))
 }
 
 struct Redrive<'a> {
     operator: &'a Operator,
-    dead: Queue,
+    dead_letter_queue: Queue,
     queue: Queue,
     arguments: &'a RedriveArguments,
-    /// Messages met.
+    /// Ids of received messages.
     seen: HashSet<String>,
-    /// Requests published.
+    /// Published requests.
     published: HashSet<Uuid>,
 }
 
 impl Redrive<'_> {
-    /// Goes on until the queue has no message that was not met.
+    /// Receives until the queue returns no new message.
     async fn all(
         &mut self,
-        findings: &mut Vec<DeadMessage>,
+        messages: &mut Vec<DeadMessage>,
         kept: &mut Vec<ReceivedMessage>,
     ) -> Result<()> {
         loop {
             let timeout = Duration::from_secs(self.arguments.visibility_timeout.into());
-            let letters = self.dead.receive(timeout).await?;
-            let mut news = false;
-            for letter in letters {
-                if self.seen.insert(letter.message_id.clone()) {
-                    news = true;
-                    let finding = self.one(&letter).await;
-                    if !finding.done {
-                        kept.push(letter);
+            let batch = self.dead_letter_queue.receive(timeout).await;
+            let batch = batch.context("failed to receive messages from the dead-letter queue")?;
+            let mut any_new = false;
+            for received in batch {
+                if self.seen.insert(received.message_id.clone()) {
+                    any_new = true;
+                    let message = self.one(&received).await;
+                    if !message.done {
+                        kept.push(received);
                     }
-                    findings.push(finding);
+                    messages.push(message);
                 }
             }
-            if !news {
+            if !any_new {
                 return Ok(());
             }
         }
     }
 
-    async fn one(&mut self, letter: &ReceivedMessage) -> DeadMessage {
-        let mut finding = DeadMessage {
-            message_id: letter.message_id.clone(),
-            bdr_id: letter.bdr_id,
+    async fn one(&mut self, received: &ReceivedMessage) -> DeadMessage {
+        let mut message = DeadMessage {
+            message_id: received.message_id.clone(),
+            bdr_id: received.bdr_id,
             status: None,
             action: Action::Leave,
-            reason: "it is no request",
+            reason: "malformed message",
             done: false,
             error: None,
         };
         let worked = async {
-            self.judge(&mut finding).await?;
-            if self.arguments.yes { self.carry_out(letter, &mut finding).await } else { Ok(()) }
+            self.choose_action(&mut message).await?;
+            if self.arguments.yes { self.apply(received, &mut message).await } else { Ok(()) }
         };
         if let Err(error) = worked.await {
-            finding.error = Some(format!("{error:#}"));
+            message.error = Some(format!("{error:#}"));
         }
-        finding
+        message
     }
 
-    async fn judge(&self, finding: &mut DeadMessage) -> Result<()> {
-        let Some(bdr_id) = finding.bdr_id else { return Ok(()) };
+    async fn choose_action(&self, message: &mut DeadMessage) -> Result<()> {
+        let Some(bdr_id) = message.bdr_id else { return Ok(()) };
         let request = self.operator.requests().await?.find(bdr_id).await?;
-        finding.status = request.as_ref().map(|request| request.status.clone());
-        (finding.action, finding.reason) = match request.map(|request| request.remedy()) {
-            None => (Action::Leave, "there is no such request"),
-            Some(None) => (Action::Leave, "its state is unknown here"),
-            Some(Some(Remedy::Wait)) => (Action::Leave, "an attempt may be at work on it"),
-            Some(Some(Remedy::Nothing)) => (Action::Delete, "it was done"),
+        message.status = request.as_ref().map(|request| request.status.clone());
+        (message.action, message.reason) = match request.map(|request| request.remedy()) {
+            None => (Action::Leave, "request not found"),
+            Some(None) => (Action::Leave, "unknown state"),
+            Some(Some(Remedy::Wait)) => (Action::Leave, "an attempt may be running"),
+            Some(Some(Remedy::Nothing)) => (Action::Delete, "request is complete"),
             Some(Some(Remedy::Publish | Remedy::Reopen)) if self.published.contains(&bdr_id) => {
-                (Action::Delete, "it has just been published")
+                (Action::Delete, "already published by this redrive")
             }
-            Some(Some(Remedy::Publish)) => (Action::Publish, "it waits"),
-            Some(Some(Remedy::Reopen)) => (Action::Retry, "it has failed"),
+            Some(Some(Remedy::Publish)) => (Action::Publish, "no attempt is running"),
+            Some(Some(Remedy::Reopen)) => (Action::Retry, "request failed"),
         };
         Ok(())
     }
 
-    async fn carry_out(
-        &mut self,
-        letter: &ReceivedMessage,
-        finding: &mut DeadMessage,
-    ) -> Result<()> {
-        let Some(bdr_id) = finding.bdr_id.filter(|_| finding.action != Action::Leave) else {
+    async fn apply(&mut self, received: &ReceivedMessage, message: &mut DeadMessage) -> Result<()> {
+        let Some(bdr_id) = message.bdr_id.filter(|_| message.action != Action::Leave) else {
             return Ok(());
         };
-        if finding.action == Action::Retry {
+        if message.action == Action::Retry {
             let request = self.operator.request(bdr_id).await?;
             self.operator.reopen(&request).await?;
         }
-        if finding.action != Action::Delete {
-            self.queue.publish(bdr_id).await?;
+        if message.action != Action::Delete {
+            let published = self.queue.publish(bdr_id).await;
+            published.with_context(|| format!("failed to publish request {bdr_id}"))?;
             self.published.insert(bdr_id);
         }
-        self.dead.delete(letter).await?;
-        finding.done = true;
+        let deleted = self.dead_letter_queue.delete(received).await;
+        deleted.with_context(|| format!("failed to delete message {}", received.message_id))?;
+        message.done = true;
         Ok(())
     }
 }
 
-fn text(findings: &[DeadMessage]) -> String {
-    if findings.is_empty() {
+fn text(messages: &[DeadMessage]) -> String {
+    if messages.is_empty() {
         return "The dead-letter queue is empty.".to_owned();
     }
-    let rows = findings.iter().map(|finding| {
-        let request = finding.bdr_id.map_or_else(|| "-".to_owned(), |id| id.to_string());
-        let action = match (finding.action, finding.done) {
+    let rows = messages.iter().map(|message| {
+        let request = message.bdr_id.map_or_else(|| "-".to_owned(), |id| id.to_string());
+        let action = match (message.action, message.done) {
             (Action::Retry, false) => "would be retried",
             (Action::Retry, true) => "retried",
             (Action::Publish, false) => "would be published",
@@ -189,12 +194,12 @@ fn text(findings: &[DeadMessage]) -> String {
             (Action::Delete, true) => "deleted",
             (Action::Leave, _) => "left",
         };
-        let (action, reason) = match &finding.error {
+        let (action, reason) = match &message.error {
             Some(error) => ("left", format!("error: {error}")),
-            None => (action, finding.reason.to_owned()),
+            None => (action, message.reason.to_owned()),
         };
-        let state = finding.status.clone().unwrap_or_else(|| "-".to_owned());
-        [finding.message_id.clone(), request, state, action.to_owned(), reason]
+        let state = message.status.clone().unwrap_or_else(|| "-".to_owned());
+        [message.message_id.clone(), request, state, action.to_owned(), reason]
     });
-    table(["message", "request", "state", "what", "why"], rows)
+    table(["message", "request", "state", "action", "reason"], rows)
 }

@@ -1,4 +1,4 @@
-//! `status`: one request in full, or a list.
+//! `status`: one request with all its fields, or a list.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -7,11 +7,11 @@ use uuid::Uuid;
 
 use crate::arguments::StatusArguments;
 use crate::operator::Operator;
-use crate::output::{Output, age, note, pairs, table, time};
+use crate::output::{Printer, age, note, pairs, table, time};
 
-/// A request with what the artist was told.
+/// A request and its error message.
 #[derive(Serialize)]
-struct Full {
+struct RequestDetails {
     #[serde(flatten)]
     request: Overview,
     error_message: Option<String>,
@@ -21,40 +21,40 @@ struct Full {
 pub(crate) async fn run(
     operator: &Operator,
     arguments: StatusArguments,
-    output: Output,
+    printer: Printer,
 ) -> Result<bool> {
     match arguments.bdr_id {
-        Some(bdr_id) => one(operator, bdr_id, output).await,
-        None => list(operator, arguments, output).await,
+        Some(bdr_id) => one(operator, bdr_id, printer).await,
+        None => list(operator, arguments, printer).await,
     }
 }
 
-async fn one(operator: &Operator, bdr_id: Uuid, output: Output) -> Result<bool> {
+async fn one(operator: &Operator, bdr_id: Uuid, printer: Printer) -> Result<bool> {
     let request = operator.request(bdr_id).await?;
     let error_message = operator.requests().await?.error_message(bdr_id).await?;
-    let full = Full { request, error_message };
-    output.result(&full, || {
-        let Full { request, error_message } = &full;
-        let number = |number: Option<String>| number.unwrap_or_else(|| "-".to_owned());
+    let details = RequestDetails { request, error_message };
+    printer.result(&details, || {
+        let RequestDetails { request, error_message } = &details;
+        let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
         let size = request.file_size_bytes.map(|bytes| format!("{bytes} bytes"));
         pairs([
             ("request", request.bdr_id.to_string()),
             ("state", format!("{} for {}", request.status, age_of(request))),
-            ("artist", number(request.user_id.map(|id| format!("user {id}")))),
-            ("artworks", number(request.artworks.map(|count| count.to_string()))),
+            ("artist", or_dash(request.user_id.map(|id| format!("user {id}")))),
+            ("artworks", or_dash(request.artworks.map(|count| count.to_string()))),
             ("created", time(request.created_at)),
             ("started", time(request.started_at)),
             ("completed", time(request.completed_at)),
             ("expires", time(request.expires_at)),
-            ("archive", number(request.file_path.clone())),
-            ("size", number(size)),
-            ("error", number(error_message.clone())),
+            ("archive", or_dash(request.file_path.clone())),
+            ("size", or_dash(size)),
+            ("error", or_dash(error_message.clone())),
         ])
     })?;
     Ok(true)
 }
 
-async fn list(operator: &Operator, arguments: StatusArguments, output: Output) -> Result<bool> {
+async fn list(operator: &Operator, arguments: StatusArguments, printer: Printer) -> Result<bool> {
     let filter = Filter {
         bdr_ids: Vec::new(),
         states: arguments.state,
@@ -62,7 +62,7 @@ async fn list(operator: &Operator, arguments: StatusArguments, output: Output) -
         limit: arguments.limit,
     };
     let requests = operator.requests().await?.overview(&filter).await?;
-    output.result(&requests, || {
+    printer.result(&requests, || {
         let rows = requests.iter().map(|request| {
             [
                 request.bdr_id.to_string(),
@@ -73,10 +73,10 @@ async fn list(operator: &Operator, arguments: StatusArguments, output: Output) -
                 request.file_size_bytes.map(|bytes| bytes.to_string()).unwrap_or_default(),
             ]
         });
-        table(["request", "state", "for", "user", "artworks", "bytes"], rows)
+        table(["request", "state", "age", "user", "artworks", "bytes"], rows)
     })?;
     if i64::try_from(requests.len()).is_ok_and(|count| count >= arguments.limit) {
-        note(&format!("There may be more: --limit is {}.", arguments.limit));
+        note(&format!("Listed {}, the limit. To list more, raise --limit.", arguments.limit));
     }
     Ok(true)
 }

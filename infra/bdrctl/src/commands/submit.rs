@@ -1,19 +1,20 @@
-//! `submit`: the row first, then the message.
+//! `submit`: inserts the row, then publishes the message.
 
 use anyhow::{Result, bail};
 use serde_json::json;
 use shared::request::{NewRequest, Remedy};
 use uuid::Uuid;
 
+use crate::advised::Advised;
 use crate::arguments::SubmitArguments;
 use crate::operator::Operator;
-use crate::output::Output;
+use crate::output::Printer;
 
-/// Publishes a request that is there, or one that it makes.
+/// Publishes an existing request, or inserts and publishes a new one.
 pub(crate) async fn run(
     operator: &Operator,
     arguments: SubmitArguments,
-    output: Output,
+    printer: Printer,
 ) -> Result<bool> {
     let (bdr_id, inserted) = match (arguments.bdr_id, arguments.user) {
         (Some(bdr_id), _) => {
@@ -30,29 +31,27 @@ pub(crate) async fn run(
             };
             (operator.insert(&request).await?, true)
         }
-        (None, None) => bail!("Give a request, or --user and --posts."),
+        (None, None) => bail!("Specify a request id, or --user and --posts"),
     };
-    if let Err(error) = operator.publish(bdr_id).await {
-        let advice = format!("Its row is pending. Publish it by: bdrctl submit {bdr_id}");
-        return Err(error.context(advice));
-    }
-    output.result(&json!({"bdr_id": bdr_id, "inserted": inserted, "published": true}), || {
-        let made = if inserted { "inserted and " } else { "" };
-        format!("{bdr_id} {made}published. Follow it by: bdrctl watch {bdr_id}")
+    operator.publish(bdr_id).await?;
+    printer.result(&json!({"bdr_id": bdr_id, "inserted": inserted, "published": true}), || {
+        let done = if inserted { "Inserted and published" } else { "Published" };
+        format!("{done} {bdr_id}. To watch it, run `bdrctl watch {bdr_id}`.")
     })?;
     Ok(true)
 }
 
-/// A message for a closed request changes nothing, so it is not sent.
+/// Rejects a closed request: its message would change nothing.
 async fn check_open(operator: &Operator, bdr_id: Uuid) -> Result<()> {
     let request = operator.request(bdr_id).await?;
+    let problem =
+        || format!("request {bdr_id} is {}: process-bdr-job would skip it", request.status);
     match request.remedy() {
         Some(Remedy::Publish | Remedy::Wait) => Ok(()),
         Some(Remedy::Reopen) => {
-            bail!("{bdr_id} has failed, and is skipped if published. Use: bdrctl retry {bdr_id}")
+            let advice = format!("To reopen and publish it, run `bdrctl retry {bdr_id}`.");
+            bail!(Advised::new(problem(), advice))
         }
-        Some(Remedy::Nothing) | None => {
-            bail!("{bdr_id} is {}, and is skipped if published.", request.status)
-        }
+        Some(Remedy::Nothing) | None => bail!(problem()),
     }
 }

@@ -1,4 +1,4 @@
-//! `watch`: the states of a request as they come.
+//! `watch`: each state of a request, until the request is closed.
 
 use std::io::{IsTerminal as _, stderr};
 use std::time::Duration;
@@ -10,26 +10,28 @@ use shared::request::Overview;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
+use crate::advised::Advised;
 use crate::arguments::WatchArguments;
 use crate::operator::Operator;
-use crate::output::Output;
+use crate::output::Printer;
 
-/// Between two looks at the row, which is found by its primary key.
+/// Pause between two reads of the row, each a look-up by primary key.
 const PAUSE: Duration = Duration::from_millis(50);
-/// The same once it has lasted for a while.
+/// The pause after 10 s.
 const LONG_PAUSE: Duration = Duration::from_secs(1);
-/// The way of a request that goes well.
+/// The states of a successful request, in order.
 const STATES: [&str; 3] = ["pending", "processing", "ready"];
 
-/// Calls `seen` for each state that the request comes to, with the time since the call, until it is
-/// closed; returns it then.
+/// Calls `seen` with each new state of the request and the time since the start, and returns the request
+/// when it is closed.
 ///
 /// # Errors
-/// When there is no such request, the database does not answer, or it is open after `patience`.
+/// When the request does not exist, when the database does not respond, or when the request is still open
+/// after `timeout`.
 pub async fn watch(
     operator: &Operator,
     bdr_id: Uuid,
-    patience: Duration,
+    timeout: Duration,
     mut seen: impl FnMut(&Overview, Duration) -> Result<()>,
 ) -> Result<Overview> {
     let begun = Instant::now();
@@ -44,22 +46,22 @@ pub async fn watch(
         if !STATES[..2].contains(&request.status.as_str()) {
             return Ok(request);
         }
-        if begun.elapsed() >= patience {
-            bail!(
-                "{bdr_id} is still {} after {}. What hinders it: bdrctl doctor",
-                request.status,
-                humantime::format_duration(patience)
-            );
+        if begun.elapsed() >= timeout {
+            let timeout = humantime::format_duration(timeout);
+            bail!(Advised::new(
+                format!("request {bdr_id} is still {} after {timeout}", request.status),
+                "To diagnose it, run `bdrctl doctor`.",
+            ));
         }
         sleep(if begun.elapsed() < Duration::from_secs(10) { PAUSE } else { LONG_PAUSE }).await;
     }
 }
 
-/// Follows a request; fails when it fails.
+/// Watches a request. Returns whether it did not fail.
 pub(crate) async fn run(
     operator: &Operator,
     arguments: &WatchArguments,
-    output: Output,
+    printer: Printer,
 ) -> Result<bool> {
     let bar = bar()?;
     let watched = watch(operator, arguments.bdr_id, arguments.timeout, |request, after| {
@@ -71,7 +73,7 @@ pub(crate) async fn run(
             let line = json!({
                 "bdr_id": request.bdr_id, "status": request.status, "after_seconds": seconds,
             });
-            output.line(&line, || format!("  {:<12} after {seconds:.2} s", request.status))
+            printer.line(&line, || format!("  {:<12} after {seconds:.2} s", request.status))
         })
     });
     let watched = watched.await;
@@ -79,7 +81,7 @@ pub(crate) async fn run(
     Ok(watched?.status != "failed")
 }
 
-/// A bar on a terminal, nothing anywhere else.
+/// Returns a progress bar, hidden unless standard error is a terminal.
 fn bar() -> Result<ProgressBar> {
     let live = stderr().is_terminal();
     let target = if live { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };

@@ -1,29 +1,33 @@
-//! The clocks: AWS refuses what was signed by one that is wrong, and URLs die by another.
+//! The clocks. AWS rejects signatures made by a wrong clock, and archives expire by the database's.
 
 use anyhow::Result;
 use shared::clock::Clock;
 use time::{Duration, OffsetDateTime};
 
-use super::finding::Report;
+use super::diagnosis::Diagnosis;
 
-/// A difference that nobody notices.
+/// A skew without effect.
 const SMALL: Duration = Duration::seconds(30);
-/// The most that AWS bears (Signature Version 4: 5 minutes).
+/// The skew from which AWS rejects requests (Signature Version 4: 5 minutes).
 const LARGE: Duration = Duration::minutes(5);
 
 /// Compares this machine's clock with another one.
-pub(super) fn compare(report: &mut Report, check: &'static str, other: Result<OffsetDateTime>) {
+pub(super) fn compare(
+    diagnosis: &mut Diagnosis,
+    check: &'static str,
+    other: Result<OffsetDateTime>,
+) {
     let skew = match other {
         Ok(other) => (other - Clock::system().now()).abs(),
-        Err(error) => return report.not_checked(check, &error, "See to what stands above."),
+        Err(error) => return diagnosis.not_checked(check, &error, "See the findings above."),
     };
-    let found = format!("it differs from this machine's by {} s", skew.whole_seconds());
-    let advice = "Synchronize this machine's clock (NTP) and look again. If the other one is wrong, \
-                  archives expire early or late, and signatures are refused.";
+    let found = format!("differs from this machine's clock by {} s", skew.whole_seconds());
+    let advice = "Synchronize this machine's clock (NTP), then run `bdrctl doctor` again. If the other \
+                  clock is wrong, archives expire early or late, and AWS rejects signatures.";
     match skew {
-        skew if skew <= SMALL => report.ok(check, found),
-        skew if skew < LARGE => report.warning(check, found, advice),
-        _ => report.error(check, found, advice),
+        skew if skew <= SMALL => diagnosis.ok(check, found),
+        skew if skew < LARGE => diagnosis.warning(check, found, advice),
+        _ => diagnosis.error(check, found, advice),
     }
 }
 
@@ -32,17 +36,18 @@ mod tests {
     use shared::clock::Clock;
     use time::Duration;
 
-    use super::super::finding::{Level, Report};
+    use super::super::diagnosis::{Diagnosis, Level};
     use super::compare;
 
     #[test]
-    fn a_clock_is_wrong_in_both_directions() {
+    fn a_skew_counts_in_both_directions() {
         for (seconds, level) in
             [(2, Level::Ok), (-2, Level::Ok), (60, Level::Warning), (-400, Level::Error)]
         {
-            let mut report = Report::default();
-            compare(&mut report, "clock", Ok(Clock::system().now() + Duration::seconds(seconds)));
-            assert_eq!(report.count(level), 1, "{seconds}");
+            let mut diagnosis = Diagnosis::default();
+            let other = Clock::system().now() + Duration::seconds(seconds);
+            compare(&mut diagnosis, "clock", Ok(other));
+            assert_eq!(diagnosis.count(level), 1, "{seconds}");
         }
     }
 }

@@ -1,5 +1,4 @@
-//! The database: that it is there with the columns of the contract, that the functions may do with
-//! them what they do, and that no request lies about.
+//! The database: its tables and columns, the privileges of the functions' role, and stuck requests.
 
 use anyhow::{Context as _, Result};
 use shared::database::{column, limited};
@@ -8,14 +7,14 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Config};
 
 use super::clock;
-use super::finding::Report;
+use super::diagnosis::Diagnosis;
 use crate::operator::Operator;
 
 const CHECK: &str = "database";
 /// The role of `infra/sql/role.sql`.
 const ROLE: &str = "makapix_bdr";
-/// Table, privilege, columns: as `infra/sql/role.sql` grants them.
-const NEEDED: &[(&str, &str, &str)] = &[
+/// Table, privilege and columns, as `infra/sql/role.sql` grants them.
+const REQUIRED: &[(&str, &str, &str)] = &[
     (
         "batch_download_requests",
         "SELECT",
@@ -38,41 +37,43 @@ const NEEDED: &[(&str, &str, &str)] = &[
     ("reactions", "SELECT", "post_id emoji"),
 ];
 
-/// Of a table's columns, those that are not there, and those that the role may not use so. The table
-/// is the one that a statement finds by the search path.
-const LACKING: &str = "
-    SELECT wanted.name, a.attnum IS NULL AS missing
-      FROM unnest($2::text[]) AS wanted (name)
+/// The columns of a table that do not exist, and those for which the role lacks the privilege. The
+/// search path resolves the table, as in the functions' statements.
+const UNMET: &str = "
+    SELECT required.name, a.attnum IS NULL AS missing
+      FROM unnest($2::text[]) AS required (name)
       LEFT JOIN pg_attribute AS a
-        ON a.attrelid = to_regclass($1) AND a.attname = wanted.name AND NOT a.attisdropped
+        ON a.attrelid = to_regclass($1) AND a.attname = required.name AND NOT a.attisdropped
      WHERE a.attnum IS NULL OR NOT has_column_privilege($3, a.attrelid, a.attnum, $4)";
 
-pub(super) async fn check(operator: &Operator, report: &mut Report) {
+pub(super) async fn check(operator: &Operator, diagnosis: &mut Diagnosis) {
     let client = async { anyhow::Ok(operator.database().await?.connection_apart().await?) };
     let client = match client.await {
         Ok(client) => client,
         Err(error) => {
-            let advice = "Is it reachable from here, and DATABASE_URL right?";
-            return report.not_checked(CHECK, &error, advice);
+            let advice = "Check that this machine can reach the database, and check DATABASE_URL.";
+            return diagnosis.not_checked(CHECK, &error, advice);
         }
     };
-    report.ok(CHECK, "it is reachable from here");
-    clock::compare(report, "clock of the database", time(&client).await);
+    diagnosis.ok(CHECK, "is reachable from this machine");
+    clock::compare(diagnosis, "database clock", time(&client).await);
     let role = role(operator).await;
-    if let Err(error) = contract(&client, report, &role).await {
-        report.not_checked(CHECK, &error, "");
+    if let Err(error) = contract(&client, diagnosis, &role).await {
+        diagnosis.not_checked(CHECK, &error, "Run `bdrctl doctor` again.");
     }
-    if let Err(error) = requests(operator, report).await {
-        report.not_checked("requests", &error, "Needs what the functions' role may read.");
+    if let Err(error) = requests(operator, diagnosis).await {
+        let advice = "Connect as a role with the privileges of the functions' role.";
+        diagnosis.not_checked("requests", &error, advice);
     }
 }
 
 async fn time(client: &Client) -> Result<time::OffsetDateTime> {
     let rows = limited(client.query_typed("SELECT clock_timestamp() AS now", &[])).await?;
-    Ok(column(rows.first().context("it does not tell the time")?, "now")?)
+    Ok(column(rows.first().context("the database returned no time")?, "now")?)
 }
 
-/// The role by which the functions log in, as far as it can be seen from here.
+/// Returns the role of the functions: the user of their `DATABASE_URL`, or else that of
+/// `infra/sql/role.sql`.
 async fn role(operator: &Operator) -> String {
     let environment = operator.function_environment().await.ok();
     let url = environment.and_then(|environment| environment.optional("DATABASE_URL"));
@@ -81,16 +82,16 @@ async fn role(operator: &Operator) -> String {
     user.unwrap_or_else(|| ROLE.to_owned())
 }
 
-async fn contract(client: &Client, report: &mut Report, role: &str) -> Result<()> {
+async fn contract(client: &Client, diagnosis: &mut Diagnosis, role: &str) -> Result<()> {
     const RUN: &str = "Run infra/sql/role.sql as the owner of the tables.";
-    let known = "SELECT FROM pg_roles WHERE rolname = $1";
-    let known = limited(client.query_typed(known, &[(&role, Type::TEXT)])).await?;
-    if known.is_empty() {
-        report.error(CHECK, format!("there is no role {role} for the functions"), RUN);
+    let role_exists = "SELECT FROM pg_roles WHERE rolname = $1";
+    let rows = limited(client.query_typed(role_exists, &[(&role, Type::TEXT)])).await?;
+    if rows.is_empty() {
+        diagnosis.error(CHECK, format!("role {role} of the functions does not exist"), RUN);
         return Ok(());
     }
     let (mut missing, mut denied) = (Vec::new(), Vec::new());
-    for &(table, privilege, columns) in NEEDED {
+    for &(table, privilege, columns) in REQUIRED {
         let columns: Vec<&str> = columns.split(' ').collect();
         let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
             (&table, Type::TEXT),
@@ -98,7 +99,7 @@ async fn contract(client: &Client, report: &mut Report, role: &str) -> Result<()
             (&role, Type::TEXT),
             (&privilege, Type::TEXT),
         ];
-        for row in limited(client.query_typed(LACKING, &parameters)).await? {
+        for row in limited(client.query_typed(UNMET, &parameters)).await? {
             let name: String = column(&row, "name")?;
             if column(&row, "missing")? {
                 missing.push(format!("{table}.{name}"));
@@ -109,21 +110,21 @@ async fn contract(client: &Client, report: &mut Report, role: &str) -> Result<()
     }
     missing.dedup();
     if missing.is_empty() {
-        report.ok(CHECK, "it has the tables and columns of the contract");
+        diagnosis.ok(CHECK, "has the required tables and columns");
     } else {
-        let advice = "The functions rely on them (README, infra/sql/schema.sql).";
-        report.error(CHECK, format!("it lacks {}", missing.join(", ")), advice);
+        let advice = "Add them: the functions need them (infra/sql/schema.sql).";
+        diagnosis.error(CHECK, format!("lacks {}", missing.join(", ")), advice);
     }
     if denied.is_empty() {
-        report.ok(CHECK, format!("{role} may do what the functions do"));
+        diagnosis.ok(CHECK, format!("role {role} has the required privileges"));
     } else {
-        report.error(CHECK, format!("{role} lacks {}", denied.join(", ")), RUN);
+        diagnosis.error(CHECK, format!("role {role} lacks {}", denied.join(", ")), RUN);
     }
     Ok(())
 }
 
-/// Requests that the hourly cleanup should have seen to.
-async fn requests(operator: &Operator, report: &mut Report) -> Result<()> {
+/// Checks for requests that the hourly cleanup should have republished or marked failed.
+async fn requests(operator: &Operator, diagnosis: &mut Diagnosis) -> Result<()> {
     const CHECK: &str = "requests";
     const HOUR: f64 = 3600.0;
     let mut stuck = Vec::new();
@@ -140,12 +141,12 @@ async fn requests(operator: &Operator, report: &mut Report) -> Result<()> {
         }
     }
     if stuck.is_empty() {
-        report.ok(CHECK, "none is stuck");
+        diagnosis.ok(CHECK, "no request is stuck");
     } else {
-        let advice = "The hourly cleanup does not run, or the queue's messages are not taken: see \
-                      to the schedules and the event source. To list them: bdrctl status \
-                      --older-than 3h --state pending --state processing";
-        report.warning(CHECK, stuck.join(", "), advice);
+        let advice = "Check the schedules of the cleanup and the event source of the queue. To list \
+                      the requests, run `bdrctl status --older-than 3h --state pending --state \
+                      processing`.";
+        diagnosis.warning(CHECK, stuck.join(", "), advice);
     }
     Ok(())
 }
@@ -154,9 +155,9 @@ async fn requests(operator: &Operator, report: &mut Report) -> Result<()> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::NEEDED;
+    use super::REQUIRED;
 
-    /// The privileges on columns that `infra/sql/role.sql` grants, as the table has them.
+    /// Returns the column privileges that `infra/sql/role.sql` grants, in the form of [`REQUIRED`].
     fn granted() -> BTreeSet<(String, String, String)> {
         let lines = include_str!("../../../sql/role.sql").lines();
         let sql: Vec<_> = lines.filter(|line| !line.trim_start().starts_with("--")).collect();
@@ -179,10 +180,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_looked_for_is_what_the_role_is_granted() {
-        let needed = NEEDED.iter().map(|(table, privilege, columns)| {
+    fn required_privileges_are_those_that_role_sql_grants() {
+        let required = REQUIRED.iter().map(|(table, privilege, columns)| {
             ((*table).to_owned(), (*privilege).to_owned(), (*columns).to_owned())
         });
-        assert_eq!(needed.collect::<BTreeSet<_>>(), granted());
+        assert_eq!(required.collect::<BTreeSet<_>>(), granted());
     }
 }

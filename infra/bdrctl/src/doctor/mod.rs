@@ -1,10 +1,10 @@
-//! `doctor`: looks at a deployment, changes nothing, and says of each thing whether it is as it must
-//! be. What cannot be looked at is said to be so, and never to be well.
+//! `doctor`: checks a deployment without changing it. A check that cannot run is reported as not
+//! checked, never as ok.
 
 mod clock;
 mod database;
+mod diagnosis;
 mod email;
-mod finding;
 mod functions;
 mod permissions;
 mod queues;
@@ -13,24 +13,28 @@ mod vault;
 
 use anyhow::Result;
 
+use crate::advised::advice;
 use crate::operator::Operator;
-use crate::output::Output;
-use finding::{Level, Report, reason};
+use crate::output::Printer;
+use diagnosis::{Diagnosis, Level, reason};
 
-/// Checks everything; fails when something is wrong.
-pub(crate) async fn run(operator: &Operator, output: Output) -> Result<bool> {
-    let mut report = Report::default();
-    match operator.place.queue_url().await {
-        Ok(_) => report.ok("stack", "it says where everything is"),
-        Err(error) => report.error("stack", reason(&error), "Most of what follows depends on it."),
+/// Runs all checks. Returns whether none found an error.
+pub(crate) async fn run(operator: &Operator, printer: Printer) -> Result<bool> {
+    let mut diagnosis = Diagnosis::default();
+    match operator.outputs.queue_url().await {
+        Ok(_) => diagnosis.ok("stack", "outputs are readable"),
+        Err(error) => {
+            let advice = advice(&error).unwrap_or("Most other checks need the outputs.");
+            diagnosis.error("stack", reason(&error), advice);
+        }
     }
-    functions::check(operator, &mut report).await;
-    permissions::check(operator, &mut report).await;
-    queues::check(operator, &mut report).await;
-    schedules::check(operator, &mut report).await;
-    vault::check(operator, &mut report).await;
-    email::check(operator, &mut report).await;
-    database::check(operator, &mut report).await;
-    output.result(&report.findings, || report.text())?;
-    Ok(report.count(Level::Error) == 0)
+    functions::check(operator, &mut diagnosis).await;
+    permissions::check(operator, &mut diagnosis).await;
+    queues::check(operator, &mut diagnosis).await;
+    schedules::check(operator, &mut diagnosis).await;
+    vault::check(operator, &mut diagnosis).await;
+    email::check(operator, &mut diagnosis).await;
+    database::check(operator, &mut diagnosis).await;
+    printer.result(&diagnosis.findings, || diagnosis.text())?;
+    Ok(diagnosis.count(Level::Error) == 0)
 }

@@ -1,19 +1,20 @@
-//! The roles of the functions: that they may do what the functions do. IAM is asked what it would
-//! decide; nothing is done. Left out is what a policy allows under a condition (e-mails from the sender,
-//! the cleanup's listing of archives): IAM knows the condition, but not the request. So are logs and networks:
-//! without them there is no function that runs.
+//! The permissions of the functions' roles, by IAM policy simulation.
+//!
+//! Actions that a policy allows under a condition are left out (e-mails from the sender, the cleanup's
+//! listing of archives), because the simulation lacks the request that the condition refers to. Logs and
+//! networks are left out too: without them no function runs.
 
 use anyhow::{Context as _, Result};
 use aws_sdk_iam::Client;
 use aws_sdk_iam::types::PolicyEvaluationDecisionType;
 
-use super::finding::Report;
+use super::diagnosis::Diagnosis;
 use super::{functions, queues};
 use crate::operator::Operator;
 
 const CHECK: &str = "permissions";
 
-/// Something of the deployment.
+/// A resource of the deployment.
 #[derive(Debug, Clone, Copy)]
 enum Resource {
     Artwork,
@@ -23,10 +24,10 @@ enum Resource {
     CleanupFailureQueue,
 }
 
-/// What a function does, and to what, as `template.yaml` allows it.
-type Needs = &'static [(Resource, &'static [&'static str])];
+/// Resources and the actions that a function needs on each, as `template.yaml` allows them.
+type RequiredActions = &'static [(Resource, &'static [&'static str])];
 
-const PROCESS: Needs = &[
+const PROCESS: RequiredActions = &[
     (Resource::Artwork, &["s3:GetObject"]),
     (Resource::Archive, &["s3:PutObject", "s3:AbortMultipartUpload", "s3:DeleteObject"]),
     (Resource::Bucket, &["s3:ListBucket", "s3:ListBucketMultipartUploads"]),
@@ -40,82 +41,83 @@ const PROCESS: Needs = &[
         ],
     ),
 ];
-const CLEANUP: Needs = &[
+const CLEANUP: RequiredActions = &[
     (Resource::Archive, &["s3:DeleteObject", "s3:GetObject"]),
     (Resource::Queue, &["sqs:SendMessage"]),
     (Resource::CleanupFailureQueue, &["sqs:SendMessage"]),
 ];
-const PRESIGN: Needs = &[(Resource::Archive, &["s3:GetObject"])];
+const PRESIGN: RequiredActions = &[(Resource::Archive, &["s3:GetObject"])];
 
-pub(super) async fn check(operator: &Operator, report: &mut Report) {
-    let place = &operator.place;
-    let iam = Client::new(&operator.reached.aws);
-    for (name, function, needs) in [
-        ("process-bdr-job", place.process_function().await, PROCESS),
-        ("cleanup-expired-bdrs", place.cleanup_function().await, CLEANUP),
-        ("presign-bdr-download", place.presign_function().await, PRESIGN),
+pub(super) async fn check(operator: &Operator, diagnosis: &mut Diagnosis) {
+    let outputs = &operator.outputs;
+    let iam = Client::new(&operator.connection.aws);
+    for (name, function, required) in [
+        ("process-bdr-job", outputs.process_function().await, PROCESS),
+        ("cleanup-expired-bdrs", outputs.cleanup_function().await, CLEANUP),
+        ("presign-bdr-download", outputs.presign_function().await, PRESIGN),
     ] {
-        let lacking = async { lacking(operator, &iam, &function?, needs).await };
-        match lacking.await {
-            Ok(lacking) if lacking.is_empty() => {
-                report.ok(CHECK, format!("{name} may do what it does"));
+        let missing = async { missing(operator, &iam, &function?, required).await };
+        match missing.await {
+            Ok(missing) if missing.is_empty() => {
+                diagnosis.ok(CHECK, format!("{name} has the required permissions"));
             }
-            Ok(lacking) => {
-                let advice = "Deploy template.yaml again; else see to the account's boundaries.";
-                report.error(CHECK, format!("{name} lacks {}", lacking.join(", ")), advice);
+            Ok(missing) => {
+                let advice =
+                    "Deploy template.yaml again, or check the account's permissions boundaries.";
+                diagnosis.error(CHECK, format!("{name} lacks {}", missing.join(", ")), advice);
             }
             Err(error) => {
-                let advice = "Needs lambda:GetFunctionConfiguration, sqs:GetQueueAttributes and \
-                              iam:SimulatePrincipalPolicy.";
-                report.not_checked(CHECK, &error, advice);
+                let advice = "To check it, allow lambda:GetFunctionConfiguration, \
+                              sqs:GetQueueAttributes and iam:SimulatePrincipalPolicy.";
+                diagnosis.not_checked(CHECK, &error, advice);
             }
         }
     }
 }
 
-/// What the role of `function` may not do of what it needs.
-async fn lacking(
+/// Returns the required permissions that the role of `function` lacks.
+async fn missing(
     operator: &Operator,
     iam: &Client,
     function: &str,
-    needs: Needs,
+    required: RequiredActions,
 ) -> Result<Vec<String>> {
     let role = functions::configuration(operator, function).await?.role;
-    let role = role.with_context(|| format!("Lambda does not tell the role of {function}"))?;
+    let role = role.with_context(|| format!("Lambda returned no role of {function}"))?;
     let secret = operator.function_environment().await?.optional("DATABASE_SECRET_ARN");
-    let mut lacking = Vec::new();
-    for &(resource, actions) in needs {
+    let mut missing = Vec::new();
+    for &(resource, actions) in required {
         let arn = arn(operator, resource, &role).await?;
-        lacking.extend(denied(iam, &role, &arn, actions).await?);
+        missing.extend(denied(iam, &role, &arn, actions).await?);
     }
     if let Some(secret) = secret {
-        lacking.extend(denied(iam, &role, secret, &["secretsmanager:GetSecretValue"]).await?);
+        missing.extend(denied(iam, &role, secret, &["secretsmanager:GetSecretValue"]).await?);
     }
-    Ok(lacking)
+    Ok(missing)
 }
 
 async fn arn(operator: &Operator, resource: Resource, role: &str) -> Result<String> {
     let partition = role.split(':').nth(1).unwrap_or("aws");
     let bucket =
-        async || anyhow::Ok(format!("arn:{partition}:s3:::{}", operator.place.bucket().await?));
+        async || anyhow::Ok(format!("arn:{partition}:s3:::{}", operator.outputs.bucket().await?));
     Ok(match resource {
         Resource::Bucket => bucket().await?,
         Resource::Artwork => format!("{}/artwork.png", bucket().await?),
         Resource::Archive => format!("{}/bdr/artist/archive.zip", bucket().await?),
-        Resource::Queue => queues::arn(operator, operator.place.queue_url().await).await?,
+        Resource::Queue => queues::arn(operator, operator.outputs.queue_url().await).await?,
         Resource::CleanupFailureQueue => {
-            queues::arn(operator, operator.place.cleanup_failure_queue_url().await).await?
+            queues::arn(operator, operator.outputs.cleanup_failure_queue_url().await).await?
         }
     })
 }
 
-/// The actions on a resource that IAM would not allow the role.
+/// Returns the actions on a resource that IAM denies the role.
 async fn denied(iam: &Client, role: &str, resource: &str, actions: &[&str]) -> Result<Vec<String>> {
-    let asked = iam.simulate_principal_policy().policy_source_arn(role).resource_arns(resource);
+    let call = iam.simulate_principal_policy().policy_source_arn(role).resource_arns(resource);
     let actions = actions.iter().map(|action| (*action).to_owned()).collect();
-    let answer = asked.set_action_names(Some(actions)).send().await;
-    let answer = answer.context("IAM does not say what it would decide")?;
-    let denied = answer
+    let response = call.set_action_names(Some(actions)).send().await;
+    let response = response.context("cannot simulate the role's policies")?;
+    let denied = response
         .evaluation_results
         .unwrap_or_default()
         .into_iter()

@@ -1,4 +1,4 @@
-//! The vault: that it is there, and that it tidies up by itself where all else has failed.
+//! The vault: its bucket, and the lifecycle rules that delete what the functions left behind.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,44 +13,48 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
 use super::clock;
-use super::finding::Report;
+use super::diagnosis::Diagnosis;
 use crate::operator::Operator;
 
 const CHECK: &str = "vault";
-const LIFECYCLE: &str = "vault's lifecycle";
-/// Where the archives are.
+const LIFECYCLE: &str = "vault lifecycle";
+/// Prefix of the archives' keys.
 const ARCHIVES: &str = "bdr/";
 
-pub(super) async fn check(operator: &Operator, report: &mut Report) {
-    let bucket = match operator.place.bucket().await {
+pub(super) async fn check(operator: &Operator, diagnosis: &mut Diagnosis) {
+    let bucket = match operator.outputs.bucket().await {
         Ok(bucket) => bucket,
-        Err(error) => return report.not_checked(CHECK, &error, "Name it by --bucket."),
+        Err(error) => return diagnosis.not_checked(CHECK, &error, "Specify it with --bucket."),
     };
-    let date = Date::default();
+    let date = ResponseDate::default();
     let head = operator.s3().head_bucket().bucket(&bucket).customize().interceptor(date.clone());
     match head.send().await {
-        Ok(_) => report.ok(CHECK, format!("the bucket {bucket} is there")),
+        Ok(_) => diagnosis.ok(CHECK, format!("bucket {bucket} exists")),
         Err(error)
-            if error.raw_response().is_some_and(|answer| answer.status().as_u16() == 404) =>
+            if error.raw_response().is_some_and(|response| response.status().as_u16() == 404) =>
         {
-            let advice = "VaultBucketName must name the bucket of the artworks.";
-            report.error(CHECK, format!("there is no bucket {bucket}"), advice);
+            let advice = "Set VaultBucketName to the bucket of the artworks.";
+            diagnosis.error(CHECK, format!("bucket {bucket} does not exist"), advice);
         }
         Err(error) => {
-            let error = anyhow::Error::new(error).context("S3 does not show the bucket");
-            report.not_checked(CHECK, &error, "Needs s3:ListBucket.");
+            let error = anyhow::Error::new(error).context("cannot read the bucket");
+            diagnosis.not_checked(CHECK, &error, "To check it, allow s3:ListBucket.");
         }
     }
-    clock::compare(report, "clock of AWS", date.seen());
-    if let Err(error) = lifecycle(operator, report, &bucket).await {
-        report.not_checked(LIFECYCLE, &error, "Needs s3:GetLifecycleConfiguration.");
+    clock::compare(diagnosis, "AWS clock", date.parsed());
+    if let Err(error) = lifecycle(operator, diagnosis, &bucket).await {
+        diagnosis.not_checked(
+            LIFECYCLE,
+            &error,
+            "To check it, allow s3:GetLifecycleConfiguration.",
+        );
     }
 }
 
-async fn lifecycle(operator: &Operator, report: &mut Report, bucket: &str) -> Result<()> {
-    let answer = operator.s3().get_bucket_lifecycle_configuration().bucket(bucket).send().await;
-    let rules = match answer {
-        Ok(answer) => answer.rules.unwrap_or_default(),
+async fn lifecycle(operator: &Operator, diagnosis: &mut Diagnosis, bucket: &str) -> Result<()> {
+    let response = operator.s3().get_bucket_lifecycle_configuration().bucket(bucket).send().await;
+    let rules = match response {
+        Ok(response) => response.rules.unwrap_or_default(),
         Err(error)
             if error.as_service_error().is_some_and(|error| {
                 error.meta().code() == Some("NoSuchLifecycleConfiguration")
@@ -58,53 +62,57 @@ async fn lifecycle(operator: &Operator, report: &mut Report, bucket: &str) -> Re
         {
             Vec::new()
         }
-        Err(error) => return Err(error).context("S3 does not show the lifecycle"),
+        Err(error) => return Err(error).context("cannot read the lifecycle"),
     };
     let enabled: Vec<&LifecycleRule> =
         rules.iter().filter(|rule| rule.status == ExpirationStatus::Enabled).collect();
 
     let aborts = enabled.iter().any(|rule| rule.abort_incomplete_multipart_upload.is_some());
     let found = if aborts {
-        "it ends uploads that were left"
+        "aborts incomplete multipart uploads"
     } else {
-        "it does not end uploads that were left"
+        "does not abort incomplete multipart uploads"
     };
-    let advice = "The parts of attempts that were killed cost money unseen. Add the template's rule \
-                  AbortIncompleteUploads.";
-    report.must(aborts, LIFECYCLE, found, advice);
+    let advice = "Add the template's rule AbortIncompleteUploads: the hidden parts of killed attempts \
+                  cost money.";
+    diagnosis.require(aborts, LIFECYCLE, found, advice);
 
-    let promised = operator.function_environment().await?.optional("EXPIRES_AFTER_DAYS");
-    let promised: i32 = promised.and_then(|days| days.parse().ok()).unwrap_or(7);
+    let expiry = operator.function_environment().await?.optional("EXPIRES_AFTER_DAYS");
+    let expiry: i32 = expiry.and_then(|days| days.parse().ok()).unwrap_or(7);
     let mut backstop = false;
     for rule in enabled {
         let Some(days) = rule.expiration.as_ref().and_then(|expiration| expiration.days) else {
             continue;
         };
         match prefix(rule) {
-            ARCHIVES if days > promised => backstop = true,
+            ARCHIVES if days > expiry => backstop = true,
             ARCHIVES => {
                 let found =
-                    format!("it deletes archives after {days} days, promised for {promised}");
-                report.error(LIFECYCLE, found, "Raise it to a week more than EXPIRES_AFTER_DAYS.");
+                    format!("deletes archives after {days} days, which expire after {expiry}");
+                diagnosis.error(LIFECYCLE, found, "Set it to EXPIRES_AFTER_DAYS plus 7 days.");
             }
             other if ARCHIVES.starts_with(other) => {
-                let found = format!("it deletes everything under {other:?} after {days} days");
-                report.error(LIFECYCLE, found, "Artworks must not expire: limit it to bdr/.");
+                let found = format!("deletes all objects under {other:?} after {days} days");
+                diagnosis.error(
+                    LIFECYCLE,
+                    found,
+                    "Limit the rule to bdr/: artworks must not expire.",
+                );
             }
             _ => {}
         }
     }
     let found = if backstop {
-        "it deletes archives that the cleanup has missed"
+        "deletes archives that the cleanup missed"
     } else {
-        "it does not delete archives that the cleanup has missed"
+        "does not delete archives that the cleanup missed"
     };
-    report.must(backstop, LIFECYCLE, found, "Add the template's rule ArchiveBackstop.");
+    diagnosis.require(backstop, LIFECYCLE, found, "Add the template's rule ArchiveBackstop.");
     Ok(())
 }
 
-/// What a rule is limited to, in either of the two spellings that S3 has.
-#[expect(deprecated, reason = "rules made by CloudFormation have it")]
+/// Returns the key prefix of a rule, from its filter or from the older field.
+#[expect(deprecated, reason = "CloudFormation sets the older field")]
 fn prefix(rule: &LifecycleRule) -> &str {
     let filter = rule.filter.as_ref().and_then(|filter| {
         filter.prefix.as_deref().or_else(|| filter.and.as_ref()?.prefix.as_deref())
@@ -112,22 +120,22 @@ fn prefix(rule: &LifecycleRule) -> &str {
     filter.or(rule.prefix.as_deref()).unwrap_or_default()
 }
 
-/// Takes down what time AWS says it is.
+/// The `Date` header of a response, recorded by an interceptor.
 #[derive(Debug, Clone, Default)]
-struct Date(Arc<Mutex<Option<String>>>);
+struct ResponseDate(Arc<Mutex<Option<String>>>);
 
-impl Date {
-    fn seen(&self) -> Result<OffsetDateTime> {
+impl ResponseDate {
+    fn parsed(&self) -> Result<OffsetDateTime> {
         let text = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let text = text.context("the answer has no date")?;
+        let text = text.context("the response has no date")?;
         OffsetDateTime::parse(&text.replace("GMT", "+0000"), &Rfc2822)
-            .context("the answer has a date that cannot be read")
+            .context("the response has a malformed date")
     }
 }
 
-impl Intercept for Date {
+impl Intercept for ResponseDate {
     fn name(&self) -> &'static str {
-        "Date"
+        "ResponseDate"
     }
 
     fn read_before_deserialization(
