@@ -157,7 +157,7 @@ fn the_cleanup_is_scheduled_and_its_failures_are_heard_of() {
 #[test]
 fn every_variable_of_the_template_is_told_of_and_none_is_set_but_empty() {
     scenario(async |s| {
-        let contract = include_str!("../../../README.md");
+        let contract = include_str!("../../../docs/configuration.md");
         let mut set = Vec::new();
         for function in ["ProcessBdrJob", "CleanupExpiredBdrs", "PresignBdrDownload"] {
             let name = &s.stack.outputs()[&format!("{function}FunctionName")];
@@ -170,7 +170,7 @@ fn every_variable_of_the_template_is_told_of_and_none_is_set_but_empty() {
         for variable in set.iter().filter(|variable| !variable.starts_with("MALLOC_")) {
             assert!(
                 contract.contains(&format!("`{variable}`")),
-                "README does not tell of {variable}"
+                "docs/configuration.md does not describe {variable}"
             );
         }
         for absent in ["DATABASE_SECRET_ARN", "SQIDS_ALPHABET", "EXTRA_FORMATS"] {

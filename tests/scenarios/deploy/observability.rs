@@ -250,7 +250,7 @@ fn the_dashboard_shows_all_that_is_emitted_and_nothing_else() {
     scenario(async |s| {
         let name = unique("dashboard-");
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/observability.yaml");
-        // As in the README: of the main stack's outputs, those are taken that are its parameters.
+        // As in docs/observability.md: of the main stack's outputs, those are taken that are its parameters.
         let outputs = s.stack.outputs().iter();
         let overrides: Vec<_> = outputs.map(|(name, value)| format!("{name}={value}")).collect();
         let overrides: Vec<_> = overrides.iter().map(String::as_str).collect();

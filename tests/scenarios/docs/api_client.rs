@@ -1,9 +1,11 @@
-//! The client snippets of the README, run as they are printed there.
+//! The client snippets of `docs/api.md`, run as the page prints them.
 
 use bdr_tests::doc_commands;
 use bdr_tests::{Artwork, Scenario, scenario};
 use local_stack::http;
 use uuid::Uuid;
+
+use super::pages::API;
 
 async fn publish(
     sqs: &aws_sdk_sqs::Client,
@@ -32,17 +34,21 @@ async fn download_url(
     Ok(answer["url"].as_str().map(str::to_owned)) // then: 302
 }
 
-/// The blocks of a language in the part for the API's author.
-fn blocks(language: &str) -> Vec<&'static str> {
-    doc_commands::blocks(include_str!("../../../README.md"), "## For the API's author", language)
+/// The snippets of a language: one that publishes, and one that returns a download URL.
+pub(super) fn snippets(language: &str) -> [&'static str; 2] {
+    ["## Publish a request", "## Offer the download"].map(|heading| {
+        let blocks = doc_commands::blocks(API.text, heading, language);
+        assert_eq!(blocks.len(), 1, "{heading}");
+        blocks[0]
+    })
 }
 
-/// Runs the Python snippets, and then these lines.
+/// Runs the Python snippets, then these lines.
 async fn python(s: &Scenario, lines: &str) -> Result<String, String> {
-    doc_commands::python(s, &format!("{}\n{lines}", blocks("python").concat())).await
+    doc_commands::python(s, &format!("{}\n{lines}", snippets("python").concat())).await
 }
 
-/// What stands behind a URL is this request's ZIP.
+/// Asserts that the URL serves the ZIP of this request.
 async fn assert_downloads(s: &Scenario, url: &str, bdr_id: Uuid) {
     let answer = http::client().unwrap().get(url).send().await.unwrap();
     assert_eq!(answer.bytes().await.unwrap(), s.archive(bdr_id).await.unwrap().bytes);
@@ -51,7 +57,6 @@ async fn assert_downloads(s: &Scenario, url: &str, bdr_id: Uuid) {
 #[test]
 fn the_python_client_publishes_and_downloads() {
     scenario(async |s| {
-        assert_eq!(blocks("python").len(), 2);
         let post = s.artwork(Artwork::default()).await;
         let bdr_id = s.request(&[post]).await;
         let function = s.stack.output("PresignBdrDownloadFunctionName").unwrap();
@@ -59,7 +64,7 @@ fn the_python_client_publishes_and_downloads() {
             python(&s, &format!("print(download_url('{function}', '{bdr_id}', {user_id}))")).await
         };
         let user_id = s.user_id.to_string();
-        assert_eq!(ask(&user_id).await.unwrap(), "None", "it is not ready");
+        assert_eq!(ask(&user_id).await.unwrap(), "None", "the request is not ready");
         let queue = s.stack.queue_url().unwrap();
         python(&s, &format!("publish('{queue}', '{bdr_id}')")).await.unwrap();
         s.wait_for(bdr_id, "ready").await;
@@ -71,10 +76,11 @@ fn the_python_client_publishes_and_downloads() {
 
 #[test]
 fn the_rust_client_publishes_and_downloads() {
-    let printed = blocks("rust");
-    assert_eq!(printed.len(), 2);
-    for block in printed {
-        assert!(include_str!("api_client.rs").contains(block), "not what runs here:\n{block}");
+    for block in snippets("rust") {
+        assert!(
+            include_str!("api_client.rs").contains(block),
+            "this test runs other code:\n{block}"
+        );
     }
     scenario(async |s| {
         let post = s.artwork(Artwork::default()).await;
@@ -82,11 +88,11 @@ fn the_rust_client_publishes_and_downloads() {
         let function = s.stack.output("PresignBdrDownloadFunctionName").unwrap();
         let lambda = aws_sdk_lambda::Client::new(&s.aws);
         let ask = async |name| download_url(&lambda, name, bdr_id, s.user_id).await;
-        assert_eq!(ask(function).await.unwrap(), None, "it is not ready");
+        assert_eq!(ask(function).await.unwrap(), None, "the request is not ready");
         publish(&s.sqs, s.stack.queue_url().unwrap(), bdr_id).await.unwrap();
         s.wait_for(bdr_id, "ready").await;
         assert_downloads(&s, &ask(function).await.unwrap().unwrap(), bdr_id).await;
-        // A request whose row cannot be what it says.
+        // A malformed row.
         s.set(bdr_id, "file_path = 'elsewhere.zip'").await;
         let error = ask(function).await.unwrap_err().to_string();
         assert!(error.contains("errorMessage"), "{error}");

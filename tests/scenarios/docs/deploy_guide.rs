@@ -1,13 +1,13 @@
-//! The commands of the README's "Deploy", as they are printed there. What needs an AWS account is parsed,
-//! checked by the command line, and not sent; what does not is run.
+//! The commands of `docs/deploy.md` and of the README's "Deploy", as the pages print them. The AWS CLI validates
+//! commands that need an account, and does not send them. The shell runs all others.
 
 use bdr_tests::doc_commands::{CHECKED, blocks, run};
 use bdr_tests::scenario;
 
-const README: &str = include_str!("../../../README.md");
+use super::pages::{DEPLOY, Page, README, ROOT};
 
-/// Where the operator stands, and what is not done in a test: compiling, asking for a password, and
-/// what SAM does, whose configuration has a test of its own.
+/// The operator's variables, and replacements for commands that compile, ask for a password or deploy. Another
+/// test checks the configuration of SAM.
 const PRELUDE: &str = r#"
     rustup() { :; }
     cargo() { :; }
@@ -33,24 +33,40 @@ const PRELUDE: &str = r#"
     api_role=api region=eu-central-1 vpc=vpc-0123456a endpoint_group=sg-0123456a
     subnets='subnet-0123456a subnet-0123456b' route_tables=rtb-0123456a
     echo '{}' > report.json
+    echo '{}' > secret.json
 "#;
 
+/// The headings whose shell blocks are run.
+const COMMANDS: &[(Page, &[&str])] = &[
+    (README, &["## Deploy"]),
+    (
+        DEPLOY,
+        &[
+            "## 1. Build the functions",
+            "## 2. Create the database role",
+            "## 3. Store the password",
+            "## 4. Verify the sender",
+            "## 5. Configure and deploy",
+            "## 6. Connect the API",
+            "## Use an existing bucket",
+            "## Run inside a VPC",
+            "## Update, roll back, delete",
+            "## Write an SBOM",
+        ],
+    ),
+];
+
 #[test]
-fn every_command_for_an_operator_is_one_that_can_be_given() {
+fn every_command_of_the_guide_is_valid() {
     scenario(async |s| {
-        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        let prelude = format!("root='{}'\n{PRELUDE}\n{CHECKED}", root.display());
-        for heading in [
-            "## Deploy",
-            "### Artworks in a bucket that exists already",
-            "### Inside a VPC",
-            "### Update, roll back, delete",
-            "### What it is made of",
-        ] {
-            for block in blocks(README, heading, "sh") {
-                // Its own definitions come last, but for how the stack is asked.
-                let block = block.replace("output() {", "output_of_the_stack() {");
-                run(&s, &format!("{prelude}\n{block}")).await;
+        let prelude = format!("root='{ROOT}'\n{PRELUDE}\n{CHECKED}");
+        for (page, headings) in COMMANDS {
+            for heading in *headings {
+                for block in blocks(page.text, heading, "sh") {
+                    // The prelude's function stays in place; every other definition is the page's.
+                    let block = block.replace("output() {", "output_of_the_stack() {");
+                    run(&s, &format!("{prelude}\n{block}")).await;
+                }
             }
         }
     });

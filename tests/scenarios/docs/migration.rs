@@ -1,4 +1,4 @@
-//! `docs/migrating-from-celery.md`, step by step, as it prints them.
+//! `docs/migrating-from-celery.md`: its commands and snippets, step by step, as the page prints them.
 
 use std::path::Path;
 
@@ -11,24 +11,24 @@ use shared::clock::Clock;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-const DOCUMENT: &str = include_str!("../../../docs/migrating-from-celery.md");
-const README: &str = include_str!("../../../README.md");
+use super::api_client::snippets;
+use super::pages::MIGRATION;
 
-const DEPLOY: &str = "## 1. Deploy, and hold the queue";
+const DEPLOY: &str = "## 1. Deploy and pause the queue";
 const COPY: &str = "## 2. Copy the artworks";
-const SIDE_BY_SIDE: &str = "## 3. Side by side";
-const SWITCH: &str = "## 4. The switch";
-const DISK_PATHS: &str = "### If `file_path` is a path of the disk";
-const BACK: &str = "## The way back";
+const SIDE_BY_SIDE: &str = "## 3. Run side by side";
+const SWITCH: &str = "## 4. Switch over";
+const DISK_PATHS: &str = "### If `file_path` is an absolute path";
+const BACK: &str = "## Return to Celery";
 
-/// What the old worker leaves in a ZIP it has finished.
+/// The content of a ZIP that the old worker completed.
 const OLD_ZIP: &[u8] = b"the old worker's";
 
 fn sh(heading: &str, place: usize) -> &'static str {
-    doc_commands::blocks(DOCUMENT, heading, "sh")[place]
+    doc_commands::blocks(MIGRATION.text, heading, "sh")[place]
 }
 
-/// A block with this vault and the scenario's bucket and queue.
+/// Runs a block with this vault and the scenario's bucket and queue.
 async fn run_locally(s: &Scenario, vault: &Path, queue: &str, block: &str) -> String {
     let first = sh(DEPLOY, 0);
     let (vault, bucket) = (vault.display(), s.bucket());
@@ -47,7 +47,7 @@ async fn object(s: &Scenario, key: &str) -> Option<Vec<u8>> {
     Some(answer.body.collect().await.unwrap().to_vec())
 }
 
-/// A request that the old worker has made `ready`, with its ZIP on the disk.
+/// Inserts a request that the old worker made `ready`, with its ZIP on the disk.
 async fn made_by_celery(s: &Scenario, vault: &TempDir) -> Uuid {
     let bdr_id = s.request(&[1]).await;
     let key = s.archive_key(bdr_id);
@@ -61,16 +61,16 @@ async fn made_by_celery(s: &Scenario, vault: &TempDir) -> Uuid {
     bdr_id
 }
 
-/// Where the API would be sent for a download, and what is there.
+/// Returns the status and the body at the URL that the API receives for a download.
 async fn download(s: &Scenario, bdr_id: Uuid) -> (u16, Vec<u8>) {
     let answer = presign(s, &[], json!({"bdr_id": bdr_id, "user_id": s.user_id})).await.unwrap();
-    let url = answer["url"].as_str().expect("it is ok");
+    let url = answer["url"].as_str().expect("the answer is ok");
     let answer = local_stack::http::client().unwrap().get(url).send().await.unwrap();
     (answer.status().as_u16(), answer.bytes().await.unwrap().to_vec())
 }
 
 #[test]
-fn the_queue_is_held_and_opened_by_commands_that_the_command_line_takes() {
+fn the_commands_that_pause_and_resume_the_queue_are_valid() {
     scenario_apart(async |s| {
         for block in [sh(DEPLOY, 1), sh(COPY, 2)] {
             run(&s, &format!("{CHECKED}\n{block}")).await;
@@ -79,7 +79,7 @@ fn the_queue_is_held_and_opened_by_commands_that_the_command_line_takes() {
 }
 
 #[test]
-fn artworks_are_copied_under_their_keys_and_archives_are_not() {
+fn artworks_are_copied_and_archives_are_not() {
     scenario_apart(async |s| {
         let vault = tempfile::tempdir().unwrap();
         let files = ["8c/4f/2a/x.png", "8c/4f/2a/größe 1+1=2.gif", "bdrx/not an archive.png"];
@@ -108,16 +108,16 @@ fn artworks_are_copied_under_their_keys_and_archives_are_not() {
     });
 }
 
-/// Runs the document's Python after the README's, and then these lines.
+/// Runs the client's Python, the page's Python, then these lines.
 async fn python(s: &Scenario, lines: &str) -> String {
-    let blocks = |document, heading| doc_commands::blocks(document, heading, "python").concat();
-    let client = blocks(README, "## For the API's author");
-    let script = format!("{client}\n{}\n{lines}", blocks(DOCUMENT, SIDE_BY_SIDE));
+    let client = snippets("python").concat();
+    let page = doc_commands::blocks(MIGRATION.text, SIDE_BY_SIDE, "python").concat();
+    let script = format!("{client}\n{page}\n{lines}");
     doc_commands::python(s, &script).await.unwrap()
 }
 
 #[test]
-fn side_by_side_each_artist_has_one_way_and_each_archive_is_found() {
+fn side_by_side_each_artist_has_one_system_and_each_archive_is_found() {
     scenario_apart(async |s| {
         let vault = tempfile::tempdir().unwrap();
         let queue = s.sqs.create_queue().queue_name(unique("m")).send().await.unwrap();
@@ -126,7 +126,7 @@ fn side_by_side_each_artist_has_one_way_and_each_archive_is_found() {
         let new = s.request(&[s.artwork(Artwork::default()).await]).await;
         s.worker(&[]).await.receive(new).await;
 
-        // The deployed function has another database: what it is asked is what is looked at.
+        // The deployed function uses another database, so the test looks at the question only.
         let printed = python(
             &s,
             &format!(
@@ -161,13 +161,13 @@ for user in (7, 107, 49, 50, 99):
         assert_eq!(printed.lines().collect::<Vec<_>>(), expected);
         assert_eq!(published(&s, &queue).await.len(), 3);
 
-        // What the document warns of, for a ZIP that is on the disk alone.
+        // The page warns of this, for a ZIP that exists on the disk alone.
         assert_eq!(download(&s, old).await.0, 404);
         assert_eq!(download(&s, new).await.0, 200);
     });
 }
 
-/// The requests that have a message in this queue.
+/// Returns the requests that have a message in this queue.
 async fn published(s: &Scenario, queue: &str) -> Vec<Uuid> {
     let mut found = vec![];
     loop {
@@ -184,13 +184,13 @@ async fn published(s: &Scenario, queue: &str) -> Vec<Uuid> {
 }
 
 #[test]
-fn either_cleanup_does_the_rows_of_both_systems() {
+fn either_cleanup_handles_the_rows_of_both_systems() {
     scenario_apart(async |s| {
         let vault = tempfile::tempdir().unwrap();
         let over = "expires_at = now() - interval '1 second'";
         let old = made_by_celery(&s, &vault).await;
         s.set(old, over).await;
-        // Beat's cleanup finds no file of this one, and expires the row.
+        // The cleanup of beat finds no file for this request, and marks the row expired.
         let new = s.request(&[s.artwork(Artwork::default()).await]).await;
         s.worker(&[]).await.receive(new).await;
         s.set(new, "status = 'expired', file_path = NULL, file_size_bytes = NULL").await;
@@ -206,7 +206,7 @@ fn either_cleanup_does_the_rows_of_both_systems() {
 }
 
 #[test]
-fn what_is_in_flight_at_the_switch_ends_ready_and_whole() {
+fn requests_in_flight_at_the_switch_end_ready_and_whole() {
     scenario_apart(async |s| {
         let vault = tempfile::tempdir().unwrap();
         let queue = s.sqs.create_queue().queue_name(unique("m")).send().await.unwrap();
@@ -227,7 +227,11 @@ fn what_is_in_flight_at_the_switch_ends_ready_and_whole() {
 
         run_locally(&s, vault.path(), &queue, sh(SWITCH, 1)).await;
         for bdr_id in in_flight {
-            assert_eq!(object(&s, &s.archive_key(bdr_id)).await, None, "it is not taken for a ZIP");
+            assert_eq!(
+                object(&s, &s.archive_key(bdr_id)).await,
+                None,
+                "the function cannot adopt half a ZIP"
+            );
             assert_eq!(s.worker(&[]).await.receive(bdr_id).await, Delivery::Acknowledged);
             assert_eq!(s.row(bdr_id).await["status"], "ready");
             assert_eq!(download(&s, bdr_id).await, (200, s.archive(bdr_id).await.unwrap().bytes));
@@ -242,7 +246,7 @@ fn what_is_in_flight_at_the_switch_ends_ready_and_whole() {
 }
 
 #[test]
-fn a_path_of_the_disk_is_left_alone_until_it_is_made_a_key() {
+fn an_absolute_path_is_left_alone_until_it_becomes_a_key() {
     scenario_apart(async |s| {
         let vault = tempfile::tempdir().unwrap();
         let bdr_id = made_by_celery(&s, &vault).await;
@@ -263,7 +267,7 @@ fn a_path_of_the_disk_is_left_alone_until_it_is_made_a_key() {
 }
 
 #[test]
-fn the_way_back_brings_artworks_and_archives_to_the_disk() {
+fn returning_copies_artworks_and_archives_to_the_disk() {
     scenario_apart(async |s| {
         let vault = tempfile::tempdir().unwrap();
         let old = made_by_celery(&s, &vault).await;

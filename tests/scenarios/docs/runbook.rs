@@ -1,45 +1,48 @@
-//! The runbook's commands, as the README prints them, run by a shell.
+//! The commands of the runbook in `docs/operations.md`, as the page prints them, run by a shell.
 
 use bdr_tests::doc_commands::{self, CHECKED, ON_THE_LOCAL_STACK, run};
 use bdr_tests::scenario::unique;
 use bdr_tests::{Artwork, Delivery, Scenario, scenario};
 use serde_json::{Value, json};
 
+use super::pages::OPERATIONS;
 use crate::bdrctl::BDRCTL;
 
-/// The tool is given queues of the scenario's own: the stack's serve others too.
+/// Passes the scenario's own queues to the tool: other scenarios use those of the stack.
 const WITH_ITS_QUEUES: &str = r#"
     bdrctl() {
       command "$BDRCTL" ${queue:+--queue-url "$queue"} ${dead:+--dead-letter-queue-url "$dead"} "$@"
     }"#;
 
-/// The shell blocks of the README under a heading, in order.
+/// The shell blocks under a heading of the page, in order.
 fn blocks(heading: &str) -> Vec<&'static str> {
-    doc_commands::blocks(include_str!("../../../README.md"), heading, "sh")
+    doc_commands::blocks(OPERATIONS.text, heading, "sh")
 }
 
-/// Runs some of the runbook on the local stack, after its first block and these `names`.
+/// Runs a block of the runbook on the local stack, after its first block and these `names`.
 async fn run_locally(s: &Scenario, names: &str, block: &str) -> String {
     let first = blocks("## Runbook")[0];
     let tool = format!("BDRCTL='{BDRCTL}'\n{WITH_ITS_QUEUES}");
     run(s, &format!("{ON_THE_LOCAL_STACK}\n{tool}\n{first}\n{names}\n{block}\n")).await
 }
 
-/// The URL of a queue of one's own.
+/// Creates a queue and returns its URL.
 async fn queue(s: &Scenario) -> String {
     s.sqs.create_queue().queue_name(unique("r")).send().await.unwrap().queue_url.unwrap()
 }
 
+/// Inserts a request that has failed, and returns its id.
 async fn failed_request(s: &Scenario) -> uuid::Uuid {
     let post = s.artwork(Artwork::default()).await;
     let bdr_id = s.request(&[post]).await;
-    // So old that a cleanup would give it up if its age were not counted anew.
+    // Old enough for the cleanup to mark it failed again, unless a retry resets its age.
     let failed = "status = 'failed', error_message = 'x', completed_at = now(),
                   created_at = now() - interval '8 days', started_at = now() - interval '8 days'";
     s.set(bdr_id, failed).await;
     bdr_id
 }
 
+/// Asserts that the request is pending with a new age, and that an attempt makes it ready.
 async fn assert_open_again(s: &Scenario, bdr_id: uuid::Uuid) {
     let young = "SELECT greatest(r.created_at, r.started_at) > now() - interval '1 hour'
                    FROM batch_download_requests AS r WHERE r.id = $1";
@@ -50,7 +53,7 @@ async fn assert_open_again(s: &Scenario, bdr_id: uuid::Uuid) {
 }
 
 #[test]
-fn what_is_in_the_dead_letter_queue_is_redriven_rows_first() {
+fn dead_letters_are_redriven_rows_first() {
     scenario(async |s| {
         let dead = queue(&s).await;
         let bdr_id = failed_request(&s).await;
@@ -66,7 +69,7 @@ fn what_is_in_the_dead_letter_queue_is_redriven_rows_first() {
 }
 
 #[test]
-fn one_request_is_redriven_without_its_message() {
+fn one_request_is_retried_without_its_message() {
     scenario(async |s| {
         let source = queue(&s).await;
         let bdr_id = failed_request(&s).await;
@@ -80,7 +83,7 @@ fn one_request_is_redriven_without_its_message() {
 }
 
 #[test]
-fn a_stuck_request_is_seen_and_freed() {
+fn a_stuck_request_is_listed_and_published_again() {
     scenario(async |s| {
         let post = s.artwork(Artwork::default()).await;
         let bdr_id = s.request(&[post]).await;
@@ -93,7 +96,7 @@ fn a_stuck_request_is_seen_and_freed() {
 }
 
 #[test]
-fn the_dead_letter_queue_is_looked_into() {
+fn dead_letters_are_listed() {
     scenario(async |s| {
         let dead = queue(&s).await;
         let bdr_id = failed_request(&s).await;
@@ -108,7 +111,7 @@ fn the_dead_letter_queue_is_looked_into() {
 }
 
 #[test]
-fn the_commands_that_change_the_account_are_what_the_command_line_takes() {
+fn the_commands_that_change_the_account_are_valid() {
     scenario(async |s| {
         for heading in ["### The database is down", "### E-mails do not arrive"] {
             for block in blocks(heading) {

@@ -1,5 +1,5 @@
-//! `docs/schemas`: what the schemas allow and refuse, the code takes and refuses, and what the real
-//! functions answer, the schemas describe.
+//! `docs/schemas`: the code accepts and rejects the same values as the schemas, and the schemas describe the
+//! answers of the functions.
 
 use std::process::Stdio;
 
@@ -14,7 +14,7 @@ const MESSAGE: &str = include_str!("../../../docs/schemas/message.json");
 const QUESTION: &str = include_str!("../../../docs/schemas/presign-question.json");
 const ANSWER: &str = include_str!("../../../docs/schemas/presign-answer.json");
 
-/// Says of each value whether the schema allows it, after a look at the schema itself.
+/// Prints for each value whether the schema allows it, after checking the schema itself.
 const VALIDATE: &str = r"
 import json, sys
 from jsonschema import Draft202012Validator
@@ -24,6 +24,7 @@ validator = Draft202012Validator(asked['schema'])
 print(json.dumps([validator.is_valid(value) for value in asked['values']]))
 ";
 
+/// Returns for each value whether the schema allows it.
 async fn allowed(s: &Scenario, schema: &str, values: &[Value]) -> Vec<bool> {
     let mut python = tokio::process::Command::new(s.stack.python())
         .args(["-c", VALIDATE])
@@ -48,17 +49,17 @@ fn examples(schema: &str) -> Vec<Value> {
 
 const ID: &str = "8c4f2a00-1d3e-4b5c-9f60-7a8b9c0d1e2f";
 
-/// What is wrong with a request's id.
+/// Values that are not the id of a request.
 fn bad_ids() -> Vec<Value> {
     vec![json!(7), json!(null), json!(""), json!("x"), json!(&ID[1..]), json!(format!("{ID} "))]
 }
 
 #[test]
-fn a_message_is_taken_or_refused_as_its_schema_says() {
+fn a_message_is_accepted_exactly_when_its_schema_allows_it() {
     scenario_apart(async |s| {
         let mut good = examples(MESSAGE);
         good.push(json!({"bdr_id": ID.to_uppercase(), "sent_by": {"api": 3}}));
-        // What is published everywhere else in these tests.
+        // The message that all other tests publish.
         good.push(serde_json::to_value(Message { bdr_id: Uuid::new_v4() }).unwrap());
         let mut bad = vec![json!({}), json!(null), json!([ID]), json!(ID), json!({"id": ID})];
         bad.extend(bad_ids().into_iter().map(|id| json!({"bdr_id": id})));
@@ -72,7 +73,7 @@ fn a_message_is_taken_or_refused_as_its_schema_says() {
 }
 
 #[test]
-fn a_question_is_taken_or_refused_as_its_schema_says() {
+fn a_question_is_accepted_exactly_when_its_schema_allows_it() {
     scenario_apart(async |s| {
         let mut good = examples(QUESTION);
         good.push(json!({"bdr_id": ID, "user_id": i32::MAX, "trace": "x"}));
@@ -91,7 +92,7 @@ fn a_question_is_taken_or_refused_as_its_schema_says() {
 }
 
 #[test]
-fn a_user_id_with_a_fraction_is_refused_though_no_schema_can_say_so() {
+fn a_user_id_with_a_fraction_is_rejected_beyond_the_schema() {
     scenario_apart(async |s| {
         let question = json!({"bdr_id": ID, "user_id": 42.0});
         assert_eq!(allowed(&s, QUESTION, std::slice::from_ref(&question)).await, [true]);
@@ -100,7 +101,7 @@ fn a_user_id_with_a_fraction_is_refused_though_no_schema_can_say_so() {
     });
 }
 
-/// Members of the answer, beside `status`, that the schema knows for this status.
+/// Returns the members that the schema describes for this status.
 fn described(status: &Value) -> Vec<String> {
     let schema = parsed(ANSWER);
     let branches = schema["oneOf"].as_array().unwrap();
@@ -109,7 +110,7 @@ fn described(status: &Value) -> Vec<String> {
 }
 
 #[test]
-fn every_answer_is_what_its_schema_says_and_has_no_further_member() {
+fn every_answer_has_exactly_the_members_of_its_schema() {
     scenario_apart(async |s| {
         let bdr_id = s.request(&[1]).await;
         let path = format!("file_path = '{}'", s.archive_key(bdr_id));
