@@ -51,13 +51,13 @@ enum Stop {
 }
 
 impl VaultLane {
-    /// Fetches `planned` and yields every artwork in order.
+    /// Fetches `plans` and yields every artwork in order.
     pub(super) fn fetch<'a>(
         self,
-        planned: impl Iterator<Item = (PlannedArtwork<'a>, ArtworkKey)> + Send + 'a,
+        plans: impl Iterator<Item = (PlannedArtwork<'a>, ArtworkKey)> + Send + 'a,
     ) -> impl Stream<Item = Result<FetchedArtwork<'a>, NotFetched<'a>>> + Send {
         let (opener, reader) = (self.clone(), self);
-        stream::iter(planned)
+        stream::iter(plans)
             // One after the other, in order: a slot of the window.
             .then(move |(planned, key)| {
                 let opener = opener.clone();
@@ -69,10 +69,10 @@ impl VaultLane {
             .map(|(planned, opening)| async move { (planned, joined(opening).await) })
             .buffered(MAX_AHEAD)
             // One after the other, in order: a share of the budget.
-            .then(move |(planned, opened)| {
+            .then(move |(planned, result)| {
                 let reader = reader.clone();
                 async move {
-                    let reading = match opened {
+                    let reading = match result {
                         Ok(opened) => Ok(reader.start_reading(opened).await),
                         Err(stop) => Err(stop),
                     };

@@ -79,12 +79,12 @@ impl Error for NotResolved {}
 
 /// Returns whether a transport error is the rejection of a private address.
 pub(super) fn is_not_public(error: &reqwest::Error) -> bool {
-    has_cause(error, |cause| cause.is::<NotPublic>())
+    has_cause(error, <dyn Error>::is::<NotPublic>)
 }
 
 /// Returns whether a transport error is a name that does not resolve.
 pub(super) fn is_unresolved(error: &reqwest::Error) -> bool {
-    has_cause(error, |cause| cause.is::<NotResolved>())
+    has_cause(error, <dyn Error>::is::<NotResolved>)
 }
 
 /// Returns whether one of an error's causes matches.
