@@ -1,5 +1,5 @@
-//! The template, as it is deployed and as it stands: what AWS enforces and the stand-in does not,
-//! and what the functions and the queue must agree on.
+//! The template and the deployed stack: rules that AWS enforces and the stand-in does not, and
+//! values on which functions and queue must agree.
 
 use std::path::Path;
 
@@ -27,7 +27,7 @@ pub(crate) async fn package(s: &Scenario, file: &Path) {
     aws(s, &[&package[..], &file].concat()).await;
 }
 
-/// Deploys or updates a stack of a packaged template.
+/// Deploys or updates a stack from a packaged template.
 pub(crate) async fn deploy(s: &Scenario, stack: &str, file: &Path, parameters: &[&str]) {
     let deploy = ["cloudformation", "deploy", "--stack-name", stack, "--capabilities"];
     let capabilities = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND", "--s3-bucket", "artifacts"];
@@ -35,7 +35,7 @@ pub(crate) async fn deploy(s: &Scenario, stack: &str, file: &Path, parameters: &
     aws(s, &[&deploy[..], &capabilities, &template, parameters].concat()).await;
 }
 
-/// `template.yaml` as it is packaged.
+/// Returns the packaged `template.yaml`.
 pub(crate) async fn template(s: &Scenario) -> Value {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("template.json");
@@ -56,7 +56,7 @@ fn queue_function_and_event_source_agree() {
         let attribute = |name: &str| attributes["Attributes"][name].as_str().unwrap().to_owned();
 
         let visibility: u64 = attribute("VisibilityTimeout").parse().unwrap();
-        assert!(visibility >= function["Timeout"].as_u64().unwrap(), "AWS refuses less");
+        assert!(visibility >= function["Timeout"].as_u64().unwrap(), "AWS rejects less");
         let redrive: Value = serde_json::from_str(&attribute("RedrivePolicy")).unwrap();
         let max_receive_count = redrive["maxReceiveCount"].to_string().replace('"', "");
         assert_eq!(environment["MAX_RECEIVE_COUNT"], max_receive_count.as_str());
@@ -67,41 +67,44 @@ fn queue_function_and_event_source_agree() {
 
         let sources = ["lambda", "list-event-source-mappings", "--function-name", name];
         let source = &aws(&s, &sources).await["EventSourceMappings"][0];
-        assert_eq!(source["BatchSize"], 1, "a crash must not use up its neighbours' receives");
+        assert_eq!(
+            source["BatchSize"], 1,
+            "a crash must not raise the receive counts of other messages"
+        );
         assert_eq!(source["FunctionResponseTypes"], json!(["ReportBatchItemFailures"]));
         assert!(source["ScalingConfig"]["MaximumConcurrency"].as_u64().unwrap() >= 2);
     });
 }
 
-/// Invokes a deployed function as the API or an operator does; returns its answer, and Lambda's own
-/// word on an error.
+/// Invokes a deployed function as the API or an operator does. Returns its response and Lambda's
+/// `FunctionError`.
 async fn invoke(s: &Scenario, output: &str, payload: &Value) -> (Value, Value) {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("answer.json");
+    let file = folder.path().join("response.json");
     let (name, payload) = (&s.stack.outputs()[output], payload.to_string());
     let invoke = ["lambda", "invoke", "--function-name", name, "--payload", &payload];
-    let answer = aws(s, &[&invoke[..], &[file.to_str().unwrap()]].concat()).await;
+    let result = aws(s, &[&invoke[..], &[file.to_str().unwrap()]].concat()).await;
     let body = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
-    (body, answer["FunctionError"].clone())
+    (body, result["FunctionError"].clone())
 }
 
 #[test]
-fn a_zip_is_handed_out_by_the_deployed_function_until_the_deployed_cleanup_ends_it() {
+fn the_deployed_functions_presign_a_zip_and_expire_it() {
     scenario(async |s| {
         let post = s.artwork(Artwork::default()).await;
         let bdr_id = s.request(&[post]).await;
-        let question = json!({"bdr_id": bdr_id, "user_id": s.user_id});
-        let presign = async || invoke(&s, "PresignBdrDownloadFunctionName", &question).await.0;
+        let payload = json!({"bdr_id": bdr_id, "user_id": s.user_id});
+        let presign = async || invoke(&s, "PresignBdrDownloadFunctionName", &payload).await.0;
         assert_eq!(presign().await, json!({"status": "not_ready", "bdr_status": "pending"}));
         s.publish(bdr_id).await;
         let row = s.wait_for(bdr_id, "ready").await;
-        let answer = presign().await;
+        let response = presign().await;
         assert_eq!(
-            (&answer["status"], &answer["size_bytes"]),
+            (&response["status"], &response["size_bytes"]),
             (&json!("ok"), &row["file_size_bytes"])
         );
         let client = local_stack::http::client().unwrap();
-        let url = answer["url"].as_str().unwrap();
+        let url = response["url"].as_str().unwrap();
         let zip = client.get(url).send().await.unwrap().bytes().await.unwrap();
         assert_eq!(zip, s.archive(bdr_id).await.unwrap().bytes);
 
@@ -117,10 +120,10 @@ fn a_zip_is_handed_out_by_the_deployed_function_until_the_deployed_cleanup_ends_
 }
 
 #[test]
-fn a_malformed_question_is_an_error_that_the_caller_can_read() {
+fn a_malformed_presign_payload_returns_a_readable_error() {
     scenario(async |s| {
-        let question = json!({"bdr_id": "7"});
-        let (body, error) = invoke(&s, "PresignBdrDownloadFunctionName", &question).await;
+        let payload = json!({"bdr_id": "7"});
+        let (body, error) = invoke(&s, "PresignBdrDownloadFunctionName", &payload).await;
         assert_ne!(error, Value::Null);
         let message = body["errorMessage"].as_str().unwrap();
         assert!(message.contains(r#"{"bdr_id": "<uuid>", "user_id": <int>}"#), "{message}");
@@ -128,7 +131,7 @@ fn a_malformed_question_is_an_error_that_the_caller_can_read() {
 }
 
 #[test]
-fn the_cleanup_is_scheduled_and_its_failures_are_heard_of() {
+fn the_cleanup_is_scheduled_and_its_failures_are_queued() {
     scenario(async |s| {
         let template = template(&s).await;
         let cleanup = &template["Resources"]["CleanupExpiredBdrsFunction"]["Properties"];
@@ -144,7 +147,7 @@ fn the_cleanup_is_scheduled_and_its_failures_are_heard_of() {
         let hourly: Value =
             serde_json::from_str(schedule("Hourly")["Input"].as_str().unwrap()).unwrap();
         assert_eq!(hourly, json!({"only": ["rescue", "republish"]}));
-        assert_eq!(schedule("Daily")["Input"], Value::Null, "everything");
+        assert_eq!(schedule("Daily")["Input"], Value::Null, "the daily run does all tasks");
 
         let schedules = aws(&s, &["scheduler", "list-schedules"]).await;
         let schedules = schedules["Schedules"].as_array().unwrap().clone();
@@ -155,7 +158,7 @@ fn the_cleanup_is_scheduled_and_its_failures_are_heard_of() {
 }
 
 #[test]
-fn every_variable_of_the_template_is_told_of_and_none_is_set_but_empty() {
+fn every_variable_is_documented_and_no_empty_one_is_set() {
     scenario(async |s| {
         let contract = include_str!("../../../README.md");
         let mut set = Vec::new();
@@ -166,11 +169,11 @@ fn every_variable_of_the_template_is_told_of_and_none_is_set_but_empty() {
             let variables = function["Environment"]["Variables"].as_object().unwrap();
             set.extend(variables.keys().cloned());
         }
-        // What glibc is told is no setting of ours.
+        // `MALLOC_*` configures glibc, not the function.
         for variable in set.iter().filter(|variable| !variable.starts_with("MALLOC_")) {
             assert!(
                 contract.contains(&format!("`{variable}`")),
-                "README does not tell of {variable}"
+                "README does not document {variable}"
             );
         }
         for absent in ["DATABASE_SECRET_ARN", "SQIDS_ALPHABET", "EXTRA_FORMATS"] {
@@ -183,7 +186,7 @@ fn every_variable_of_the_template_is_told_of_and_none_is_set_but_empty() {
 }
 
 #[test]
-fn the_vault_is_private_and_keeps_what_it_must_and_no_more() {
+fn the_vault_is_private_and_expires_archives_only() {
     scenario(async |s| {
         let template = template(&s).await;
         let bucket = &template["Resources"]["VaultBucket"];
@@ -203,10 +206,10 @@ fn the_vault_is_private_and_keeps_what_it_must_and_no_more() {
             rules.iter().filter(|rule| rule.get("ExpirationInDays").is_some()).collect();
         assert!(
             !expiring.is_empty() && expiring.iter().all(|rule| rule["Prefix"] == "bdr/"),
-            "artworks never expire"
+            "artworks must never expire"
         );
 
-        // A week after the row expires, whatever the operator chooses.
+        // Seven days after the row expires, for every value that an operator may choose.
         let days = &template["Parameters"]["ExpiresAfterDays"]["AllowedValues"];
         assert_eq!(days, &json!([1, 3, 7, 14, 30]));
         for day in days.as_array().unwrap() {
@@ -221,9 +224,9 @@ fn the_vault_is_private_and_keeps_what_it_must_and_no_more() {
 }
 
 #[test]
-fn the_log_level_can_never_swallow_metrics() {
+fn no_log_level_suppresses_the_metrics() {
     scenario(async |s| {
-        // A metric line has no level, which Lambda takes for INFO.
+        // A metric line has no level, and Lambda treats it as INFO.
         let levels = &template(&s).await["Parameters"]["LogLevel"]["AllowedValues"];
         assert_eq!(levels, &json!(["DEBUG", "INFO"]));
     });

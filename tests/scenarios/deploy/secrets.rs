@@ -1,10 +1,10 @@
-//! Where the database's password comes from, and where it never goes.
+//! The database's password comes from a secret and never enters the log.
 
 use bdr_tests::{Artwork, Delivery, scenario};
 use serde_json::json;
 
 #[test]
-fn the_database_may_be_named_by_a_secret() {
+fn the_database_url_can_come_from_a_secret() {
     scenario(async |s| {
         let url = &s.database_url;
         let config: tokio_postgres::Config = url.parse().unwrap();
@@ -26,7 +26,7 @@ fn the_database_may_be_named_by_a_secret() {
     });
 }
 
-/// Puts a text into Secrets Manager; returns its ARN.
+/// Stores a text in Secrets Manager. Returns the secret's ARN.
 pub(crate) async fn create_secret(s: &bdr_tests::Scenario, text: &str) -> String {
     let output = tokio::process::Command::new(s.stack.aws_command())
         .args(["secretsmanager", "create-secret", "--output", "text", "--query", "ARN"])

@@ -1,4 +1,4 @@
-//! The life of a stack: deployed, updated, deleted, and what outlives it.
+//! The life of a stack: deployed, updated and deleted, with a vault that outlives it.
 
 use std::process::{Command, Output};
 
@@ -11,7 +11,7 @@ use crate::deploy::deployed_stack::{aws, deploy, package, template};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// A stack of the template, and its packaged file.
+/// A stack of the template, and a folder with the packaged template.
 struct Stack<'a> {
     s: &'a Scenario,
     name: String,
@@ -52,7 +52,7 @@ impl<'a> Stack<'a> {
 }
 
 #[test]
-fn a_stack_is_deployed_updated_and_deleted_and_the_next_takes_over_its_vault() {
+fn a_stack_is_updated_and_deleted_and_its_vault_reused() {
     scenario(async |s| {
         let url = format!("DatabaseUrl={}", s.database_url);
         let architecture = format!("Architecture={}", local_stack_architecture());
@@ -67,7 +67,7 @@ fn a_stack_is_deployed_updated_and_deleted_and_the_next_takes_over_its_vault() {
         }
 
         stack.deploy(&["ExpiresAfterDays=30"]).await;
-        assert_eq!(stack.output("ProcessBdrJobFunctionName").await, function, "not made anew");
+        assert_eq!(stack.output("ProcessBdrJobFunctionName").await, function, "updated in place");
         assert_eq!(stack.variables(&function).await["EXPIRES_AFTER_DAYS"], "30");
         assert_eq!(stack.output("VaultBucketName").await, bucket);
 
@@ -89,7 +89,7 @@ fn a_stack_is_deployed_updated_and_deleted_and_the_next_takes_over_its_vault() {
     });
 }
 
-/// The processor we run on, as the template calls it.
+/// Returns this machine's processor as a value of the template's parameter `Architecture`.
 fn local_stack_architecture() -> &'static str {
     if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }
 }
@@ -108,32 +108,32 @@ fn vault_lifecycle(s: &Scenario, endpoint: &str, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// A bucket's lifecycle rules, as S3's API has them.
+/// Returns a bucket's lifecycle rules in the format of the S3 API.
 async fn rules(s: &Scenario, bucket: &str) -> Vec<Value> {
     let get = ["s3api", "get-bucket-lifecycle-configuration", "--bucket", bucket];
     aws(s, &get).await["Rules"].as_array().unwrap().clone()
 }
 
-/// The same rule in the template's words.
-fn in_the_templates_words(rule: &Value) -> Value {
-    let mut words = json!({ "Id": rule["ID"], "Status": rule["Status"] });
+/// Converts a rule of the S3 API to the format of CloudFormation.
+fn in_cloudformation_format(rule: &Value) -> Value {
+    let mut converted = json!({ "Id": rule["ID"], "Status": rule["Status"] });
     match rule["Filter"]["Prefix"].as_str().unwrap() {
         "" => {}
-        prefix => words["Prefix"] = json!(prefix),
+        prefix => converted["Prefix"] = json!(prefix),
     }
     if let Some(days) = rule["Expiration"].get("Days") {
-        words["ExpirationInDays"] = days.clone();
+        converted["ExpirationInDays"] = days.clone();
     }
     for same in ["AbortIncompleteMultipartUpload", "NoncurrentVersionExpiration"] {
         if let Some(value) = rule.get(same) {
-            words[same] = value.clone();
+            converted[same] = value.clone();
         }
     }
-    words
+    converted
 }
 
 #[test]
-fn an_existing_vault_gets_the_templates_lifecycle_beside_its_own() {
+fn an_existing_vault_gets_the_lifecycle_and_keeps_its_own() {
     scenario(async |s| {
         let template = Template(template(&s).await);
         let bucket = unique("v");
@@ -143,14 +143,14 @@ fn an_existing_vault_gets_the_templates_lifecycle_beside_its_own() {
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         };
         for days in ["7", "1", "3", "14", "30"] {
-            // Once without saying so: it is the default.
+            // 7 is the default: one run does not give it.
             let arguments = [bucket.as_str(), days];
             run(if days == "7" { &arguments[..1] } else { &arguments });
             let parameters = [("DatabaseUrl", "postgresql://h/d"), ("ExpiresAfterDays", days)];
             let stack = template.with(&parameters).unwrap();
             let vault = &stack["Resources"]["VaultBucket"]["Properties"];
             let set = rules(&s, &bucket).await;
-            let set: Vec<Value> = set.iter().map(in_the_templates_words).collect();
+            let set: Vec<Value> = set.iter().map(in_cloudformation_format).collect();
             assert_eq!(json!(set), vault["LifecycleConfiguration"]["Rules"]);
         }
 
@@ -174,7 +174,7 @@ fn a_lifecycle_that_cannot_be_read_is_not_replaced() {
     scenario(async |s| {
         let output = vault_lifecycle(&s, "http://127.0.0.1:9", &["the-artworks"]);
         assert!(!output.status.success());
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(told.matches("Could not connect").count(), 1, "nothing more was tried: {told}");
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(error.matches("Could not connect").count(), 1, "no second call: {error}");
     });
 }
