@@ -10,7 +10,7 @@ use serde_json::json;
 use shared::clock::Clock;
 use uuid::Uuid;
 
-use crate::deploy::deployed_stack::aws;
+use crate::deploy::deployed_stack::variables;
 
 const ROLE: &str = "makapix_bdr";
 
@@ -123,9 +123,7 @@ fn the_functions_log_in_as_the_role() {
         let mut urls = vec![s.database_url.clone()];
         for function in ["ProcessBdrJob", "CleanupExpiredBdrs", "PresignBdrDownload"] {
             let name = &s.stack.outputs()[&format!("{function}FunctionName")];
-            let get = ["lambda", "get-function-configuration", "--function-name", name];
-            let variables = &aws(&s, &get).await["Environment"]["Variables"];
-            urls.push(variables["DATABASE_URL"].as_str().unwrap().to_owned());
+            urls.push(variables(&s, name).await["DATABASE_URL"].clone());
         }
         for url in urls {
             let config: tokio_postgres::Config = url.parse().unwrap();

@@ -7,6 +7,7 @@ use bdr_tests::in_process::{Cleaner, now, presign};
 use bdr_tests::recorder::Recorder;
 use bdr_tests::scenario::unique;
 use bdr_tests::{Artwork, Delivery, Scenario, scenario_apart};
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use shared::clock::Clock;
 use time::Duration;
@@ -71,26 +72,28 @@ impl Deployed {
             ["VpcSubnetIds=subnet-0123456a,subnet-0123456b", "VpcSecurityGroupIds=sg-0123456c"];
         let parameters = [&secret, &bucket, &with_key, sender];
         deploy(s, &stack, &file, &[&parameters[..], &vpc].concat()).await;
-        let describe = ["cloudformation", "describe-stack-resources", "--stack-name", &stack];
-        let resources = aws(s, &describe).await;
-        let resources = resources["StackResources"].as_array().unwrap().iter();
-        let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let ids =
-            resources.map(|r| (text(&r["LogicalResourceId"]), text(&r["PhysicalResourceId"])));
+        let cloudformation = aws_sdk_cloudformation::Client::new(&s.stack.sdk_config());
+        let resources = cloudformation.describe_stack_resources().stack_name(&stack);
+        let resources = resources.send().await.unwrap().stack_resources.unwrap_or_default();
+        let ids = resources
+            .into_iter()
+            .map(|it| (it.logical_resource_id.unwrap(), it.physical_resource_id.unwrap()));
         Self { resources: ids.collect(), key }
     }
 
     /// Returns the grants of a role's deployed policies.
     async fn grants(&self, s: &Scenario, role: &str) -> Vec<Grant> {
-        let name = ["--role-name", &self.resources[role]];
-        let of_role = async |command| aws(s, &[&["iam", command][..], &name].concat()).await;
-        let attached = of_role("list-attached-role-policies").await;
-        assert_eq!(attached["AttachedPolicies"], json!([]), "{role} has other attached policies");
+        let (iam, name) = (aws_sdk_iam::Client::new(&s.stack.sdk_config()), &self.resources[role]);
+        let attached = iam.list_attached_role_policies().role_name(name).send().await.unwrap();
+        assert_eq!(attached.attached_policies(), [], "{role} has other attached policies");
+        let policies = iam.list_role_policies().role_name(name).send().await.unwrap();
         let mut granted = Vec::new();
-        for policy in of_role("list-role-policies").await["PolicyNames"].as_array().unwrap() {
-            let get = ["iam", "get-role-policy", "--policy-name", policy.as_str().unwrap()];
-            let policy = aws(s, &[&get[..], &name].concat()).await;
-            granted.extend(grants(policy["PolicyDocument"].clone()));
+        for policy in policies.policy_names() {
+            let policy = iam.get_role_policy().role_name(name).policy_name(policy);
+            let policy = policy.send().await.unwrap();
+            // "The policy document […] is URL-encoded" (IAM, "GetRolePolicy").
+            let document = percent_decode_str(policy.policy_document()).decode_utf8().unwrap();
+            granted.extend(grants(serde_json::from_str(&document).unwrap()));
         }
         granted
     }

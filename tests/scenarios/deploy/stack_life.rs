@@ -1,13 +1,16 @@
 //! The life of a stack: deployed, updated and deleted, with a vault that outlives it.
 
+use std::collections::HashMap;
 use std::process::{Command, Output};
+use std::time::Duration;
 
+use aws_sdk_cloudformation::client::Waiters as _;
 use bdr_tests::scenario::unique;
 use bdr_tests::template::Template;
 use bdr_tests::{Scenario, scenario};
 use serde_json::{Value, json};
 
-use crate::deploy::deployed_stack::{aws, deploy, package, template};
+use crate::deploy::deployed_stack::{aws, deploy, lambda, package, template, variables};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
@@ -31,23 +34,26 @@ impl<'a> Stack<'a> {
     }
 
     async fn output(&self, key: &str) -> String {
-        let describe = ["cloudformation", "describe-stacks", "--stack-name", &self.name];
-        let stacks = aws(self.s, &describe).await;
-        let outputs = stacks["Stacks"][0]["Outputs"].as_array().unwrap();
-        let output = outputs.iter().find(|output| output["OutputKey"] == key).unwrap();
-        output["OutputValue"].as_str().unwrap().to_owned()
+        let describe = self.cloudformation().describe_stacks().stack_name(&self.name);
+        let stacks = describe.send().await.unwrap();
+        let mut outputs = stacks.stacks()[0].outputs().iter();
+        let output = outputs.find(|output| output.output_key() == Some(key)).unwrap();
+        output.output_value().unwrap().to_owned()
     }
 
-    async fn variables(&self, function: &str) -> Value {
-        let get = ["lambda", "get-function-configuration", "--function-name", function];
-        aws(self.s, &get).await["Environment"]["Variables"].clone()
+    async fn variables(&self, function: &str) -> HashMap<String, String> {
+        variables(self.s, function).await
     }
 
     async fn delete(&self) {
-        let name = ["--stack-name", &self.name];
-        aws(self.s, &[&["cloudformation", "delete-stack"][..], &name].concat()).await;
-        let wait = ["cloudformation", "wait", "stack-delete-complete"];
-        aws(self.s, &[&wait[..], &name].concat()).await;
+        let cloudformation = self.cloudformation();
+        cloudformation.delete_stack().stack_name(&self.name).send().await.unwrap();
+        let deleted = cloudformation.wait_until_stack_delete_complete().stack_name(&self.name);
+        deleted.wait(Duration::from_mins(2)).await.unwrap();
+    }
+
+    fn cloudformation(&self) -> aws_sdk_cloudformation::Client {
+        aws_sdk_cloudformation::Client::new(&self.s.stack.sdk_config())
     }
 }
 
@@ -74,8 +80,11 @@ fn a_stack_is_updated_and_deleted_and_its_vault_reused() {
         let queue = stack.output("QueueUrl").await;
         stack.delete().await;
         assert!(s.sqs.get_queue_attributes().queue_url(queue).send().await.is_err());
-        let functions = aws(&s, &["lambda", "list-functions"]).await.to_string();
-        assert!(!functions.contains(&function), "{functions}");
+        let functions = lambda(&s).list_functions().into_paginator().items().send();
+        let functions = functions.collect::<Result<Vec<_>, _>>().await.unwrap();
+        let functions: Vec<_> = functions.iter().filter_map(|it| it.function_name()).collect();
+        assert!(functions.contains(&s.stack.outputs()["ProcessBdrJobFunctionName"].as_str()));
+        assert!(!functions.contains(&function.as_str()), "{functions:?}");
         let objects = s.s3.list_objects_v2().bucket(&bucket).send().await.unwrap();
         let keys: Vec<_> = objects.contents().iter().filter_map(|object| object.key()).collect();
         assert_eq!(keys, ["8c/4f/original.png", "bdr/u/archive.zip"]);
