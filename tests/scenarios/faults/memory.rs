@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use super::trial::{Size, Stage};
 
-/// Bytes that the worker may use beyond its memory at the start. The large artwork exceeds it.
-const LIMIT: &str = "8388608";
+/// Bytes that the worker may use beyond its memory at the start. A part of 5 MiB exceeds it.
+const LIMIT: &str = "4194304";
 
 /// A memory cgroup, version 1 or 2. It is removed on drop.
 struct Cgroup {

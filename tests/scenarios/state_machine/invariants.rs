@@ -3,8 +3,6 @@
 use anyhow::{Result, ensure};
 use shared::request::RequestState;
 use time::{Duration, OffsetDateTime};
-use tokio_postgres::Client;
-use uuid::Uuid;
 
 use super::world::World;
 
@@ -71,12 +69,16 @@ impl History {
 }
 
 impl Row {
-    pub(super) async fn read(database: &Client, id: Uuid, now: Duration) -> Result<Option<Self>> {
-        let sql = "SELECT status, started_at, file_path, file_size_bytes, error_message,
-                          completed_at, expires_at, coalesce(expires_at < now(), false) AS is_over
-                     FROM batch_download_requests
-                    WHERE id = $1";
-        Ok(database.query_opt(sql, &[&id]).await?.map(|row| Self {
+    /// The row with the id `$1`.
+    pub(super) const SELECT: &str = "
+        SELECT status, started_at, file_path, file_size_bytes, error_message,
+               completed_at, expires_at, coalesce(expires_at < now(), false) AS is_over
+          FROM batch_download_requests
+         WHERE id = $1";
+
+    /// Converts a row of [`Row::SELECT`]. `now` is the time that steps have subtracted from it.
+    pub(super) fn new(row: &tokio_postgres::Row, now: Duration) -> Self {
+        Self {
             status: row.get("status"),
             token: row.get::<_, Option<OffsetDateTime>>("started_at").map(|at| at + now),
             file_path: row.get("file_path"),
@@ -85,7 +87,7 @@ impl Row {
             completed_at: row.get("completed_at"),
             expires_at: row.get("expires_at"),
             is_over: row.get("is_over"),
-        }))
+        }
     }
 
     pub(super) fn status(&self) -> RequestState {

@@ -53,7 +53,7 @@ const CASES: u32 = 400;
 #[test]
 fn no_interleaving_of_attempts_cleanups_and_presign_breaks_a_request() {
     scenario_apart(async |s| {
-        let fixture = world::Fixture::new(s);
+        let fixture = world::Fixture::new(s).await;
         let runtime = Handle::current();
         // The statements need this thread. The runner is not async and gets its own.
         let run = move || {

@@ -25,6 +25,8 @@ use super::step::{Slot, Step, Task};
 pub(super) struct Fixture {
     /// Connection with all rights, as the API and an operator have.
     pub(super) database: Client,
+    /// [`Row::SELECT`], prepared once: the invariants read the row several times per step.
+    select_row: tokio_postgres::Statement,
     /// The product's statements, with the rights of the functions.
     pub(super) requests: Requests,
     /// Used to sign URLs only.
@@ -54,7 +56,7 @@ const MAX_INVOCATION: Duration = Duration::minutes(15);
 const URL_TTL: std::time::Duration = std::time::Duration::from_mins(15);
 
 impl Fixture {
-    pub(super) fn new(s: Scenario) -> Self {
+    pub(super) async fn new(s: Scenario) -> Self {
         let source = DatabaseSource::from_environment(&Environment::of([(
             "DATABASE_URL",
             s.database_url.as_str(),
@@ -63,6 +65,7 @@ impl Fixture {
         Self {
             vault: Vault::new(s.s3.clone(), s.bucket()),
             user_sqid: shared::sqid::Sqid::parse(&s.user_sqid).unwrap(),
+            select_row: s.database.prepare(Row::SELECT).await.unwrap(),
             database: s.database,
             requests: Requests::new(Arc::new(Database::new(source, None))),
             user_id: s.user_id,
@@ -203,7 +206,9 @@ impl<'a> World<'a> {
     }
 
     pub(super) async fn row(&self) -> Result<Option<Row>> {
-        Row::read(&self.fixture.database, self.bdr_id, self.now).await
+        let Fixture { database, select_row, .. } = self.fixture;
+        let row = database.query_opt(select_row, &[&self.bdr_id]).await?;
+        Ok(row.map(|row| Row::new(&row, self.now)))
     }
 
     /// Crashes all attempts and cleanups, and then lets messages arrive and the hourly cleanup run
