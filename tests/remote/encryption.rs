@@ -1,4 +1,4 @@
-//! Hosts behind TLS: who vouches for them, and redirects between the schemes.
+//! Hosts with TLS: their certificates, and redirects between HTTP and HTTPS.
 
 use std::sync::{Arc, Mutex};
 
@@ -15,7 +15,7 @@ use shared::failure::Decision;
 
 use crate::{NameServer, PUBLIC, fetch, listeners, web};
 
-/// Hands out one certificate, and notes which protocols it was asked for.
+/// A resolver that returns one certificate and records the protocols of every client.
 #[derive(Debug)]
 struct Certificate {
     key: Arc<ServerKey>,
@@ -30,10 +30,10 @@ impl ResolvesServerCert for Certificate {
     }
 }
 
-/// A host behind TLS whose certificate is for this name, its certificate, and a web in which
-/// `host.example.org` leads there. At `/to-http` it redirects.
+/// Starts a host with a certificate for this name; its path `/to-http` redirects to `to`. Returns
+/// it with the certificate and a web that resolves `host.example.org` to it.
 fn host(name: &str, to: &str) -> (RawHost, Arc<Certificate>, Web) {
-    let CertifiedKey { cert, signing_key } = signed_by_itself(name);
+    let CertifiedKey { cert, signing_key } = self_signed(name);
     let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let key = ServerKey::from_der(vec![cert.der().clone()], key, &provider).unwrap();
@@ -56,32 +56,32 @@ fn host(name: &str, to: &str) -> (RawHost, Arc<Certificate>, Web) {
     (host, certificate, web(&NameServer::new(port, names)))
 }
 
-fn signed_by_itself(name: &str) -> CertifiedKey<KeyPair> {
+fn self_signed(name: &str) -> CertifiedKey<KeyPair> {
     rcgen::generate_simple_self_signed([name.to_owned()]).unwrap()
 }
 
-async fn ask(web: &Web) -> Result<Vec<u8>, Missing> {
+async fn fetch_from_host(web: &Web) -> Result<Vec<u8>, Missing> {
     let remote = Remote::new(web.clone(), [].into());
     fetch(&remote, "https://host.example.org/").await
 }
 
 #[tokio::test]
-async fn a_host_that_somebody_known_vouches_for_is_asked_by_http_1() {
+async fn a_host_with_a_trusted_certificate_is_fetched_over_http_1() {
     let (host, certificate, mut web) = host("host.example.org", "");
     web.roots.add(certificate.key.cert[0].clone()).unwrap();
-    assert_eq!(ask(&web).await.as_deref(), Ok(PIXELS));
+    assert_eq!(fetch_from_host(&web).await.as_deref(), Ok(PIXELS));
     assert_eq!(host.visits.of("/"), 1);
     let protocols = certificate.protocols.lock().unwrap().concat();
     assert!(!protocols.contains(&b"h2".to_vec()), "{protocols:?}");
 }
 
 #[tokio::test]
-async fn a_host_that_vouches_for_itself_or_for_another_name_is_told_nothing() {
+async fn a_self_signed_or_misnamed_certificate_gets_no_request() {
     let (unknown, _, web) = host("host.example.org", "");
     let (misnamed, certificate, mut web_of_misnamed) = host("other.example.org", "");
     web_of_misnamed.roots.add(certificate.key.cert[0].clone()).unwrap();
     for (host, web) in [(unknown, web), (misnamed, web_of_misnamed)] {
-        let missing = ask(&web).await.unwrap_err();
+        let missing = fetch_from_host(&web).await.unwrap_err();
         assert_eq!(missing.decision, Decision::Retry);
         assert_eq!(missing.reason(), "This artwork's file could not be downloaded.");
         assert!(missing.detail.unwrap().contains("certificate"));
@@ -90,7 +90,7 @@ async fn a_host_that_vouches_for_itself_or_for_another_name_is_told_nothing() {
 }
 
 #[tokio::test]
-async fn a_chain_from_http_to_https_and_back_is_followed() {
+async fn redirects_from_http_to_https_and_back_are_followed() {
     let last = RawHost::start(|_, stream| stream.write_all(&ok("", PIXELS)));
     let (encrypted, certificate, mut web) = host("127.0.0.2", &last.url("/last"));
     let to = format!("https://{}/to-http", encrypted.authority);

@@ -1,10 +1,10 @@
-//! The client for artworks on the web, alone, in a web of the test's own: names lead where the test
-//! says, 127.0.0.1 counts as private and 127.0.0.2 as public.
+//! The client for artworks on the web, in a web that the test controls: it resolves the names, and
+//! 127.0.0.1 counts as private, 127.0.0.2 as public.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "this is test code: a panic is how it says what is wrong"
+    reason = "this is test code: a panic reports what is wrong"
 )]
 
 mod encryption;
@@ -22,14 +22,14 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 const PRIVATE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const PUBLIC: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
-/// For each name the answers in turn; the last one stays.
+/// For each name the answers in order; the last one repeats.
 type Answers = HashMap<&'static str, Vec<Vec<IpAddr>>>;
 
-/// A name server under the test's control.
+/// A name server that the test controls.
 #[derive(Clone)]
 struct NameServer {
     answers: Arc<Mutex<Answers>>,
-    /// Where the hosts listen: names say nothing about ports, but a resolver may.
+    /// Port of the hosts. A DNS name has no port, but a resolver of reqwest may set one.
     port: u16,
 }
 
@@ -38,7 +38,7 @@ impl NameServer {
         Self { answers: Arc::new(Mutex::new(answers.into())), port }
     }
 
-    /// How many answers of a name were not given yet.
+    /// Returns how many answers for a name are left.
     fn left(&self, name: &str) -> usize {
         self.answers.lock().unwrap()[name].len()
     }
@@ -55,7 +55,7 @@ impl Resolve for NameServer {
     }
 }
 
-/// The web of these names.
+/// Returns a web with these names.
 fn web(names: &NameServer) -> Web {
     Web {
         resolver: Arc::new(names.clone()),
@@ -64,7 +64,7 @@ fn web(names: &NameServer) -> Web {
     }
 }
 
-/// A private and a public listener at the same port.
+/// Returns a private and a public listener on the same port.
 fn listeners() -> (TcpListener, TcpListener) {
     (0..100)
         .find_map(|_| {
@@ -75,7 +75,7 @@ fn listeners() -> (TcpListener, TcpListener) {
         .expect("a port that is free on both addresses")
 }
 
-/// An artwork, fetched as the function does.
+/// Fetches an artwork as the function does.
 async fn fetch(remote: &Remote, url: &str) -> Result<Vec<u8>, Missing> {
     let session = remote.session().unwrap();
     let mut tries = 0..4;

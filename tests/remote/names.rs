@@ -1,4 +1,4 @@
-//! Names that lead elsewhere than they did, or to several places.
+//! Names whose address changes, and names with several addresses.
 
 use bdr_tests::raw_server::{RawHost, ok, redirect};
 use bdr_tests::web::PIXELS;
@@ -7,7 +7,7 @@ use shared::failure::Decision;
 
 use crate::{NameServer, PRIVATE, PUBLIC, fetch, listeners, web};
 
-/// A private and a public host at the same port, and that port.
+/// Starts a private and a public host on the same port. Returns them and the port.
 fn hosts() -> (RawHost, RawHost, u16) {
     let (private, public) = listeners();
     let port = private.local_addr().unwrap().port();
@@ -22,7 +22,7 @@ fn hosts() -> (RawHost, RawHost, u16) {
 }
 
 #[tokio::test]
-async fn the_address_that_was_checked_is_the_one_connected_to() {
+async fn the_client_connects_to_the_address_that_was_checked() {
     let (private, public, port) = hosts();
     let names =
         NameServer::new(port, [("changing.example.org", vec![vec![PUBLIC], vec![PRIVATE]])]);
@@ -34,7 +34,7 @@ async fn the_address_that_was_checked_is_the_one_connected_to() {
 }
 
 #[tokio::test]
-async fn a_name_that_becomes_private_between_two_tries_is_given_up() {
+async fn a_name_that_turns_private_between_tries_is_rejected() {
     let (private, public, port) = hosts();
     let names =
         NameServer::new(port, [("changing.example.org", vec![vec![PUBLIC], vec![PRIVATE]])]);
@@ -46,7 +46,7 @@ async fn a_name_that_becomes_private_between_two_tries_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_name_with_one_private_address_among_public_ones_is_refused() {
+async fn a_name_with_one_private_address_is_rejected() {
     let (private, public, port) = hosts();
     for both in [vec![PUBLIC, PRIVATE], vec![PRIVATE, PUBLIC], vec![PRIVATE]] {
         let names = NameServer::new(port, [("both.example.org", vec![both])]);
@@ -59,7 +59,7 @@ async fn a_name_with_one_private_address_among_public_ones_is_refused() {
 }
 
 #[tokio::test]
-async fn every_name_of_a_chain_is_judged() {
+async fn every_name_of_a_redirect_chain_is_checked() {
     let (private, public, port) = hosts();
     let names = NameServer::new(
         port,

@@ -1,4 +1,4 @@
-//! Proxies that the environment names.
+//! Proxies in the environment.
 
 use std::process::Command;
 
@@ -8,15 +8,15 @@ use process_bdr_job::remote::{Remote, Web};
 
 use crate::fetch;
 
-/// Where the process that has proxies in its environment finds the host that it is to ask.
+/// Variable that names the host to fetch from, for the process with proxies in its environment.
 const HOST: &str = "TEST_HOST";
 
 #[test]
-fn proxies_of_the_environment_are_not_used() {
+fn proxies_in_the_environment_are_ignored() {
     let host = RawHost::start(|_, stream| stream.write_all(&ok("", PIXELS)));
-    let proxy = RawHost::start(|_, stream| stream.write_all(&ok("", b"of the proxy")));
+    let proxy = RawHost::start(|_, stream| stream.write_all(&ok("", b"from the proxy")));
     let mut test = Command::new(std::env::current_exe().unwrap());
-    test.args(["--exact", "proxies::asked_with_proxies_in_the_environment", "--ignored"]);
+    test.args(["--exact", "proxies::fetches_with_proxies_in_the_environment", "--ignored"]);
     test.env(HOST, &host.authority);
     for scheme in ["http", "https", "all"] {
         test.env(format!("{scheme}_proxy"), proxy.url(""));
@@ -32,13 +32,13 @@ fn proxies_of_the_environment_are_not_used() {
 }
 
 #[tokio::test]
-#[ignore = "run by the test above in a process of its own"]
-#[expect(clippy::disallowed_methods, reason = "the environment is how the other process is told")]
-async fn asked_with_proxies_in_the_environment() {
+#[ignore = "run by the test above in its own process"]
+#[expect(clippy::disallowed_methods, reason = "the other test passes the host in the environment")]
+async fn fetches_with_proxies_in_the_environment() {
     let authority = std::env::var(HOST).unwrap();
     let remote = Remote::new(Web::default(), [authority.clone()].into());
     assert_eq!(fetch(&remote, &format!("http://{authority}/")).await.as_deref(), Ok(PIXELS));
-    // Refused, and not left to a proxy.
+    // Rejected, and not sent to a proxy.
     for url in ["http://127.0.0.1/", "http://localhost/"] {
         fetch(&remote, url).await.unwrap_err();
     }

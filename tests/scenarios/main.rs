@@ -1,10 +1,10 @@
-//! Scenarios, a folder a subject.
+//! Scenarios against the local stack, one folder per subject.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::print_stdout,
-    reason = "this is test code: a panic is how it says what is wrong"
+    reason = "this is test code: a panic reports what is wrong"
 )]
 
 mod bdrctl;

@@ -1,10 +1,12 @@
-//! `posts.art_url`: typed by somebody, it leads to an object of the vault, to the web, or nowhere.
+//! `posts.art_url`: any text, which names an object of the vault or a URL on the web, or is
+//! rejected.
 
 use process_bdr_job::artwork::Source;
 use shared::failure::Decision;
 use shared::vault::ArchiveKey;
 
-/// What names a key names an artwork and never an archive; what names a host names it on the web.
+/// Checks that a key is the key of an artwork and never of an archive, and that a URL is an HTTP
+/// URL.
 pub fn check(input: &[u8]) {
     let Ok(art_url) = std::str::from_utf8(input) else { return };
     match Source::of(Some(art_url)) {
@@ -13,7 +15,7 @@ pub fn check(input: &[u8]) {
             assert_eq!(format!("/vault/{key}"), art_url);
             assert!((1..=1024).contains(&key.len()), "S3's limit: {}", key.len());
             assert!(!key.chars().any(char::is_control), "{key:?}");
-            // However a client or a proxy may shorten the path, it leads to no archive.
+            // A client or a proxy may normalize the path; the result must not be an archive.
             let segments: Vec<&str> = key.split('/').filter(|part| !part.is_empty()).collect();
             assert!(!segments.iter().any(|part| matches!(*part, "." | "..")), "{key:?}");
             assert!(segments.len() < 2 || segments[0] != "bdr", "{key:?}");
@@ -25,7 +27,7 @@ pub fn check(input: &[u8]) {
             assert!(art_url.len() <= 2048);
             assert!(!art_url.starts_with("/vault/"));
         }
-        // No other attempt finds another address.
+        // A retry reads the same address.
         Err(missing) => assert_eq!(missing.decision, Decision::Fail),
     }
 }

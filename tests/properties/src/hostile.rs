@@ -1,12 +1,12 @@
-//! Rows as somebody would write them who means harm, or as bad luck writes them.
+//! Hostile rows: written by an attacker, or by accident.
 
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::sample::select;
 
-use crate::names::Row;
+use crate::names::PostRow;
 
-/// Texts that some disk, reader or terminal takes for more than a name.
+/// Texts that some file system, ZIP reader or terminal does not treat as a plain name.
 const TRAPS: [&str; 30] = [
     "",
     ".",
@@ -40,7 +40,7 @@ const TRAPS: [&str; 30] = [
     "a:stream",
 ];
 
-/// Text that is meant to do harm.
+/// Returns hostile texts.
 pub fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         select(TRAPS.to_vec()).prop_map(str::to_owned),
@@ -50,12 +50,12 @@ pub fn text() -> impl Strategy<Value = String> {
     ]
 }
 
-/// What may stand where a public id should: also short ones, which differ in case alone.
+/// Returns values for a public id, with short ones among them that differ only in case.
 fn sqid() -> impl Strategy<Value = Option<String>> {
     prop_oneof![
         1 => Just(None),
         4 => "[aAbBkK1_]{1,2}".prop_map(Some),
-        // What another one becomes that is taken.
+        // The name that a duplicate id gets.
         1 => "[aA]_[0-9]".prop_map(Some),
         1 => "(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])".prop_map(Some),
         1 => "[a-zA-Z0-9]{60,66}".prop_map(Some),
@@ -63,7 +63,7 @@ fn sqid() -> impl Strategy<Value = Option<String>> {
     ]
 }
 
-/// What may stand where a format should.
+/// Returns values for a format.
 fn file_format() -> impl Strategy<Value = Option<String>> {
     prop_oneof![
         1 => Just(None),
@@ -74,11 +74,11 @@ fn file_format() -> impl Strategy<Value = Option<String>> {
     ]
 }
 
-/// The posts of a request, each with an id of its own.
-pub fn rows() -> impl Strategy<Value = Vec<Row>> {
+/// Returns the posts of a request, each with a different id.
+pub fn rows() -> impl Strategy<Value = Vec<PostRow>> {
     vec((sqid(), file_format(), text()), 0..24).prop_map(|rows| {
         let with_ids = (-2..).zip(rows);
-        let row = |(id, (sqid, file_format, title))| Row { id, sqid, file_format, title };
+        let row = |(id, (sqid, file_format, title))| PostRow { id, sqid, file_format, title };
         with_ids.map(row).collect()
     })
 }

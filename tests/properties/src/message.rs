@@ -1,13 +1,13 @@
-//! The body of a queue message: the API writes it, but whoever may write to the queue may write
-//! anything.
+//! The body of a queue message: the API writes it, but any sender with access to the queue may
+//! write any text.
 
 use serde_json::Value;
 use shared::message::Message;
 use uuid::Uuid;
 
-/// A body is a request's id exactly when it is a JSON object whose `bdr_id` is a UUID.
+/// Checks that a body is accepted exactly if it is a JSON object whose `bdr_id` is a UUID.
 pub fn check(input: &[u8]) {
-    // SQS takes text only.
+    // SQS accepts text only.
     let Ok(body) = std::str::from_utf8(input) else { return };
     let expected = serde_json::from_str::<Value>(body)
         .ok()

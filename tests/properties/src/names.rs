@@ -1,4 +1,4 @@
-//! The names in the ZIP: made from what stands in the rows, and met by every disk and every reader.
+//! The names in the ZIP: derived from the rows, and safe on every file system and in every reader.
 
 use std::collections::HashSet;
 use std::io::{Cursor, Read};
@@ -15,12 +15,12 @@ use shared::sqid::SqidSource;
 use time::OffsetDateTime;
 use zip::ZipArchive;
 
-/// Longest name of a file on the disks that people have, in bytes (ext4, APFS; NTFS counts more).
+/// Longest file name on common file systems, in bytes (ext4, APFS; NTFS allows more).
 const MAX_NAME: usize = 255;
 
-/// What a post's row may hold, as far as names depend on it.
+/// The columns of a post on which names depend.
 #[derive(Debug, Clone)]
-pub struct Row {
+pub struct PostRow {
     /// `posts.id`.
     pub id: i32,
     /// `posts.public_sqid`.
@@ -31,7 +31,7 @@ pub struct Row {
     pub title: String,
 }
 
-/// A ZIP that was made from rows, and what belongs into it.
+/// A ZIP made from rows, and its expected entries.
 pub struct Made {
     /// The ZIP.
     pub zip: Vec<u8>,
@@ -39,15 +39,15 @@ pub struct Made {
     pub entries: Vec<(String, Vec<u8>)>,
 }
 
-/// The input is the artist's handle, then sqid, format and title of each post, all of them ended by
-/// a byte that UTF-8 does not have.
+/// Checks the rows in the input: the artist's handle, then sqid, format and title of each post,
+/// each ended by a byte that does not occur in UTF-8.
 pub fn check(input: &[u8]) {
     let mut texts = input.split(|byte| *byte == 0xff).map(String::from_utf8_lossy);
     let handle = texts.next().unwrap_or_default();
     let texts: Vec<_> = texts.map(std::borrow::Cow::into_owned).collect();
-    let rows: Vec<Row> = (1..)
+    let rows: Vec<PostRow> = (1..)
         .zip(texts.chunks(3))
-        .map(|(id, texts)| Row {
+        .map(|(id, texts)| PostRow {
             id,
             sqid: texts.first().filter(|sqid| !sqid.is_empty()).cloned(),
             file_format: texts.get(1).cloned(),
@@ -57,10 +57,10 @@ pub fn check(input: &[u8]) {
     let _ = check_rows(&handle, &rows);
 }
 
-/// No entry leaves its folder, meets another on a disk that ignores case, is a device on Windows or
-/// is too long; and the archive gives back what was put in.
+/// Checks that no entry leaves its folder, equals another one on a case-insensitive file system, is
+/// a device on Windows or is too long, and that the archive returns the files that were added.
 #[must_use]
-pub fn check_rows(handle: &str, rows: &[Row]) -> Made {
+pub fn check_rows(handle: &str, rows: &[PostRow]) -> Made {
     let posts: Vec<Result<Post, i32>> = rows.iter().map(|row| Ok(post(row))).collect();
     let mut metadata = Metadata::new(OffsetDateTime::UNIX_EPOCH, handle, posts.len());
     let mut entries = Vec::new();
@@ -83,7 +83,7 @@ pub fn check_rows(handle: &str, rows: &[Row]) -> Made {
     let artworks = entries.into_iter().map(|(name, _, content)| (name, content));
     let entries: Vec<_> = artworks.chain([(METADATA.to_owned(), json)]).collect();
     let on_disk: HashSet<String> = entries.iter().map(|(name, _)| name.to_lowercase()).collect();
-    assert_eq!(on_disk.len(), entries.len(), "two entries are one file where case is ignored");
+    assert_eq!(on_disk.len(), entries.len(), "two entries differ only in case");
     let made = Made { zip, entries };
     check_archive(&made);
     check_metadata(&made, handle, rows);
@@ -92,10 +92,10 @@ pub fn check_rows(handle: &str, rows: &[Row]) -> Made {
 
 const METADATA: &str = "metadata.json";
 
-/// An alphabet of few letters, so that made-up ids meet stored ones.
+/// A small alphabet, so that derived ids collide with stored ones.
 static SQIDS: LazyLock<SqidSource> = LazyLock::new(|| SqidSource::new(Some("NULconab")).unwrap());
 
-fn post(row: &Row) -> Post {
+fn post(row: &PostRow) -> Post {
     Post {
         id: row.id,
         sqid: SQIDS.sqid(row.sqid.as_deref(), row.id),
@@ -111,7 +111,7 @@ fn post(row: &Row) -> Post {
     }
 }
 
-/// One file in the folder it is put in, on every disk.
+/// Checks that a name is one file in its folder on every file system.
 fn check_name(name: &str) {
     assert!((1..=MAX_NAME).contains(&name.len()), "{name:?}");
     let harmless = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
@@ -120,8 +120,8 @@ fn check_name(name: &str) {
     assert!(!is_device(name), "{name:?}");
 }
 
-/// Whether Windows takes a file for a device ("Naming Files, Paths, and Namespaces"): by what
-/// stands before the first dot, spaces at its end left out.
+/// Returns whether Windows treats a name as a device ("Naming Files, Paths, and Namespaces"). The
+/// part before the first dot decides, without trailing spaces.
 fn is_device(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default().trim_end().to_uppercase();
     let is_port = |port: &str| {
@@ -146,7 +146,8 @@ fn write(artworks: &[(String, Packing, Vec<u8>)], json: &[u8]) -> Vec<u8> {
     written.now_or_never().expect("a sink in memory never waits")
 }
 
-/// Another library reads the same names and the same bytes, and would write them below its folder.
+/// Checks that another library reads the same names and bytes, and would extract them into its
+/// folder.
 fn check_archive(made: &Made) {
     let mut archive = ZipArchive::new(Cursor::new(&made.zip[..])).unwrap();
     assert_eq!(archive.len(), made.entries.len());
@@ -160,15 +161,15 @@ fn check_archive(made: &Made) {
     }
 }
 
-/// `metadata.json` says of every row what became of it, title and handle to the letter.
-fn check_metadata(made: &Made, handle: &str, rows: &[Row]) {
+/// Checks that `metadata.json` lists every row as present or missing, with exact title and handle.
+fn check_metadata(made: &Made, handle: &str, rows: &[PostRow]) {
     let (_, json) = made.entries.last().unwrap();
     let json: Value = serde_json::from_slice(json).unwrap();
     assert_eq!(json["user_handle"], handle);
     let list = |name: &str| json[name].as_array().unwrap().clone();
-    let told: Vec<Value> = [list("artworks"), list("missing_artworks")].concat();
+    let listed: Vec<Value> = [list("artworks"), list("missing_artworks")].concat();
     for row in rows {
-        assert!(told.iter().any(|entry| entry["title"] == row.title.as_str()), "{row:?}");
+        assert!(listed.iter().any(|entry| entry["title"] == row.title.as_str()), "{row:?}");
     }
     for (entry, (name, _)) in list("artworks").iter().zip(&made.entries) {
         assert_eq!(format!("artworks/{}", entry["filename"].as_str().unwrap()), *name);

@@ -1,4 +1,4 @@
-//! Where a web server sends us: its `Location` header, read against the URL that was asked.
+//! The target of a redirect: its `Location` header, resolved against the requested URL.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -10,8 +10,9 @@ use url::{Host, Url};
 /// The one host that is exempt in these checks.
 const EXEMPT: &str = "127.0.0.1:8080";
 
-/// The input is a URL, a line feed, and a `Location` header. What may be asked is on the web, at a
-/// usual port, at no special address, and the client that connects reads it as the guard does.
+/// Checks that an accepted redirect leads to an HTTP URL with a standard port and no special
+/// address, and that the HTTP client parses it as the guard does. The input is a URL, a line feed,
+/// and a `Location` header.
 pub fn check(input: &[u8]) {
     let mut parts = input.splitn(2, |byte| *byte == b'\n');
     let (Some(base), Some(location)) = (parts.next(), parts.next()) else { return };
@@ -21,7 +22,7 @@ pub fn check(input: &[u8]) {
     let target = match redirect::next(&base, location, &allow_hosts) {
         Ok(target) => target,
         Err(missing) => {
-            // Whatever is behind the address, the artist learns nothing of it.
+            // The reason tells the artist nothing about the address.
             assert_eq!(missing.reason(), "This artwork's file address is not usable.");
             return;
         }
@@ -37,9 +38,9 @@ pub fn check(input: &[u8]) {
         assert!(matches!(port, 80 | 443), "{url}");
         assert!(!is_special(&host), "{url}");
     }
-    // Written out and read again it is the same: no second reading says otherwise.
+    // Formatting and parsing the URL again gives the same target.
     assert_eq!(redirect::next(&base, url.as_str().as_bytes(), &allow_hosts), Ok(target.clone()));
-    // The client is given this form; for a URL that has none, nothing is asked.
+    // The client gets this form. A URL that cannot be converted is not requested.
     let Ok(uri) = url.as_str().parse::<Uri>() else { return };
     assert_eq!(uri.host(), url.host_str(), "{url}");
     assert_eq!(uri.port_u16(), url.port(), "{url}");
@@ -47,10 +48,11 @@ pub fn check(input: &[u8]) {
     assert!(!uri.authority().unwrap().as_str().contains('@'), "{url}");
 }
 
-/// What the standard library knows to be special: a second opinion, though not a complete one.
+/// Returns whether the standard library classifies the address as special: an independent check,
+/// but not a complete one.
 fn is_special(host: &Host<&str>) -> bool {
     let address = match host {
-        // A name that reads as an address would be taken for one by the system's resolver.
+        // The system's resolver would treat such a name as an address.
         Host::Domain(name) => return name.trim_end_matches('.').parse::<IpAddr>().is_ok(),
         Host::Ipv4(address) => IpAddr::V4(*address),
         Host::Ipv6(address) => IpAddr::V6(*address).to_canonical(),

@@ -1,10 +1,10 @@
-//! What a web server sends as an artwork: the file's first bytes against the format of its row.
+//! A file that a web server sends as an artwork: its first bytes and the format in its row.
 
 use image::ImageFormat;
 use process_bdr_job::artwork::signature;
 
-/// The input is a format, a line feed, and a file. Another library finds the same format in it, and
-/// no page is taken for an artwork.
+/// Checks that another library detects the same format, and that an HTML page is never accepted as
+/// an artwork. The input is a format, a line feed, and a file.
 pub fn check(input: &[u8]) {
     let mut parts = input.splitn(2, |byte| *byte == b'\n');
     let (Some(format), Some(file)) = (parts.next(), parts.next()) else { return };
@@ -23,10 +23,10 @@ pub fn check(input: &[u8]) {
     }
     let page = file.trim_ascii_start().to_ascii_lowercase();
     let is_page = page.starts_with(b"<!doctype html")
-        // `<html:svg>` is another element, whatever its prefix stands for.
+        // `<html:svg>` is another element, for any meaning of its prefix.
         || page.strip_prefix(b"<html").is_some_and(|rest| {
             rest.first().is_none_or(|end| end.is_ascii_whitespace() || b"<>/".contains(end))
         });
-    assert!(!(accepted && is_page), "a page is taken for {format}");
-    assert!(!(accepted && file.is_empty()), "nothing is taken for {format}");
+    assert!(!(accepted && is_page), "an HTML page is accepted as {format}");
+    assert!(!(accepted && file.is_empty()), "an empty file is accepted as {format}");
 }

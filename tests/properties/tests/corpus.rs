@@ -1,4 +1,4 @@
-//! What fuzzing has left behind holds in every test run.
+//! The properties hold on the corpus that fuzzing has produced.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Names hold whatever the rows say.
+//! The properties of names hold for random rows.
 
 use bdr_properties::{hostile, names};
 use proptest::test_runner::{Config, RngSeed};
@@ -13,7 +13,7 @@ proptest! {
     })]
 
     #[test]
-    fn every_entry_is_one_harmless_file_of_its_folder(
+    fn every_entry_is_one_safe_file_in_its_folder(
         handle in hostile::text(),
         rows in hostile::rows(),
     ) {

@@ -1,3 +1,3 @@
-//! What `cleanup-expired-bdrs` does.
+//! Scenarios of `cleanup-expired-bdrs`.
 
 mod runs;

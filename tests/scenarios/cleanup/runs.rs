@@ -1,4 +1,4 @@
-//! What was promised for seven days ends after seven days.
+//! Runs of the cleanup: expired archives, stuck requests, orphans and the purge.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use shared::clock::Clock;
 use shared::vault::{ArchiveKey, ListedArchive, NotDeleted, Vault};
 use uuid::Uuid;
 
-/// Inserts so many requests, with these further columns, whose `file_path` is where it belongs;
-/// returns their ids.
+/// Inserts `count` requests with these additional columns and a valid `file_path`. Returns their
+/// ids.
 async fn requests(s: &Scenario, count: i32, status: &str, columns: &str) -> Vec<Uuid> {
     let (names, values): (Vec<_>, Vec<_>) =
         columns.split(';').filter_map(|column| column.split_once('=')).unzip();
@@ -46,18 +46,18 @@ async fn count(s: &Scenario, condition: &str) -> i64 {
     s.database.query_one(&sql, &[]).await.unwrap().get(0)
 }
 
-/// Of a request that has been started since.
+/// `created_at` of a request whose `started_at` is later.
 const LONG_AGO: &str = "created_at=now() - interval '10 days'";
 
 const GONE: &str = "status = 'expired' AND file_path IS NULL AND file_size_bytes IS NULL";
 
 #[test]
-fn thousands_of_expired_requests_end_in_one_run_and_no_other_does() {
+fn one_run_expires_thousands_of_requests_and_no_valid_one() {
     scenario_apart(async |s| {
         let expired = requests(&s, 2500, "ready", "expires_at=now() - interval '1 second'").await;
         let valid = requests(&s, 3, "ready", "expires_at=now() + interval '1 hour'").await;
         let forever = requests(&s, 1, "ready", "").await;
-        // Most objects are gone already, by the bucket's lifecycle or by hand.
+        // Most objects are gone already: deleted by the bucket's lifecycle or by an operator.
         for bdr_id in expired.iter().step_by(100).chain(&valid).chain(&forever) {
             s.put(&key(bdr_id), b"zip").await;
         }
@@ -79,7 +79,7 @@ fn thousands_of_expired_requests_end_in_one_run_and_no_other_does() {
 }
 
 #[test]
-fn two_runs_at_once_share_the_work() {
+fn two_concurrent_runs_share_the_work() {
     scenario_apart(async |s| {
         requests(&s, 1500, "ready", "expires_at=now() - interval '1 day'").await;
         requests(&s, 5, "processing", &format!("{LONG_AGO};started_at=now() - interval '7 hours'"))
@@ -94,15 +94,15 @@ fn two_runs_at_once_share_the_work() {
 }
 
 #[test]
-fn a_zip_that_refuses_to_be_deleted_is_reported_and_blocks_nobody() {
+fn a_zip_that_cannot_be_deleted_does_not_block_the_others() {
     scenario_apart(async |s| {
         let expired = requests(&s, 3, "ready", "expires_at=now() - interval '1 day'").await;
-        let stubborn = expired[1];
-        let refusal = format!(
+        let undeletable = expired[1];
+        let denied = format!(
             "<DeleteResult><Error><Key>{}</Key><Code>AccessDenied</Code></Error></DeleteResult>",
-            key(&stubborn)
+            key(&undeletable)
         );
-        let vault = Router::new().route("/vault/", post(async move || refusal.clone()));
+        let vault = Router::new().route("/vault/", post(async move || denied.clone()));
         let vault = vault.clone().route("/vault", post(async || ""));
         let host = RemoteHost::with_routes(vault).unwrap();
         let s3 = aws_sdk_s3::config::Builder::from(&s.stack.sdk_config())
@@ -118,15 +118,15 @@ fn a_zip_that_refuses_to_be_deleted_is_reported_and_blocks_nobody() {
                 (&json!("success"), &json!(cleaned_up))
             );
             let error = "S3 refused to delete the ZIP: AccessDenied";
-            assert_eq!(report["errors"], json!([{"bdr_id": stubborn, "error": error}]));
-            assert_eq!(s.row(stubborn).await["status"], "ready");
+            assert_eq!(report["errors"], json!([{"bdr_id": undeletable, "error": error}]));
+            assert_eq!(s.row(undeletable).await["status"], "ready");
         }
         assert_eq!(count(&s, GONE).await, 2);
     });
 }
 
 #[test]
-fn what_is_no_zip_of_ours_is_never_deleted() {
+fn an_object_that_is_not_an_archive_is_never_deleted() {
     scenario_apart(async |s| {
         let [bdr_id] = requests(&s, 1, "ready", "expires_at=now() - interval '1 day'").await[..]
         else {
@@ -143,16 +143,16 @@ fn what_is_no_zip_of_ours_is_never_deleted() {
 }
 
 #[test]
-fn killed_anywhere_and_run_again_it_ends_in_the_same_state() {
+fn a_run_killed_anywhere_is_completed_by_the_next_one() {
     scenario_apart(async |s| {
-        for patience in (0..200).step_by(5) {
+        for milliseconds in (0..200).step_by(5) {
             let expired = requests(&s, 3, "ready", "expires_at=now() - interval '1 day'").await;
             for bdr_id in &expired {
                 s.put(&key(bdr_id), b"zip").await;
             }
             let cleaner = Cleaner::new(&s, &[]).await;
             let killed =
-                tokio::time::timeout(Duration::from_millis(patience), cleaner.run(json!({})));
+                tokio::time::timeout(Duration::from_millis(milliseconds), cleaner.run(json!({})));
             let _ = killed.await;
             Cleaner::new(&s, &[]).await.run(json!({})).await.unwrap();
             for bdr_id in &expired {
@@ -164,7 +164,7 @@ fn killed_anywhere_and_run_again_it_ends_in_the_same_state() {
 }
 
 #[test]
-fn stuck_requests_are_rescued_and_waiting_ones_published_again() {
+fn stuck_requests_are_rescued_and_waiting_requests_republished() {
     scenario_apart(async |s| {
         let since = |minutes| format!("{LONG_AGO};started_at=now() - interval '{minutes} minutes'");
         let stuck = requests(&s, 2, "processing", &since(361)).await;
@@ -202,7 +202,7 @@ fn stuck_requests_are_rescued_and_waiting_ones_published_again() {
 }
 
 #[test]
-fn orphans_go_after_a_day_and_what_is_unknown_stays() {
+fn orphans_are_deleted_after_a_day_and_unknown_objects_kept() {
     scenario_apart(async |s| {
         let mut unwanted = requests(&s, 1, "failed", "").await;
         unwanted.extend(requests(&s, 1, "expired", "").await);
@@ -212,10 +212,9 @@ fn orphans_go_after_a_day_and_what_is_unknown_stays() {
         for bdr_id in unwanted.iter().chain(&wanted) {
             s.put(&key(bdr_id), b"zip").await;
         }
-        let strangers =
-            [key(&Uuid::new_v4()), "bdr/readme.txt".to_owned(), "bdr/u/x.zip".to_owned()];
-        for stranger in &strangers {
-            s.put(stranger, b"?").await;
+        let unknown = [key(&Uuid::new_v4()), "bdr/readme.txt".to_owned(), "bdr/u/x.zip".to_owned()];
+        for key in &unknown {
+            s.put(key, b"?").await;
         }
         s.put("artwork.png", b"pixels").await;
 
@@ -229,41 +228,41 @@ fn orphans_go_after_a_day_and_what_is_unknown_stays() {
         for bdr_id in &unwanted {
             assert!(!exists(&s, &key(bdr_id)).await);
         }
-        for kept in wanted.iter().map(key).chain(strangers).chain(["artwork.png".to_owned()]) {
+        for kept in wanted.iter().map(key).chain(unknown).chain(["artwork.png".to_owned()]) {
             assert!(exists(&s, &kept).await, "{kept}");
         }
     });
 }
 
 #[test]
-fn a_zip_written_since_the_orphan_was_seen_stays() {
+fn a_zip_written_after_the_listing_is_kept() {
     scenario_apart(async |s| {
         let vault = Vault::new(s.s3.clone(), s.bucket());
         let key = key(&Uuid::new_v4());
-        let delete = async |seen: &ListedArchive| {
-            let key = ArchiveKey::parse(&seen.key).unwrap();
-            vault.delete_archives([(&key, seen.e_tag.as_deref())]).await.unwrap()
+        let delete = async |listed: &ListedArchive| {
+            let key = ArchiveKey::parse(&listed.key).unwrap();
+            vault.delete_archives([(&key, listed.e_tag.as_deref())]).await.unwrap()
         };
         s.put(&key, b"orphan").await;
-        let seen = vault.list_archives(None).await.unwrap();
+        let listed = vault.list_archives(None).await.unwrap();
         s.s3.delete_object().bucket(s.bucket()).key(&key).send().await.unwrap();
-        let gone = delete(&seen[0]).await;
+        let gone = delete(&listed[0]).await;
         s.put(&key, b"ready").await;
-        let replaced = delete(&seen[0]).await;
+        let replaced = delete(&listed[0]).await;
         let changed: HashMap<_, _> = [(key.clone(), NotDeleted::Changed)].into();
         assert_eq!((gone, replaced), (changed.clone(), changed));
         assert!(exists(&s, &key).await);
 
-        let seen = vault.list_archives(None).await.unwrap();
-        assert_eq!(delete(&seen[0]).await, HashMap::new());
+        let listed = vault.list_archives(None).await.unwrap();
+        assert_eq!(delete(&listed[0]).await, HashMap::new());
         assert!(!exists(&s, &key).await);
     });
 }
 
 #[test]
-fn orphans_are_found_on_every_page_of_the_list() {
+fn orphans_are_found_on_every_page_of_the_listing() {
     scenario_apart(async |s| {
-        // One page lists 1,000 keys; this one comes after all of them.
+        // One page of a listing has 1,000 keys; this key is on the second page.
         let last = Uuid::from_u128(u128::MAX);
         for n in 0..1000 {
             s.put(&key(&Uuid::from_u128(n)), b"").await;
@@ -282,7 +281,7 @@ fn orphans_are_found_on_every_page_of_the_list() {
 }
 
 #[test]
-fn an_empty_database_deletes_nothing() {
+fn nothing_is_deleted_when_the_database_is_empty() {
     scenario_apart(async |s| {
         for _ in 0..3 {
             s.put(&key(&Uuid::new_v4()), b"zip").await;
@@ -298,7 +297,7 @@ fn an_empty_database_deletes_nothing() {
 }
 
 #[test]
-fn closed_requests_are_forgotten_only_where_the_operator_wants_it() {
+fn closed_requests_are_purged_only_if_configured() {
     scenario_apart(async |s| {
         let old = "created_at=now() - interval '40 days';completed_at=now() - interval '31 days'";
         requests(&s, 3, "failed", old).await;
@@ -314,12 +313,12 @@ fn closed_requests_are_forgotten_only_where_the_operator_wants_it() {
             requests(&s, 1, open, "created_at=now() - interval '40 days'").await;
         }
         assert_eq!(purged("30").await, 5);
-        assert_eq!(count(&s, "true").await, 4, "one not for long enough, and three open ones");
+        assert_eq!(count(&s, "true").await, 4, "one closed recently and three open requests");
     });
 }
 
 #[test]
-fn it_stops_before_its_deadline_and_says_that_more_is_left() {
+fn a_run_stops_before_its_deadline_and_reports_more() {
     scenario_apart(async |s| {
         requests(&s, 2, "ready", "expires_at=now() - interval '1 day'").await;
         let mut cleaner = Cleaner::new(&s, &[]).await;
@@ -331,7 +330,7 @@ fn it_stops_before_its_deadline_and_says_that_more_is_left() {
 }
 
 #[test]
-fn a_run_that_cannot_reach_the_database_is_an_error_and_never_a_success() {
+fn a_run_without_database_or_vault_is_an_error() {
     scenario_apart(async |s| {
         let nowhere = "postgresql://nobody@127.0.0.1:1/none";
         let cleaner = Cleaner::new(&s, &[("DATABASE_URL", nowhere)]).await;

@@ -1,5 +1,5 @@
-//! The functions' database role, by `infra/sql/role.sql`: what they do works with it, and nothing
-//! that it may do is left over.
+//! The functions' database role from `infra/sql/role.sql`: it has the privileges that the functions
+//! need and no other.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use serde_json::json;
 use shared::clock::Clock;
 use uuid::Uuid;
 
-use crate::deploy::deployed_stack::aws;
+use crate::deploy::deployed_stack::variables;
 
 const ROLE: &str = "makapix_bdr";
 
-/// Everything that was granted to the role: what, on which column if not on the whole table, of
-/// which table.
+/// All privileges of the role: the privilege, with its column unless it covers the whole table, and
+/// the table.
 const GRANTED: &str = "
     SELECT p.privilege_type || ' (' || p.column_name || ')', p.table_name::text
       FROM information_schema.column_privileges AS p WHERE p.grantee = 'makapix_bdr'
@@ -24,8 +24,8 @@ const GRANTED: &str = "
       FROM information_schema.table_privileges AS p WHERE p.grantee = 'makapix_bdr'
      ORDER BY 2, 1";
 
-/// What a role may do beyond what is granted on tables: its attributes, what it owns, the roles it
-/// is a member of, and the tables that everybody may touch.
+/// Whether the role has rights beyond the privileges on tables: role attributes, owned tables,
+/// memberships, privileges of `PUBLIC`, or `CREATE` on the schema.
 const BEYOND: &str = "
     SELECT r.rolsuper OR r.rolcreatedb OR r.rolcreaterole OR r.rolreplication OR r.rolbypassrls
            OR EXISTS (SELECT FROM pg_auth_members AS m WHERE m.member = r.oid)
@@ -36,7 +36,7 @@ const BEYOND: &str = "
       FROM pg_roles AS r
      WHERE r.rolname = 'makapix_bdr'";
 
-/// Functions in this process that together run every statement there is.
+/// Functions in this process that together execute every statement of the product.
 struct Functions {
     worker: Worker,
     hurried: Worker,
@@ -47,16 +47,16 @@ struct Functions {
 impl Functions {
     async fn start(s: &Scenario) -> Self {
         let mut hurried = s.worker(&[]).await;
-        // Too little to begin with: the request is released.
+        // Not enough time for an attempt: the request is released.
         hurried.time_left = Duration::from_secs(19);
         let mut cleaner = Cleaner::new(s, &[("PURGE_AFTER_DAYS", "30")]).await;
-        // By then every ZIP in the vault is old enough to be an orphan.
+        // At this time every ZIP in the vault is old enough to be an orphan.
         cleaner.handler.cleanup.clock = Clock::fixed(now() + Duration::from_hours(25));
         let post = s.artwork(Artwork::default()).await;
         Self { worker: s.worker(&[]).await, hurried, cleaner, post }
     }
 
-    /// Runs every statement; returns what was logged meanwhile.
+    /// Executes every statement. Returns the log written in the meantime.
     async fn run(&self, s: &Scenario) -> String {
         let before = s.log.text().len();
         let request = async |post| {
@@ -70,20 +70,20 @@ impl Functions {
             request.insert(&s.database).await.unwrap()
         };
         let (ready, failed) = (request(self.post).await, request(i32::MAX).await);
-        // The second time it is closed.
+        // The second delivery finds the request closed.
         for bdr_id in [ready, ready, failed] {
             deliver(&self.worker, bdr_id).await;
         }
         deliver(&self.hurried, request(self.post).await).await;
-        let question = json!({"bdr_id": ready, "user_id": s.user_id});
-        let _ = presign(s, &[], question).await;
+        let payload = json!({"bdr_id": ready, "user_id": s.user_id});
+        let _ = presign(s, &[], payload).await;
         s.set(ready, "status = 'ready', expires_at = now() - interval '1 second'").await;
         let _ = self.cleaner.run(json!({})).await;
         s.log.text().split_off(before)
     }
 }
 
-/// Hands over a message that is in no queue, so that none is left there.
+/// Delivers a message that is in no queue, so that none is left there.
 async fn deliver(worker: &Worker, bdr_id: Uuid) {
     let record = json!({
         "messageId": bdr_id, "receiptHandle": "none", "body": Scenario::message(bdr_id),
@@ -93,13 +93,13 @@ async fn deliver(worker: &Worker, bdr_id: Uuid) {
 }
 
 #[test]
-fn the_role_holds_what_the_functions_use_and_nothing_else() {
+fn the_role_has_exactly_the_privileges_the_functions_use() {
     scenario_apart(async |s| {
         let functions = Functions::start(&s).await;
         let log = functions.run(&s).await;
         assert!(!log.contains("permission denied"), "{log}");
         for result in ["ready", "skipped", "failed", "retried", "ok", "success"] {
-            assert!(log.contains(&format!(r#""result":"{result}""#)), "nothing {result}: {log}");
+            assert!(log.contains(&format!(r#""result":"{result}""#)), "no outcome {result}: {log}");
         }
 
         let granted = s.database.query(GRANTED, &[]).await.unwrap();
@@ -110,7 +110,7 @@ fn the_role_holds_what_the_functions_use_and_nothing_else() {
             change(format!("REVOKE {privilege} ON {table} FROM {ROLE}")).await;
             let log = functions.run(&s).await;
             let denied = format!("permission denied for table {table}");
-            assert!(log.contains(&denied), "nobody needs {privilege} ON {table}");
+            assert!(log.contains(&denied), "no function needs {privilege} ON {table}");
             change(format!("GRANT {privilege} ON {table} TO {ROLE}")).await;
         }
         assert!(!s.database.query_one(BEYOND, &[]).await.unwrap().get::<_, bool>(0));
@@ -118,14 +118,12 @@ fn the_role_holds_what_the_functions_use_and_nothing_else() {
 }
 
 #[test]
-fn functions_log_in_as_that_role() {
+fn the_functions_log_in_as_the_role() {
     scenario(async |s| {
         let mut urls = vec![s.database_url.clone()];
         for function in ["ProcessBdrJob", "CleanupExpiredBdrs", "PresignBdrDownload"] {
             let name = &s.stack.outputs()[&format!("{function}FunctionName")];
-            let get = ["lambda", "get-function-configuration", "--function-name", name];
-            let variables = &aws(&s, &get).await["Environment"]["Variables"];
-            urls.push(variables["DATABASE_URL"].as_str().unwrap().to_owned());
+            urls.push(variables(&s, name).await["DATABASE_URL"].clone());
         }
         for url in urls {
             let config: tokio_postgres::Config = url.parse().unwrap();

@@ -1,5 +1,5 @@
-//! The functions' connection to a PostgreSQL that has a certificate: Debian's, since the local
-//! stack's own was built without TLS.
+//! The functions' connection to a PostgreSQL with TLS: Debian's, because the embedded one of the
+//! local stack was built without TLS.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -10,7 +10,7 @@ use shared::config::Environment;
 use shared::database::{Database, DatabaseError, DatabaseSource};
 use shared::failure::chain;
 
-/// An authority, and the certificates it issues for 127.0.0.1's name `localhost`.
+/// A certificate authority that issues certificates for `localhost`.
 struct Authority {
     certificate: String,
     issuer: Issuer<'static, KeyPair>,
@@ -36,7 +36,7 @@ fn localhost() -> CertificateParams {
     CertificateParams::new(vec!["localhost".to_owned()]).unwrap()
 }
 
-/// A server, and the authorities' certificates in files that a URL may name.
+/// A server, and a folder with the authority's certificate for `sslrootcert`.
 struct Server {
     postgres: InstalledPostgres,
     folder: tempfile::TempDir,
@@ -55,9 +55,9 @@ impl Server {
         String::from_utf8(config.get_password().unwrap().to_vec()).unwrap()
     }
 
-    /// Connects as a function does that has this host and these parameters in its `DATABASE_URL`,
-    /// with `{ca}` for the file of the authority; returns whether the server says that the
-    /// connection is encrypted.
+    /// Connects as a function with this host and these parameters in its `DATABASE_URL`, where
+    /// `{ca}` stands for the authority's file. Returns whether the server reports an encrypted
+    /// connection.
     async fn connect(&self, host: &str, parameters: &str) -> Result<bool, DatabaseError> {
         let ca = self.folder.path().join("ca.pem");
         let (address, _) = self.postgres.admin_url().split_once('?').unwrap();
@@ -70,22 +70,24 @@ impl Server {
         Ok(client.query_one(sql, &[]).await.map_err(DatabaseError::Statement)?.get(0))
     }
 
-    /// As [`Server::connect`]; expects a refusal for this reason, which quotes no password.
-    async fn refused(&self, host: &str, parameters: &str, reason: &str) {
+    /// Checks that [`Server::connect`] fails for this reason, with an error that contains no
+    /// password.
+    async fn check_rejected(&self, host: &str, parameters: &str, reason: &str) {
         let error = self.connect(host, parameters).await.expect_err(parameters);
-        let told = format!("{} {error:?}", chain(&error));
-        assert!(told.contains(reason), "{host} {parameters}: {told}");
-        assert!(!told.contains(&self.password()), "{told}");
+        let text = format!("{} {error:?}", chain(&error));
+        assert!(text.contains(reason), "{host} {parameters}: {text}");
+        assert!(!text.contains(&self.password()), "{text}");
     }
 }
 
-/// Runs a test with the programs of Debian's PostgreSQL; where there is none, says that nothing was
-/// checked, and in CI fails.
+/// Runs a test with the programs of Debian's PostgreSQL. Without them it prints that nothing was
+/// checked; in CI it fails.
 fn with_debians_postgresql(test: impl AsyncFnOnce(&Path)) {
     let Some(programs) = InstalledPostgres::programs() else {
         assert!(std::env::var_os("CI").is_none(), ".ci/run installs Debian's PostgreSQL");
-        // Not `println!`, which the test harness swallows.
-        let note = b"NOT CHECKED: TLS to PostgreSQL, for want of Debian's package postgresql\n";
+        // Not `println!`: the test harness hides its output.
+        let note =
+            b"NOT CHECKED: TLS to PostgreSQL, because Debian's package postgresql is missing\n";
         std::io::stderr().write_all(note).unwrap();
         return;
     };
@@ -94,7 +96,7 @@ fn with_debians_postgresql(test: impl AsyncFnOnce(&Path)) {
 }
 
 #[test]
-fn a_server_of_a_trusted_authority_is_reached_by_its_name_and_encrypted() {
+fn tls_connects_to_a_server_with_a_trusted_certificate() {
     with_debians_postgresql(async |programs| {
         let authority = Authority::new();
         let identity = authority.issue(&localhost());
@@ -103,32 +105,32 @@ fn a_server_of_a_trusted_authority_is_reached_by_its_name_and_encrypted() {
             let parameters = format!("{mode}sslrootcert={{ca}}");
             assert!(server.connect("localhost", &parameters).await.unwrap(), "{parameters}");
         }
-        assert!(!server.connect("localhost", "sslmode=disable").await.unwrap(), "as was asked");
+        assert!(!server.connect("localhost", "sslmode=disable").await.unwrap(), "as configured");
     });
 }
 
 #[test]
-fn a_server_by_another_name_or_of_an_unknown_authority_is_refused() {
+fn a_wrong_name_or_an_unknown_authority_is_rejected() {
     with_debians_postgresql(async |programs| {
         let authority = Authority::new();
         let identity = authority.issue(&localhost());
         let server = Server::start(programs, Some(&identity), &authority).await;
         for mode in ["require", "verify-ca", "verify-full", "prefer"] {
             let trusted = format!("sslmode={mode}&sslrootcert={{ca}}");
-            server.refused("127.0.0.1", &trusted, "NotValidForName").await;
-            // Without an `sslrootcert` the roots of RDS and the public ones are trusted.
-            server.refused("localhost", &format!("sslmode={mode}"), "UnknownIssuer").await;
+            server.check_rejected("127.0.0.1", &trusted, "NotValidForName").await;
+            // Without `sslrootcert`, the roots of RDS and the public roots are trusted.
+            server.check_rejected("localhost", &format!("sslmode={mode}"), "UnknownIssuer").await;
         }
         let other = Authority::new();
-        let stranger = Server::start(programs, Some(&other.issue(&localhost())), &authority).await;
+        let untrusted = Server::start(programs, Some(&other.issue(&localhost())), &authority).await;
         let parameters = "sslmode=require&sslrootcert={ca}";
-        // Both authorities have the same name: the signature is what does not fit.
-        stranger.refused("localhost", parameters, "invalid peer certificate").await;
+        // Both authorities have the same name, so only the signature does not match.
+        untrusted.check_rejected("localhost", parameters, "invalid peer certificate").await;
     });
 }
 
 #[test]
-fn a_self_signed_or_an_expired_certificate_is_refused() {
+fn a_self_signed_or_expired_certificate_is_rejected() {
     with_debians_postgresql(async |programs| {
         let authority = Authority::new();
         let key = KeyPair::generate().unwrap();
@@ -136,26 +138,26 @@ fn a_self_signed_or_an_expired_certificate_is_refused() {
         let identity = Identity { certificate, private_key: key.serialize_pem() };
         let server = Server::start(programs, Some(&identity), &authority).await;
         for parameters in ["sslmode=require&sslrootcert={ca}", "sslmode=require"] {
-            server.refused("localhost", parameters, "invalid peer certificate").await;
+            server.check_rejected("localhost", parameters, "invalid peer certificate").await;
         }
 
         let mut expired = localhost();
         expired.not_before = date_time_ymd(2020, 1, 1);
         expired.not_after = date_time_ymd(2021, 1, 1);
         let server = Server::start(programs, Some(&authority.issue(&expired)), &authority).await;
-        server.refused("localhost", "sslmode=require&sslrootcert={ca}", "Expired").await;
+        server.check_rejected("localhost", "sslmode=require&sslrootcert={ca}", "Expired").await;
     });
 }
 
 #[test]
-fn a_server_without_tls_is_refused_where_tls_is_required() {
+fn a_server_without_tls_is_rejected_if_tls_is_required() {
     with_debians_postgresql(async |programs| {
         let authority = Authority::new();
         let server = Server::start(programs, None, &authority).await;
         for mode in ["require", "verify-ca", "verify-full"] {
             let parameters = format!("sslmode={mode}&sslrootcert={{ca}}");
-            server.refused("localhost", &parameters, "server does not support TLS").await;
+            server.check_rejected("localhost", &parameters, "server does not support TLS").await;
         }
-        assert!(!server.connect("localhost", "sslmode=prefer").await.unwrap(), "as was asked");
+        assert!(!server.connect("localhost", "sslmode=prefer").await.unwrap(), "as configured");
     });
 }

@@ -1,5 +1,5 @@
-//! The cleanup's statements on a table of realistic size, with and without the indexes that
-//! `infra/sql/indexes.sql` advises.
+//! The cleanup's statements on a table of realistic size, with and without the recommended indexes
+//! of `infra/sql/indexes.sql`.
 
 use bdr_tests::{Scenario, scenario_apart};
 use shared::request::{EXPIRED, GIVE_UP, PAGE, PURGE, UNPUBLISHED};
@@ -7,7 +7,7 @@ use time::macros::datetime;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
-/// Two years of a busy site, a request every five minutes: nearly all of them are closed.
+/// Two years of a busy site with one request every five minutes, nearly all of them closed.
 const TWO_YEARS: &str = "
     INSERT INTO batch_download_requests
            (user_id, post_ids, artwork_count, status, file_path, created_at, started_at,
@@ -29,7 +29,7 @@ async fn plan(s: &Scenario, statement: &str, parameters: Parameters<'_>) -> Stri
     plan.iter().map(|row| row.get(0)).collect::<Vec<&str>>().join("\n")
 }
 
-/// The plans of all statements that look for rows, by the name of their task.
+/// Returns the plans of all statements that search for rows, by the name of their task.
 async fn plans(s: &Scenario) -> [(&'static str, String); 4] {
     let begin = datetime!(0001-01-01 0:00 UTC);
     let expired: Parameters<'_> =
@@ -50,17 +50,18 @@ async fn plans(s: &Scenario) -> [(&'static str, String); 4] {
 }
 
 #[test]
-fn with_the_advised_indexes_no_statement_of_the_cleanup_reads_the_whole_table() {
+fn with_the_recommended_indexes_the_cleanup_never_scans_the_table() {
     scenario_apart(async |s| {
         let drop = "DROP INDEX batch_download_requests_status_expires";
         s.database.batch_execute(drop).await.unwrap();
         s.database.execute(TWO_YEARS, &[&s.user_id]).await.unwrap();
         s.database.batch_execute("ANALYZE batch_download_requests").await.unwrap();
         for (task, plan) in plans(&s).await {
-            assert!(plan.contains("Seq Scan"), "{task} needs no advice:\n{plan}");
+            assert!(plan.contains("Seq Scan"), "{task} needs no index:\n{plan}");
         }
 
-        // Not by this connection: several statements in one message are one transaction.
+        // By psql and not by this connection, which sends the file as one message and so as one
+        // transaction, where CREATE INDEX CONCURRENTLY is not allowed.
         for _again in 0..2 {
             let output = tokio::process::Command::new(s.stack.psql_command())
                 .args(["-X", "-v", "ON_ERROR_STOP=1", "-f", "infra/sql/indexes.sql"])

@@ -1,4 +1,4 @@
-//! The template, the database role and the deployed stack.
+//! Scenarios of the template, the database role and the deployed stack.
 
 mod database_role;
 mod database_tls;

@@ -1,5 +1,5 @@
-//! One event an attempt and a cleanup run, however it ends; and that dashboard and alarms watch what is
-//! emitted.
+//! Every attempt and every cleanup run emits one event, and dashboard and alarms watch metrics that
+//! are emitted.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -17,7 +17,7 @@ use shared::metrics;
 use crate::deploy::deployed_stack::{aws, deploy, template};
 use crate::process::email::give_ses;
 
-/// The wide events among the lines: those that count an attempt or a run.
+/// Returns the wide events among the emitted lines: those that count an attempt or a run.
 fn events(s: &Scenario) -> Vec<Value> {
     let is_event = |line: &Value| {
         line.get("bdr_attempts_retried_total").is_some() || line["event"] == "cleanup"
@@ -26,7 +26,7 @@ fn events(s: &Scenario) -> Vec<Value> {
 }
 
 #[test]
-fn every_attempt_is_one_event_and_all_metrics_are_emitted_and_watched() {
+fn every_attempt_emits_one_event_with_the_declared_metrics() {
     scenario_apart(async |s| {
         let worker = s.worker(&[]).await;
         let there = s.artwork(Artwork::default()).await;
@@ -50,7 +50,10 @@ fn every_attempt_is_one_event_and_all_metrics_are_emitted_and_watched() {
         let spent = phases.map(|phase| outcome[format!("{phase}_ms")].as_u64().unwrap());
         let duration = outcome["duration_ms"].as_u64().unwrap();
         let sum: u64 = spent.iter().sum();
-        assert!(sum <= duration && duration - sum <= 7, "{sum} of {duration} ms: rounding alone");
+        assert!(
+            sum <= duration && duration - sum <= 7,
+            "{sum} of {duration} ms: only rounding may differ"
+        );
         assert!(outcome["gb_seconds"].as_f64().unwrap() > 0.0);
 
         let failed = s.request(&[gone]).await;
@@ -64,15 +67,16 @@ fn every_attempt_is_one_event_and_all_metrics_are_emitted_and_watched() {
         remote.receive(retried).await;
         worker.receive_again("not JSON", 1).await;
         worker.receive(ready).await;
-        let told = events(&s);
-        let told: Vec<_> = told.iter().map(|event| event["status"].as_str().unwrap()).collect();
-        assert_eq!(told, ["ready", "failed", "retried", "malformed", "skipped"]);
+        let reported = events(&s);
+        let statuses: Vec<_> =
+            reported.iter().map(|event| event["status"].as_str().unwrap()).collect();
+        assert_eq!(statuses, ["ready", "failed", "retried", "malformed", "skipped"]);
 
         s.set(ready, "expires_at = now() - interval '1 hour'").await;
         let cleaner = Cleaner::new(&s, &[]).await;
         cleaner.run(json!({"only": ["rescue"]})).await.unwrap();
         cleaner.run(json!({})).await.unwrap();
-        let runs = events(&s).split_off(told.len());
+        let runs = events(&s).split_off(statuses.len());
         assert!(runs[0].get("bdr_cleanup_completed_total").is_none(), "only full runs count");
         assert_eq!(runs[1]["bdr_cleanup_completed_total"], 1);
         assert_eq!(runs[1]["bdr_cleanup_expired_total"], 1);
@@ -80,12 +84,12 @@ fn every_attempt_is_one_event_and_all_metrics_are_emitted_and_watched() {
 
         let emitted = emf::metrics(&s.log.emitted());
         let declared: BTreeSet<_> = metrics::ALL.iter().map(emf::declared).collect();
-        assert_eq!(emitted, declared, "what is emitted is what metrics/mod.rs lists");
+        assert_eq!(emitted, declared, "the emitted metrics are those of metrics/mod.rs");
     });
 }
 
 #[test]
-fn an_attempt_that_is_cancelled_is_told() {
+fn a_cancelled_attempt_is_reported() {
     scenario(async |s| {
         let worker = s.worker(&[]).await;
         let post = s.artwork(Artwork::default()).await;
@@ -96,7 +100,7 @@ fn an_attempt_that_is_cancelled_is_told() {
         }]});
         {
             let mut invocation = Box::pin(worker.invoke(event));
-            // Begun, and dropped at its first wait.
+            // Started, and dropped at its first wait.
             assert!(futures_util::poll!(&mut invocation).is_pending());
         }
         let event = events(&s).remove(0);
@@ -109,7 +113,7 @@ fn an_attempt_that_is_cancelled_is_told() {
 }
 
 #[test]
-fn an_email_and_a_cleanup_that_fail_are_told() {
+fn a_failed_email_and_a_failed_cleanup_are_reported() {
     scenario(async |s| {
         let bdr_id = s.request(&[s.artwork(Artwork::default()).await]).await;
         let mut worker = s.worker(&[]).await;
@@ -121,8 +125,8 @@ fn an_email_and_a_cleanup_that_fail_are_told() {
             (&json!("ready"), &json!(1))
         );
 
-        let nobody = [("DATABASE_URL", "postgresql://nobody@127.0.0.1:9/nothing")];
-        let cleaner = Cleaner::new(&s, &nobody).await;
+        let unreachable = [("DATABASE_URL", "postgresql://nobody@127.0.0.1:9/nothing")];
+        let cleaner = Cleaner::new(&s, &unreachable).await;
         assert!(cleaner.run(json!({})).await.is_err());
         let event = events(&s).remove(1);
         assert_eq!(
@@ -136,7 +140,7 @@ fn an_email_and_a_cleanup_that_fail_are_told() {
 }
 
 #[test]
-fn the_log_is_text_when_that_is_asked_for() {
+fn the_log_is_text_if_lambda_is_configured_for_text() {
     scenario(async |s| {
         let deployed = Deployed::process_bdr_job(s.stack).await.unwrap();
         let bdr_id = s.request(&[s.artwork(Artwork::default()).await]).await;
@@ -152,7 +156,7 @@ fn the_log_is_text_when_that_is_asked_for() {
         assert_eq!(s.row(bdr_id).await["status"], "ready");
 
         let log = source.log();
-        // The metrics are JSON whatever is asked for: CloudWatch reads them.
+        // The metrics are JSON in either format, because CloudWatch reads them.
         let (metrics, lines): (Vec<_>, Vec<_>) = log.lines().partition(|it| it.starts_with('{'));
         assert!(metrics.iter().all(|line| line.contains("\"_aws\"")), "{log}");
         let outcome = lines.iter().find(|line| line.contains("result=")).expect("an outcome line");
@@ -163,7 +167,7 @@ fn the_log_is_text_when_that_is_asked_for() {
     });
 }
 
-/// What AWS's own metrics are kept apart by, and how they are summed up.
+/// AWS's own metrics: namespace, name, dimension and statistics.
 const OF_AWS: [(&str, &str, &str, &str); 9] = [
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "Maximum"),
     ("AWS/SQS", "ApproximateNumberOfMessagesNotVisible", "QueueName", "Maximum"),
@@ -176,7 +180,7 @@ const OF_AWS: [(&str, &str, &str, &str); 9] = [
     ("AWS/Scheduler", "InvocationDroppedCount", "ScheduleGroup", "Sum"),
 ];
 
-/// What an alarm or a widget watches.
+/// A metric that an alarm or a widget watches.
 #[derive(Debug)]
 struct Watched {
     namespace: String,
@@ -186,7 +190,8 @@ struct Watched {
 }
 
 impl Watched {
-    /// Fails unless it is emitted, just so; returns its name if it is one of ours.
+    /// Checks that the metric is emitted with these dimensions. Returns its name if the functions
+    /// emit it, `None` if AWS does.
     fn check(&self) -> Option<String> {
         let names: Vec<_> = self.dimensions.iter().map(|(name, _)| name.as_str()).collect();
         if self.namespace != metrics::NAMESPACE {
@@ -199,22 +204,22 @@ impl Watched {
             return None;
         }
         let metric = metrics::ALL.iter().find(|metric| metric.name == self.metric);
-        let metric = metric.unwrap_or_else(|| panic!("nobody emits {self:?}"));
+        let metric = metric.unwrap_or_else(|| panic!("no function emits {self:?}"));
         assert!(metric.dimensions.contains(&&*names), "{self:?}");
         for (name, value) in &self.dimensions {
             let known: Vec<_> = match name.as_str() {
                 "status" => AttemptOutcome::RESULTS.to_vec(),
                 "phase" => Phase::ALL.iter().map(|phase| phase.as_str()).collect(),
-                other => panic!("{other} is no dimension"),
+                other => panic!("unknown dimension {other}"),
             };
-            assert!(known.contains(&value.as_str()), "{self:?}: one of {known:?}");
+            assert!(known.contains(&value.as_str()), "{self:?}: must be one of {known:?}");
         }
         Some(self.metric.clone())
     }
 }
 
 #[test]
-fn alarms_watch_what_is_emitted() {
+fn every_alarm_watches_an_emitted_metric() {
     scenario(async |s| {
         let template = Template(template(&s).await);
         let stack = template.with(&[("DatabaseUrl", "postgresql://h/d")]).unwrap();
@@ -223,7 +228,7 @@ fn alarms_watch_what_is_emitted() {
         let ours: BTreeSet<_> = alarms
             .filter_map(|alarm| {
                 let alarm = &alarm["Properties"];
-                // Of a unit that is not the metric's, an alarm finds no data, ever.
+                // An alarm whose unit differs from the metric's never finds data.
                 assert!(alarm.get("Unit").is_none(), "{alarm}");
                 let dimensions = alarm["Dimensions"].as_array().into_iter().flatten();
                 let watched = Watched {
@@ -232,7 +237,8 @@ fn alarms_watch_what_is_emitted() {
                     dimensions: dimensions.map(|d| (text(&d["Name"]), text(&d["Value"]))).collect(),
                     statistic: text(&alarm["Statistic"]),
                 };
-                // "PutMetricAlarm": a day at most, or, in periods of an hour or more, a week.
+                // At most one day, or a week if the period is an hour or more (CloudWatch,
+                // "PutMetricAlarm").
                 let period = alarm["Period"].as_u64().unwrap();
                 let longest = if period < 3_600 { 86_400 } else { 604_800 };
                 assert!(period * alarm["EvaluationPeriods"].as_u64().unwrap() <= longest);
@@ -246,11 +252,12 @@ fn alarms_watch_what_is_emitted() {
 }
 
 #[test]
-fn the_dashboard_shows_all_that_is_emitted_and_nothing_else() {
+fn the_dashboard_shows_exactly_the_emitted_metrics() {
     scenario(async |s| {
         let name = unique("dashboard-");
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/observability.yaml");
-        // As in docs/observability.md: of the main stack's outputs, those are taken that are its parameters.
+        // As in docs/observability.md: `deploy` takes those outputs of the main stack that are parameters
+        // here.
         let outputs = s.stack.outputs().iter();
         let overrides: Vec<_> = outputs.map(|(name, value)| format!("{name}={value}")).collect();
         let overrides: Vec<_> = overrides.iter().map(String::as_str).collect();
@@ -261,7 +268,7 @@ fn the_dashboard_shows_all_that_is_emitted_and_nothing_else() {
         let get = ["cloudwatch", "get-dashboard", "--dashboard-name", &dashboard];
         let body: Value =
             serde_json::from_str(&text(&aws(&s, &get).await["DashboardBody"])).unwrap();
-        assert!(!body.to_string().contains("${"), "everything is filled in");
+        assert!(!body.to_string().contains("${"), "every placeholder is substituted");
         let mut shown = BTreeSet::new();
         let mut statuses = BTreeSet::new();
         for widget in body["widgets"].as_array().unwrap() {
@@ -270,7 +277,7 @@ fn the_dashboard_shows_all_that_is_emitted_and_nothing_else() {
                 if row[0].get("expression").is_some() {
                     continue;
                 }
-                // Namespace, name, names and values of dimensions, and how to show it.
+                // Namespace, name, names and values of dimensions, and rendering properties.
                 let (how, row) = row.split_last().unwrap();
                 let pairs = row[2..].chunks(2).map(|pair| (text(&pair[0]), text(&pair[1])));
                 let watched = Watched {
@@ -288,7 +295,7 @@ fn the_dashboard_shows_all_that_is_emitted_and_nothing_else() {
         let declared: BTreeSet<_> = metrics::ALL.iter().map(|it| it.name.to_owned()).collect();
         assert_eq!(shown, declared);
         let all: BTreeSet<_> = AttemptOutcome::RESULTS.iter().map(|&it| it.to_owned()).collect();
-        assert_eq!(statuses, all, "no outcome is left out");
+        assert_eq!(statuses, all, "every outcome is shown");
         aws(&s, &["cloudformation", "delete-stack", "--stack-name", &name]).await;
     });
 }

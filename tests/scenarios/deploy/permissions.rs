@@ -1,4 +1,4 @@
-//! The roles of the template allow what the functions do, and nothing that they do not do.
+//! The roles of the template allow exactly the calls that the functions make.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,6 +7,7 @@ use bdr_tests::in_process::{Cleaner, now, presign};
 use bdr_tests::recorder::Recorder;
 use bdr_tests::scenario::unique;
 use bdr_tests::{Artwork, Delivery, Scenario, scenario_apart};
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use shared::clock::Clock;
 use time::Duration;
@@ -14,8 +15,8 @@ use time::Duration;
 use crate::deploy::deployed_stack::{aws, deploy, package};
 use crate::deploy::secrets::create_secret;
 
-/// What is granted and not called for by the functions themselves: role, action, the end of the
-/// resource, and who needs it.
+/// Granted actions that the functions themselves do not call: role, action, a part of the resource,
+/// and who needs it.
 const NOT_BY_THE_FUNCTION: [(&str, &str, &str, &str); 12] = [
     ("ProcessBdrJobRole", "sqs:ReceiveMessage", "-requests", "Lambda's event source"),
     ("ProcessBdrJobRole", "sqs:DeleteMessage", "-requests", "Lambda's event source"),
@@ -36,7 +37,8 @@ const NOT_BY_THE_FUNCTION: [(&str, &str, &str, &str); 12] = [
     ("PresignBdrDownloadRole", "logs:PutLogEvents", "", "Lambda"),
 ];
 
-/// What Lambda does with a role to connect the function to a VPC, and the function may not do.
+/// Actions that Lambda performs with the role to connect a function to a VPC. The function itself
+/// may not perform them.
 const FOR_A_VPC: [&str; 6] = [
     "ec2:AssignPrivateIpAddresses",
     "ec2:CreateNetworkInterface",
@@ -46,10 +48,10 @@ const FOR_A_VPC: [&str; 6] = [
     "ec2:UnassignPrivateIpAddresses",
 ];
 
-/// The template, deployed once more with all for which the roles have policies of their own: the
+/// A second deployment of the template, with every parameter that adds a policy to the roles: the
 /// scenario's bucket as the vault, a secret, a key, a VPC.
 struct Deployed {
-    /// The resources' physical ids.
+    /// Physical ids of the resources, by logical id.
     resources: BTreeMap<String, String>,
     key: String,
 }
@@ -70,37 +72,39 @@ impl Deployed {
             ["VpcSubnetIds=subnet-0123456a,subnet-0123456b", "VpcSecurityGroupIds=sg-0123456c"];
         let parameters = [&secret, &bucket, &with_key, sender];
         deploy(s, &stack, &file, &[&parameters[..], &vpc].concat()).await;
-        let describe = ["cloudformation", "describe-stack-resources", "--stack-name", &stack];
-        let resources = aws(s, &describe).await;
-        let resources = resources["StackResources"].as_array().unwrap().iter();
-        let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let ids =
-            resources.map(|r| (text(&r["LogicalResourceId"]), text(&r["PhysicalResourceId"])));
+        let cloudformation = aws_sdk_cloudformation::Client::new(&s.stack.sdk_config());
+        let resources = cloudformation.describe_stack_resources().stack_name(&stack);
+        let resources = resources.send().await.unwrap().stack_resources.unwrap_or_default();
+        let ids = resources
+            .into_iter()
+            .map(|it| (it.logical_resource_id.unwrap(), it.physical_resource_id.unwrap()));
         Self { resources: ids.collect(), key }
     }
 
-    /// What the policies of a role grant, as they are deployed.
+    /// Returns the grants of a role's deployed policies.
     async fn grants(&self, s: &Scenario, role: &str) -> Vec<Grant> {
-        let name = ["--role-name", &self.resources[role]];
-        let of_role = async |command| aws(s, &[&["iam", command][..], &name].concat()).await;
-        let attached = of_role("list-attached-role-policies").await;
-        assert_eq!(attached["AttachedPolicies"], json!([]), "{role} has policies of somebody else");
+        let (iam, name) = (aws_sdk_iam::Client::new(&s.stack.sdk_config()), &self.resources[role]);
+        let attached = iam.list_attached_role_policies().role_name(name).send().await.unwrap();
+        assert_eq!(attached.attached_policies(), [], "{role} has other attached policies");
+        let policies = iam.list_role_policies().role_name(name).send().await.unwrap();
         let mut granted = Vec::new();
-        for policy in of_role("list-role-policies").await["PolicyNames"].as_array().unwrap() {
-            let get = ["iam", "get-role-policy", "--policy-name", policy.as_str().unwrap()];
-            let policy = aws(s, &[&get[..], &name].concat()).await;
-            granted.extend(grants(policy["PolicyDocument"].clone()));
+        for policy in policies.policy_names() {
+            let policy = iam.get_role_policy().role_name(name).policy_name(policy);
+            let policy = policy.send().await.unwrap();
+            // "The policy document […] is URL-encoded" (IAM, "GetRolePolicy").
+            let document = percent_decode_str(policy.policy_document()).decode_utf8().unwrap();
+            granted.extend(grants(serde_json::from_str(&document).unwrap()));
         }
         granted
     }
 
-    /// The last part of the name of a queue, as URLs and ARNs have it.
+    /// Returns the queue's name, which is the last part of its URL and its ARN.
     fn queue(&self) -> &str {
         self.resources["BdrQueue"].rsplit('/').next().unwrap()
     }
 
-    /// Fails unless the role grants all of these calls and, but for the exceptions, nothing else.
-    /// The functions worked on `queue_url`.
+    /// Checks that the role allows all of these calls and, apart from [`NOT_BY_THE_FUNCTION`], no
+    /// other. The functions used the queue at `queue_url`.
     async fn check(&self, s: &Scenario, role: &str, calls: &Recorder, queue_url: &str) {
         let (_, queue) = queue_url.rsplit_once('/').unwrap();
         let grants = self.grants(s, role).await;
@@ -125,12 +129,12 @@ impl Deployed {
             unused.retain(|g| g.action != *action || !g.resource.contains(resource));
             assert_eq!(unused.len(), before - 1, "{role} grants {action} ({by})");
         }
-        assert!(unused.is_empty(), "{role} allows what nobody does: {unused:?}");
+        assert!(unused.is_empty(), "{role} allows unused actions: {unused:?}");
     }
 }
 
 #[test]
-fn the_roles_allow_what_the_functions_do_and_nothing_else() {
+fn the_roles_allow_exactly_what_the_functions_call() {
     scenario_apart(async |mut s| {
         let url = json!({ "url": s.database_url });
         let secret = create_secret(&s, &url.to_string()).await;
@@ -149,12 +153,12 @@ fn the_roles_allow_what_the_functions_do_and_nothing_else() {
 
         let recorder = Recorder::start(s.stack);
         s.aws = recorder.sdk_config(s.stack);
-        hand_out(&s, &by_secret).await;
+        presign_and_download(&s, &by_secret).await;
         deployed.check(&s, "PresignBdrDownloadRole", &recorder, "/none").await;
     });
 }
 
-/// Has `process-bdr-job` do all that makes it call AWS; returns its queue.
+/// Makes `process-bdr-job` take every path that calls AWS. Returns the URL of its queue.
 async fn process(s: &Scenario, variables: &[(&str, &str)]) -> String {
     let mut worker = s.worker(variables).await;
     let small = s.artwork(Artwork::default()).await;
@@ -165,7 +169,7 @@ async fn process(s: &Scenario, variables: &[(&str, &str)]) -> String {
         assert_eq!(worker.receive(bdr_id).await, Delivery::Acknowledged);
         assert_eq!(s.log.outcome()["email"], "sent");
     }
-    // The other one's is adopted, and our own upload aborted.
+    // The existing ZIP is adopted, and the worker's own upload aborted.
     let bdr_id = s.request(&[large]).await;
     s.put(&s.archive_key(bdr_id), b"another attempt's ZIP").await;
     assert_eq!(worker.receive(bdr_id).await, Delivery::Acknowledged);
@@ -182,7 +186,7 @@ async fn process(s: &Scenario, variables: &[(&str, &str)]) -> String {
     worker.queue_url().to_owned()
 }
 
-/// Has `cleanup-expired-bdrs` do all that makes it call AWS; returns its queue.
+/// Makes `cleanup-expired-bdrs` take every path that calls AWS. Returns the URL of its queue.
 async fn clean_up(s: &Scenario, variables: &[(&str, &str)]) -> String {
     let (expired, waiting) = (s.request(&[1]).await, s.request(&[1]).await);
     s.put(&s.archive_key(expired), b"zip").await;
@@ -202,15 +206,15 @@ async fn clean_up(s: &Scenario, variables: &[(&str, &str)]) -> String {
     cleaner.queue_url
 }
 
-/// Has `presign-bdr-download` hand out a ZIP, and downloads it.
-async fn hand_out(s: &Scenario, variables: &[(&str, &str)]) {
+/// Makes `presign-bdr-download` presign a ZIP, and downloads it.
+async fn presign_and_download(s: &Scenario, variables: &[(&str, &str)]) {
     let bdr_id = s.request(&[1]).await;
     let key = s.archive_key(bdr_id);
     s.put(&key, b"zip").await;
     s.set(bdr_id, &format!("status = 'ready', file_path = '{key}', file_size_bytes = 3")).await;
-    let question = json!({"bdr_id": bdr_id, "user_id": s.user_id});
-    let answer = presign(s, variables, question).await.unwrap();
+    let payload = json!({"bdr_id": bdr_id, "user_id": s.user_id});
+    let response = presign(s, variables, payload).await.unwrap();
     let client = local_stack::http::client().unwrap();
-    let zip = client.get(answer["url"].as_str().unwrap()).send().await.unwrap();
+    let zip = client.get(response["url"].as_str().unwrap()).send().await.unwrap();
     assert_eq!(zip.bytes().await.unwrap(), &b"zip"[..]);
 }

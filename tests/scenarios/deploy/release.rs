@@ -1,4 +1,4 @@
-//! What a release consists of, and the files of the repository that are for deploying it.
+//! The artifacts of a release, and the files of the repository that deploy it.
 
 use std::process::Command;
 
@@ -9,7 +9,7 @@ use crate::deploy::deployed_stack::template;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// Packs this content in an environment of its own.
+/// Packs this content with this umask and time zone.
 fn pack(content: &[u8], umask: &str, zone: &str) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let (binary, zip) = (folder.path().join("binary"), folder.path().join("out/packed.zip"));
@@ -27,21 +27,21 @@ fn pack(content: &[u8], umask: &str, zone: &str) -> Vec<u8> {
 }
 
 #[test]
-fn the_same_binary_gives_the_same_zip_whenever_and_by_whomever_it_is_packed() {
+fn packing_the_same_binary_gives_the_same_zip_everywhere() {
     let zip = pack(b"a program", "022", "UTC");
     assert_eq!(zip, pack(b"a program", "077", "Asia/Tokyo"));
     assert_ne!(zip, pack(b"another program", "022", "UTC"));
     let mut zip = zip::ZipArchive::new(std::io::Cursor::new(zip)).unwrap();
     assert_eq!(zip.len(), 1);
     let file = zip.by_index(0).unwrap();
-    // Lambda unpacks it for a user of its own.
+    // Lambda runs it as another user, who must be able to read and execute it.
     assert_eq!((&*file.name().unwrap(), file.unix_mode()), ("bootstrap", Some(0o100_755)));
-    // Not the time of the packing.
+    // A fixed time, not the time of packing.
     assert_eq!(file.last_modified().unwrap().to_string(), "2000-01-01 00:00:00");
 }
 
 #[test]
-fn the_scripts_for_an_operator_are_sound_bash() {
+fn the_operator_scripts_are_valid_bash() {
     for script in ["pack.sh", "release.sh", "vault-lifecycle.sh"] {
         let path = format!("infra/{script}");
         let check = Command::new("bash").args(["-n", &path]).current_dir(ROOT).status().unwrap();
@@ -49,12 +49,12 @@ fn the_scripts_for_an_operator_are_sound_bash() {
     }
     let unknown = Command::new("infra/release.sh").arg("riscv").current_dir(ROOT).output().unwrap();
     assert!(!unknown.status.success());
-    let told = String::from_utf8(unknown.stderr).unwrap();
-    assert!(told.contains("unknown architecture riscv. Specify arm64 or x86_64."), "{told}");
+    let error = String::from_utf8(unknown.stderr).unwrap();
+    assert!(error.contains("unknown architecture riscv. Specify arm64 or x86_64."), "{error}");
 }
 
 #[test]
-fn samconfig_sets_parameters_that_the_template_has_and_takes() {
+fn samconfig_sets_only_values_that_the_template_accepts() {
     scenario(async |s| {
         let template = Template(template(&s).await);
         let config = include_str!("../../../samconfig.toml");

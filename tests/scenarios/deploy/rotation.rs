@@ -1,4 +1,4 @@
-//! A password that changes under a running function, as rotations by Secrets Manager change it.
+//! A password that a rotation by Secrets Manager changes while a function runs.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,8 @@ use shared::failure::chain;
 use crate::deploy::deployed_stack::aws;
 use crate::deploy::secrets::create_secret;
 
-/// A name with the functions' rights, whose password may change without harm to others.
+/// A database user with the functions' rights, used by one scenario only, so that its password may
+/// change.
 struct Login<'a> {
     s: &'a Scenario,
     name: String,
@@ -28,18 +29,18 @@ impl<'a> Login<'a> {
         let login = Self { s, name: unique("r") };
         let sql = format!("CREATE ROLE {} LOGIN IN ROLE makapix_bdr", login.name);
         s.database.batch_execute(&sql).await.unwrap();
-        login.change(password).await;
+        login.change_password(password).await;
         login
     }
 
-    /// What the rotation's second step does. Connections that are open stay so.
-    async fn change(&self, password: &str) {
+    /// Changes the password, as the rotation's second step does. Open connections stay open.
+    async fn change_password(&self, password: &str) {
         self.s.secrets.add(password);
         let sql = format!("ALTER ROLE {} PASSWORD '{password}'", self.name);
         self.s.database.batch_execute(&sql).await.unwrap();
     }
 
-    /// Ends what is open, so that the next statement has to log in.
+    /// Ends all open connections, so that the next statement has to log in.
     async fn disconnect(&self) {
         let sql = "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity AS a
                     WHERE a.usename = $1";
@@ -47,7 +48,7 @@ impl<'a> Login<'a> {
         assert!(!ended.is_empty(), "the function was connected");
     }
 
-    /// The secret's text, in the form that RDS writes.
+    /// Returns the secret's text in the format that RDS writes.
     fn secret(&self, password: &str) -> String {
         let config: tokio_postgres::Config = self.s.database_url.parse().unwrap();
         json!({
@@ -58,8 +59,8 @@ impl<'a> Login<'a> {
     }
 }
 
-/// Has the function make one more ZIP, at the first attempt.
-async fn makes_a_zip(s: &Scenario, worker: &Worker) {
+/// Makes the function produce one more ZIP in a single attempt.
+async fn make_zip(s: &Scenario, worker: &Worker) {
     let artwork = s.artwork(Artwork::default()).await;
     let bdr_id = s.request(&[artwork]).await;
     assert_eq!(worker.receive(bdr_id).await, Delivery::Acknowledged);
@@ -67,22 +68,22 @@ async fn makes_a_zip(s: &Scenario, worker: &Worker) {
 }
 
 #[test]
-fn no_step_of_a_rotation_costs_a_request_an_attempt() {
+fn no_rotation_step_makes_an_attempt_fail() {
     scenario(async |s| {
         let login = Login::create(&s, "the first password").await;
         let arn = create_secret(&s, &login.secret("the first password")).await;
         let worker = s.worker(&[("DATABASE_URL", ""), ("DATABASE_SECRET_ARN", &arn)]).await;
-        makes_a_zip(&s, &worker).await;
+        make_zip(&s, &worker).await;
 
         let second = login.secret("the second password");
         let put = ["secretsmanager", "put-secret-value", "--secret-id", &arn, "--secret-string"];
         let pending = [&second, "--version-stages", "AWSPENDING"];
         let version = aws(&s, &[&put[..], &pending].concat()).await["VersionId"].clone();
-        makes_a_zip(&s, &worker).await;
-        login.change("the second password").await;
-        makes_a_zip(&s, &worker).await;
+        make_zip(&s, &worker).await;
+        login.change_password("the second password").await;
+        make_zip(&s, &worker).await;
         login.disconnect().await;
-        makes_a_zip(&s, &worker).await;
+        make_zip(&s, &worker).await;
 
         let describe = ["secretsmanager", "describe-secret", "--secret-id", &arn];
         let stages = aws(&s, &describe).await["VersionIdsToStages"].clone();
@@ -95,41 +96,41 @@ fn no_step_of_a_rotation_costs_a_request_an_attempt() {
         let new = ["--move-to-version-id", version.as_str().unwrap()];
         aws(&s, &[&finish[..], &stage, &new].concat()).await;
         login.disconnect().await;
-        makes_a_zip(&s, &worker).await;
+        make_zip(&s, &worker).await;
     });
 }
 
-/// A Secrets Manager without a pending version, which answers with these texts one after the other,
-/// and with the last for ever; and what it was asked for.
+/// Starts a Secrets Manager without a pending version that returns these texts in order and then
+/// repeats the last one. Returns it with the stages that were requested.
 fn secrets_manager(texts: Vec<String>) -> (RemoteHost, Arc<Mutex<Vec<String>>>) {
-    let asked = Arc::<Mutex<Vec<String>>>::default();
+    let requested = Arc::<Mutex<Vec<String>>>::default();
     let route = {
-        let (asked, mut texts) = (Arc::clone(&asked), VecDeque::from(texts));
+        let (requested, mut texts) = (Arc::clone(&requested), VecDeque::from(texts));
         let mut next = move || match texts.len() {
             1 => texts[0].clone(),
             _ => texts.pop_front().unwrap(),
         };
-        let answer = move |body: &str| {
-            let question: Value = serde_json::from_str(body).unwrap();
-            let stage = question["VersionStage"].as_str().unwrap_or("AWSCURRENT").to_owned();
-            asked.lock().unwrap().push(stage.clone());
+        let respond = move |body: &str| {
+            let request: Value = serde_json::from_str(body).unwrap();
+            let stage = request["VersionStage"].as_str().unwrap_or("AWSCURRENT").to_owned();
+            requested.lock().unwrap().push(stage.clone());
             if stage == "AWSPENDING" {
                 let none = json!({"__type": "ResourceNotFoundException", "Message": "none"});
                 return (StatusCode::BAD_REQUEST, none.to_string());
             }
             (StatusCode::OK, json!({"Name": "s", "SecretString": next()}).to_string())
         };
-        let answer = Arc::new(Mutex::new(answer));
+        let respond = Arc::new(Mutex::new(respond));
         post(async move |body: String| {
-            let mut answer = answer.lock().unwrap();
-            answer(&body)
+            let mut respond = respond.lock().unwrap();
+            respond(&body)
         })
     };
-    (RemoteHost::with_routes(Router::new().route("/", route)).unwrap(), asked)
+    (RemoteHost::with_routes(Router::new().route("/", route)).unwrap(), requested)
 }
 
-/// The database as a function reaches it by a secret that `manager` keeps.
-fn by_secret_of(s: &Scenario, manager: &RemoteHost) -> Database {
+/// Returns the database as a function connects to it with a secret of `manager`.
+fn database_by_secret(s: &Scenario, manager: &RemoteHost) -> Database {
     let environment = Environment::of([("DATABASE_SECRET_ARN", "arn:aws:secretsmanager:::s")]);
     let source = DatabaseSource::from_environment(&environment).unwrap();
     let aws = s.stack.sdk_config().into_builder().endpoint_url(manager.url("")).build();
@@ -137,25 +138,25 @@ fn by_secret_of(s: &Scenario, manager: &RemoteHost) -> Database {
 }
 
 #[test]
-fn a_rotation_that_ends_between_the_secret_and_the_login_is_noticed() {
+fn a_rotation_between_reading_the_secret_and_login_succeeds() {
     scenario(async |s| {
         let login = Login::create(&s, "the new password").await;
         let (old, new) = (login.secret("the old password"), login.secret("the new password"));
-        let (manager, asked) = secrets_manager(vec![old, new]);
-        by_secret_of(&s, &manager).connection().await.unwrap();
-        assert_eq!(*asked.lock().unwrap(), ["AWSCURRENT", "AWSPENDING", "AWSCURRENT"]);
+        let (manager, requested) = secrets_manager(vec![old, new]);
+        database_by_secret(&s, &manager).connection().await.unwrap();
+        assert_eq!(*requested.lock().unwrap(), ["AWSCURRENT", "AWSPENDING", "AWSCURRENT"]);
     });
 }
 
 #[test]
-fn a_password_that_stays_wrong_is_tried_twice_and_no_more() {
+fn a_wrong_password_is_tried_exactly_twice() {
     scenario(async |s| {
         let login = Login::create(&s, "the right password").await;
-        let (manager, asked) = secrets_manager(vec![login.secret("the wrong password")]);
-        let error = by_secret_of(&s, &manager).connection().await.unwrap_err();
-        let told = chain(&error);
-        assert!(told.contains("password authentication failed"), "{told}");
-        assert!(!told.contains("the wrong password"), "{told}");
-        assert_eq!(*asked.lock().unwrap(), ["AWSCURRENT", "AWSPENDING", "AWSCURRENT"]);
+        let (manager, requested) = secrets_manager(vec![login.secret("the wrong password")]);
+        let error = database_by_secret(&s, &manager).connection().await.unwrap_err();
+        let text = chain(&error);
+        assert!(text.contains("password authentication failed"), "{text}");
+        assert!(!text.contains("the wrong password"), "{text}");
+        assert_eq!(*requested.lock().unwrap(), ["AWSCURRENT", "AWSPENDING", "AWSCURRENT"]);
     });
 }

@@ -1,17 +1,20 @@
-//! The life of a stack: deployed, updated, deleted, and what outlives it.
+//! The life of a stack: deployed, updated and deleted, with a vault that outlives it.
 
+use std::collections::HashMap;
 use std::process::{Command, Output};
+use std::time::Duration;
 
+use aws_sdk_cloudformation::client::Waiters as _;
 use bdr_tests::scenario::unique;
 use bdr_tests::template::Template;
 use bdr_tests::{Scenario, scenario};
 use serde_json::{Value, json};
 
-use crate::deploy::deployed_stack::{aws, deploy, package, template};
+use crate::deploy::deployed_stack::{aws, deploy, lambda, package, template, variables};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// A stack of the template, and its packaged file.
+/// A stack of the template, and a folder with the packaged template.
 struct Stack<'a> {
     s: &'a Scenario,
     name: String,
@@ -31,28 +34,31 @@ impl<'a> Stack<'a> {
     }
 
     async fn output(&self, key: &str) -> String {
-        let describe = ["cloudformation", "describe-stacks", "--stack-name", &self.name];
-        let stacks = aws(self.s, &describe).await;
-        let outputs = stacks["Stacks"][0]["Outputs"].as_array().unwrap();
-        let output = outputs.iter().find(|output| output["OutputKey"] == key).unwrap();
-        output["OutputValue"].as_str().unwrap().to_owned()
+        let describe = self.cloudformation().describe_stacks().stack_name(&self.name);
+        let stacks = describe.send().await.unwrap();
+        let mut outputs = stacks.stacks()[0].outputs().iter();
+        let output = outputs.find(|output| output.output_key() == Some(key)).unwrap();
+        output.output_value().unwrap().to_owned()
     }
 
-    async fn variables(&self, function: &str) -> Value {
-        let get = ["lambda", "get-function-configuration", "--function-name", function];
-        aws(self.s, &get).await["Environment"]["Variables"].clone()
+    async fn variables(&self, function: &str) -> HashMap<String, String> {
+        variables(self.s, function).await
     }
 
     async fn delete(&self) {
-        let name = ["--stack-name", &self.name];
-        aws(self.s, &[&["cloudformation", "delete-stack"][..], &name].concat()).await;
-        let wait = ["cloudformation", "wait", "stack-delete-complete"];
-        aws(self.s, &[&wait[..], &name].concat()).await;
+        let cloudformation = self.cloudformation();
+        cloudformation.delete_stack().stack_name(&self.name).send().await.unwrap();
+        let deleted = cloudformation.wait_until_stack_delete_complete().stack_name(&self.name);
+        deleted.wait(Duration::from_mins(2)).await.unwrap();
+    }
+
+    fn cloudformation(&self) -> aws_sdk_cloudformation::Client {
+        aws_sdk_cloudformation::Client::new(&self.s.stack.sdk_config())
     }
 }
 
 #[test]
-fn a_stack_is_deployed_updated_and_deleted_and_the_next_takes_over_its_vault() {
+fn a_stack_is_updated_and_deleted_and_its_vault_reused() {
     scenario(async |s| {
         let url = format!("DatabaseUrl={}", s.database_url);
         let architecture = format!("Architecture={}", local_stack_architecture());
@@ -67,15 +73,18 @@ fn a_stack_is_deployed_updated_and_deleted_and_the_next_takes_over_its_vault() {
         }
 
         stack.deploy(&["ExpiresAfterDays=30"]).await;
-        assert_eq!(stack.output("ProcessBdrJobFunctionName").await, function, "not made anew");
+        assert_eq!(stack.output("ProcessBdrJobFunctionName").await, function, "updated in place");
         assert_eq!(stack.variables(&function).await["EXPIRES_AFTER_DAYS"], "30");
         assert_eq!(stack.output("VaultBucketName").await, bucket);
 
         let queue = stack.output("QueueUrl").await;
         stack.delete().await;
         assert!(s.sqs.get_queue_attributes().queue_url(queue).send().await.is_err());
-        let functions = aws(&s, &["lambda", "list-functions"]).await.to_string();
-        assert!(!functions.contains(&function), "{functions}");
+        let functions = lambda(&s).list_functions().into_paginator().items().send();
+        let functions = functions.collect::<Result<Vec<_>, _>>().await.unwrap();
+        let functions: Vec<_> = functions.iter().filter_map(|it| it.function_name()).collect();
+        assert!(functions.contains(&s.stack.outputs()["ProcessBdrJobFunctionName"].as_str()));
+        assert!(!functions.contains(&function.as_str()), "{functions:?}");
         let objects = s.s3.list_objects_v2().bucket(&bucket).send().await.unwrap();
         let keys: Vec<_> = objects.contents().iter().filter_map(|object| object.key()).collect();
         assert_eq!(keys, ["8c/4f/original.png", "bdr/u/archive.zip"]);
@@ -89,7 +98,7 @@ fn a_stack_is_deployed_updated_and_deleted_and_the_next_takes_over_its_vault() {
     });
 }
 
-/// The processor we run on, as the template calls it.
+/// Returns this machine's processor as a value of the template's parameter `Architecture`.
 fn local_stack_architecture() -> &'static str {
     if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }
 }
@@ -108,32 +117,32 @@ fn vault_lifecycle(s: &Scenario, endpoint: &str, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// A bucket's lifecycle rules, as S3's API has them.
+/// Returns a bucket's lifecycle rules in the format of the S3 API.
 async fn rules(s: &Scenario, bucket: &str) -> Vec<Value> {
     let get = ["s3api", "get-bucket-lifecycle-configuration", "--bucket", bucket];
     aws(s, &get).await["Rules"].as_array().unwrap().clone()
 }
 
-/// The same rule in the template's words.
-fn in_the_templates_words(rule: &Value) -> Value {
-    let mut words = json!({ "Id": rule["ID"], "Status": rule["Status"] });
+/// Converts a rule of the S3 API to the format of CloudFormation.
+fn in_cloudformation_format(rule: &Value) -> Value {
+    let mut converted = json!({ "Id": rule["ID"], "Status": rule["Status"] });
     match rule["Filter"]["Prefix"].as_str().unwrap() {
         "" => {}
-        prefix => words["Prefix"] = json!(prefix),
+        prefix => converted["Prefix"] = json!(prefix),
     }
     if let Some(days) = rule["Expiration"].get("Days") {
-        words["ExpirationInDays"] = days.clone();
+        converted["ExpirationInDays"] = days.clone();
     }
     for same in ["AbortIncompleteMultipartUpload", "NoncurrentVersionExpiration"] {
         if let Some(value) = rule.get(same) {
-            words[same] = value.clone();
+            converted[same] = value.clone();
         }
     }
-    words
+    converted
 }
 
 #[test]
-fn an_existing_vault_gets_the_templates_lifecycle_beside_its_own() {
+fn an_existing_vault_gets_the_lifecycle_and_keeps_its_own() {
     scenario(async |s| {
         let template = Template(template(&s).await);
         let bucket = unique("v");
@@ -143,14 +152,14 @@ fn an_existing_vault_gets_the_templates_lifecycle_beside_its_own() {
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         };
         for days in ["7", "1", "3", "14", "30"] {
-            // Once without saying so: it is the default.
+            // 7 is the default: one run does not give it.
             let arguments = [bucket.as_str(), days];
             run(if days == "7" { &arguments[..1] } else { &arguments });
             let parameters = [("DatabaseUrl", "postgresql://h/d"), ("ExpiresAfterDays", days)];
             let stack = template.with(&parameters).unwrap();
             let vault = &stack["Resources"]["VaultBucket"]["Properties"];
             let set = rules(&s, &bucket).await;
-            let set: Vec<Value> = set.iter().map(in_the_templates_words).collect();
+            let set: Vec<Value> = set.iter().map(in_cloudformation_format).collect();
             assert_eq!(json!(set), vault["LifecycleConfiguration"]["Rules"]);
         }
 
@@ -174,7 +183,7 @@ fn a_lifecycle_that_cannot_be_read_is_not_replaced() {
     scenario(async |s| {
         let output = vault_lifecycle(&s, "http://127.0.0.1:9", &["the-artworks"]);
         assert!(!output.status.success());
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(told.matches("Could not connect").count(), 1, "nothing more was tried: {told}");
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(error.matches("Could not connect").count(), 1, "no second call: {error}");
     });
 }

@@ -1,4 +1,4 @@
-//! What AWS demands of the template and the stand-in does not, for every way to deploy it.
+//! Rules of AWS that the stand-in does not enforce, for every combination of parameters.
 
 use std::collections::BTreeSet;
 
@@ -26,18 +26,18 @@ async fn parsed(s: &Scenario) -> Template {
     Template(template(s).await)
 }
 
-/// Every way to deploy: with each of what an operator may bring, or without.
-fn ways() -> Vec<Vec<(&'static str, &'static str)>> {
+/// Returns every combination of parameters: each optional one given or not.
+fn combinations() -> Vec<Vec<(&'static str, &'static str)>> {
     let choices: [&[(&str, &str)]; 4] = [&[BUCKET], &[KEY], &[SUBNETS, GROUPS], &[SENDER]];
-    let mut ways = vec![vec![URL], vec![SECRET], vec![SECRET, HOST]];
+    let mut combinations = vec![vec![URL], vec![SECRET], vec![SECRET, HOST]];
     for choice in choices {
-        let with: Vec<_> = ways.iter().map(|way| [way, choice].concat()).collect();
-        ways.extend(with);
+        let with: Vec<_> = combinations.iter().map(|without| [without, choice].concat()).collect();
+        combinations.extend(with);
     }
-    ways
+    combinations
 }
 
-/// The resources of a type, by their logical ids.
+/// Returns the resources of a type with their logical ids.
 fn of_type<'a>(stack: &'a Value, kind: &str) -> Vec<(&'a String, &'a Value)> {
     let resources = stack["Resources"].as_object().unwrap().iter();
     resources.filter(|(_, resource)| resource["Type"] == kind).collect()
@@ -49,10 +49,10 @@ fn within(value: &Value, least: u64, most: u64) {
 }
 
 #[test]
-fn parameters_that_contradict_each_other_are_refused_with_a_reason() {
+fn contradictory_parameters_are_rejected_with_a_reason() {
     scenario(async |s| {
         let template = parsed(&s).await;
-        let refused: [(&[_], &str); 6] = [
+        let rejected: [(&[_], &str); 6] = [
             (&[], "Give one of them."),
             (&[("DatabaseUrl", "none")], "Give one of them."),
             (&[URL, SECRET], "Leave one empty."),
@@ -60,24 +60,24 @@ fn parameters_that_contradict_each_other_are_refused_with_a_reason() {
             (&[URL, SUBNETS], "Give both, or leave both empty."),
             (&[URL, GROUPS], "Give both, or leave both empty."),
         ];
-        for (parameters, reason) in refused {
-            let broken = template.with(parameters).unwrap_err();
-            assert!(broken.len() == 1 && broken[0].ends_with(reason), "{broken:?}");
+        for (parameters, reason) in rejected {
+            let errors = template.with(parameters).unwrap_err();
+            assert!(errors.len() == 1 && errors[0].ends_with(reason), "{errors:?}");
         }
         template.with(&[SECRET, ("DatabaseUrl", "none")]).unwrap();
     });
 }
 
 #[test]
-fn nothing_refers_to_what_is_not_made() {
+fn every_reference_points_to_a_created_resource() {
     scenario(async |s| {
         let template = parsed(&s).await;
-        for way in ways() {
-            let stack = template.with(&way).unwrap();
-            let made: BTreeSet<_> =
+        for parameters in combinations() {
+            let stack = template.with(&parameters).unwrap();
+            let created: BTreeSet<_> =
                 stack["Resources"].as_object().unwrap().keys().cloned().collect();
-            let missing = references(&stack).difference(&made).cloned().collect::<Vec<_>>();
-            assert!(missing.is_empty(), "{way:?}: {missing:?}");
+            let missing = references(&stack).difference(&created).cloned().collect::<Vec<_>>();
+            assert!(missing.is_empty(), "{parameters:?}: {missing:?}");
         }
     });
 }
@@ -88,11 +88,12 @@ fn queues_outlast_functions_and_dead_letters_outlast_queues() {
         let stack = parsed(&s).await.with(&[URL]).unwrap();
         let resource = |id: &str| stack["Resources"][id]["Properties"].clone();
         let (queue, dead) = (resource("BdrQueue"), resource("BdrDeadLetterQueue"));
-        // Lambda refuses an event source whose messages return before the function has ended; SQS
-        // allows 12 hours.
+        // Lambda rejects an event source whose visibility timeout is shorter than the function's
+        // timeout. SQS allows 12 hours.
         let timeout = resource("ProcessBdrJobFunction")["Timeout"].as_u64().unwrap();
         within(&queue["VisibilityTimeout"], timeout, 43_200);
-        // SQS keeps messages for 14 days at most, and does not count anew in the second queue.
+        // SQS keeps a message for at most 14 days, and the move to the dead-letter queue does not
+        // reset its age.
         let retention = queue["MessageRetentionPeriod"].as_u64().unwrap();
         within(&queue["MessageRetentionPeriod"], 60, 1_209_600);
         within(&dead["MessageRetentionPeriod"], retention + 1, 1_209_600);
@@ -101,7 +102,7 @@ fn queues_outlast_functions_and_dead_letters_outlast_queues() {
 }
 
 #[test]
-fn functions_keep_to_lambdas_limits() {
+fn the_functions_stay_within_the_limits_of_lambda() {
     scenario(async |s| {
         let template = parsed(&s).await;
         let concurrencies = &template.0["Parameters"]["MaximumConcurrency"]["AllowedValues"];
@@ -113,13 +114,13 @@ fn functions_keep_to_lambdas_limits() {
             assert_eq!(&source["ScalingConfig"]["MaximumConcurrency"], concurrency);
             within(concurrency, 2, 1_000);
             within(&source["BatchSize"], 1, 10);
-            // With less in reserve than the event source starts, messages are throttled and come
-            // to the dead-letter queue without a single attempt.
+            // If the event source may start more than the reserved concurrency, messages are
+            // throttled and reach the dead-letter queue without a single attempt.
             if let Some(reserved) = job.get("ReservedConcurrentExecutions") {
                 within(reserved, concurrency.as_u64().unwrap(), u64::MAX);
             }
         }
-        // Of the 10 that a new account has, some are left for downloads and cleanup.
+        // A new account has a concurrency of 10; some of it must stay for downloads and cleanup.
         within(&template.0["Parameters"]["MaximumConcurrency"]["Default"], 2, 8);
         for size in ["ProcessMemorySize", "CleanupMemorySize"] {
             within(&template.0["Parameters"][size]["MinValue"], 128, 10_240);
@@ -130,7 +131,7 @@ fn functions_keep_to_lambdas_limits() {
         let functions = of_type(&stack, "AWS::Serverless::Function");
         assert_eq!(functions.len(), FUNCTIONS.len());
         for (id, function) in functions {
-            assert!(FUNCTIONS.contains(&id.as_str()), "{id} is not known here");
+            assert!(FUNCTIONS.contains(&id.as_str()), "unknown function {id}");
             within(&function["Properties"]["Timeout"], 1, 900);
             within(&function["Properties"]["MemorySize"], 128, 10_240);
         }
@@ -147,11 +148,11 @@ fn functions_keep_to_lambdas_limits() {
 }
 
 #[test]
-fn logs_are_json_where_a_level_is_set_and_kept_as_long_as_cloudwatch_offers() {
+fn logs_are_json_with_a_level_and_an_allowed_retention() {
     scenario(async |s| {
         let template = parsed(&s).await;
         let stack = template.with(&[URL]).unwrap();
-        // Lambda refuses a level together with the text format.
+        // Lambda rejects a log level together with the text format.
         let logging = &stack["Globals"]["Function"]["LoggingConfig"];
         assert_eq!(
             (&logging["LogFormat"], &logging["ApplicationLogLevel"]),
@@ -160,7 +161,7 @@ fn logs_are_json_where_a_level_is_set_and_kept_as_long_as_cloudwatch_offers() {
         let groups = of_type(&stack, "AWS::Logs::LogGroup");
         assert_eq!(groups.len(), FUNCTIONS.len());
         for (id, group) in groups {
-            // A number, or the text that a parameter is.
+            // A number, or a string if it comes from a parameter.
             let days = group["Properties"]["RetentionInDays"].to_string();
             assert_eq!(days.trim_matches('"'), "30", "{id}");
         }
@@ -174,7 +175,7 @@ fn logs_are_json_where_a_level_is_set_and_kept_as_long_as_cloudwatch_offers() {
 }
 
 #[test]
-fn a_vpc_is_for_all_functions_and_their_roles_or_for_none() {
+fn a_vpc_applies_to_all_functions_and_roles_or_none() {
     scenario(async |s| {
         let template = parsed(&s).await;
         let policies = |stack: &Value| {
@@ -195,13 +196,13 @@ fn a_vpc_is_for_all_functions_and_their_roles_or_for_none() {
         assert_eq!(policies(&inside), FUNCTIONS.len());
         for function in FUNCTIONS {
             let own = &inside["Resources"][function]["Properties"];
-            assert_eq!(own.get("VpcConfig"), None, "{function} has its own");
+            assert_eq!(own.get("VpcConfig"), None, "{function} has its own VpcConfig");
         }
     });
 }
 
 #[test]
-fn an_existing_vault_is_used_as_a_new_one_would_be_and_left_alone() {
+fn an_existing_vault_is_used_but_not_managed() {
     scenario(async |s| {
         let template = parsed(&s).await;
         let (new, existing) =
@@ -212,18 +213,18 @@ fn an_existing_vault_is_used_as_a_new_one_would_be_and_left_alone() {
         let variables = &existing["Globals"]["Function"]["Environment"]["Variables"];
         assert_eq!(variables["VAULT_BUCKET"], "the-artworks");
         assert_eq!(existing["Outputs"]["VaultBucketName"]["Value"], "the-artworks");
-        // The roles may do the same, there.
+        // The roles have the same permissions on the existing bucket.
         let roles = |stack: &Value| json!(of_type(stack, "AWS::IAM::Role")).to_string();
-        let there = roles(&new)
+        let expected = roles(&new)
             .replace("${VaultBucket.Arn}", "arn:aws:s3:::the-artworks")
             .replace(r#"{"Fn::GetAtt":["VaultBucket","Arn"]}"#, r#""arn:aws:s3:::the-artworks""#);
-        assert!(there.contains("the-artworks/bdr/*"));
-        assert_eq!(there, roles(&existing));
+        assert!(expected.contains("the-artworks/bdr/*"));
+        assert_eq!(expected, roles(&existing));
     });
 }
 
 #[test]
-fn a_key_of_ones_own_is_used_for_what_is_private_and_through_its_services_alone() {
+fn a_custom_key_encrypts_private_data_through_its_services_only() {
     scenario(async |s| {
         let template = parsed(&s).await;
         let (without, with) =
@@ -233,7 +234,7 @@ fn a_key_of_ones_own_is_used_for_what_is_private_and_through_its_services_alone(
             let properties = |stack: &Value| stack["Resources"][queue]["Properties"].clone();
             assert_eq!(properties(&without)["SqsManagedSseEnabled"], true);
             assert_eq!(properties(&without).get("KmsMasterKeyId"), None);
-            // SQS refuses both.
+            // SQS rejects both together.
             assert_eq!(properties(&with).get("SqsManagedSseEnabled"), None);
             assert_eq!(properties(&with)["KmsMasterKeyId"], KEY.1);
         }
@@ -250,7 +251,7 @@ fn a_key_of_ones_own_is_used_for_what_is_private_and_through_its_services_alone(
             for (id, resource) in of_type(&with, kind) {
                 let text = resource.to_string();
                 let with_key = text.matches(&format!(r#""Resource":"{}""#, KEY.1)).count();
-                assert!(with_key > 0, "{id} could not use the key");
+                assert!(with_key > 0, "{id} cannot use the key");
                 assert_eq!(text.matches("kms:ViaService").count(), with_key, "{id}");
                 statements += with_key;
             }

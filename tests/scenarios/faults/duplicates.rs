@@ -1,4 +1,4 @@
-//! Two workers at one request: the same message twice at once, the API publishing twice, a stale
+//! Two workers process one request: a message delivered twice, a request published twice, a stale
 //! worker that finishes late.
 
 use std::time::Duration;
@@ -10,21 +10,22 @@ use futures_util::{StreamExt as _, stream};
 use tokio::join;
 
 use super::single::{AT_ONCE, targets};
-use super::trial::{Size, Stage, Trial, Worker};
+use super::trial::{Size, Stage, Trial, TrialWorker};
 
-/// That one request came to its good end once, whoever did it.
-async fn check_done_once(trial: &Trial<'_>, workers: &[&Worker<'_>]) {
-    let what: Vec<_> = workers.iter().map(|worker| worker.results()).collect();
-    assert_eq!(trial.check().await.unwrap_or_else(|error| panic!("{what:?}: {error:#}")), 0);
-    assert_eq!(trial.emails().await, 1, "{what:?}: e-mails");
-    assert_eq!(trial.left_uploads().await, 0, "{what:?}: open uploads");
-    assert_eq!(what.iter().flatten().filter(|result| *result == "ready").count(), 1, "{what:?}");
+/// Checks that exactly one of the workers completed the request.
+async fn check_done_once(trial: &Trial<'_>, workers: &[&TrialWorker<'_>]) {
+    let results: Vec<_> = workers.iter().map(|worker| worker.results()).collect();
+    assert_eq!(trial.check().await.unwrap_or_else(|error| panic!("{results:?}: {error:#}")), 0);
+    assert_eq!(trial.emails().await, 1, "{results:?}: e-mails");
+    assert_eq!(trial.open_uploads().await, 0, "{results:?}: open uploads");
+    let ready = results.iter().flatten().filter(|result| *result == "ready");
+    assert_eq!(ready.count(), 1, "{results:?}");
     for worker in workers {
         worker.check_log().unwrap();
     }
 }
 
-/// Holds one worker's call, lets another worker finish the request, and lets the first one go on.
+/// Holds one worker's call until another worker has finished the request.
 async fn finish_late(trial: &Trial<'_>, target: Target) {
     let mut stale = trial.worker(vec![(target.clone(), Fault::Hold)]).await;
     let mut other = trial.worker(Vec::new()).await;
@@ -60,17 +61,17 @@ async fn a_stale_worker_finishes_late(stage: &Stage) {
 }
 
 #[test]
-fn a_stale_worker_that_finishes_late_changes_nothing_wherever_it_hung() {
+fn a_stale_worker_that_finishes_late_changes_nothing() {
     scenario(async |s| a_stale_worker_finishes_late(&Stage::set(s, Size::Small).await).await);
 }
 
 #[test]
-fn a_stale_worker_with_a_multipart_upload_changes_nothing_wherever_it_hung() {
+fn a_stale_worker_with_a_multipart_upload_changes_nothing() {
     scenario(async |s| a_stale_worker_finishes_late(&Stage::set(s, Size::Large).await).await);
 }
 
 #[test]
-fn the_same_message_handed_to_two_workers_at_once_is_done_once() {
+fn a_message_delivered_to_two_workers_is_processed_once() {
     scenario(async |s| {
         let stage = Stage::set(s, Size::Large).await;
         for _ in 0..4 {
@@ -86,7 +87,7 @@ fn the_same_message_handed_to_two_workers_at_once_is_done_once() {
 }
 
 #[test]
-fn a_worker_that_takes_longer_than_its_lease_keeps_its_message() {
+fn a_worker_slower_than_its_lease_keeps_its_message() {
     scenario(async |s| {
         let stage = Stage::set(s, Size::Small).await;
         let trial = stage.trial().await;
@@ -96,19 +97,19 @@ fn a_worker_that_takes_longer_than_its_lease_keeps_its_message() {
         let script = worker.script.clone();
         let (_, taken) = join!(worker.deliver(&trial.queue), async {
             script.wait_for_hold().await;
-            // Several leases long.
+            // Four times the lease.
             let taken = trial.queue.receive(Duration::from_secs(4)).await.unwrap();
             script.let_go();
             taken
         });
-        assert!(taken.is_none(), "somebody else was given the message: {taken:?}");
+        assert!(taken.is_none(), "the message was received again: {taken:?}");
         worker.drain(&trial.queue).await.unwrap();
         check_done_once(&trial, &[&worker]).await;
     });
 }
 
 #[test]
-fn a_superseded_attempt_that_fails_leaves_the_message_to_the_one_that_may_need_it() {
+fn a_failed_superseded_attempt_does_not_acknowledge_the_message() {
     scenario(async |s| {
         let stage = Stage::set(s, Size::Small).await;
         let trial = stage.trial().await;
@@ -119,22 +120,22 @@ fn a_superseded_attempt_that_fails_leaves_the_message_to_the_one_that_may_need_i
         let (held, hanging) = (superseded.script.clone(), newer.script.clone());
         let message = trial.queue.deliver(trial.bdr_id).await.unwrap();
         tokio::select! {
-            ending = newer_after(&held, &mut newer, &trial, &message) => {
+            ending = process_after_hold(&held, &mut newer, &trial, &message) => {
                 panic!("the newer attempt has ended: {ending:?}")
             }
             () = async {
-                let letting_go = async {
+                let release = async {
                     hanging.wait_for_hold().await;
                     held.let_go();
                 };
-                join!(superseded.process(&trial.queue, &message), letting_go);
+                join!(superseded.process(&trial.queue, &message), release);
             } => {}
         }
         assert_eq!(superseded.results(), ["superseded"]);
         assert_eq!(trial.stage.s.row(trial.bdr_id).await["status"], "processing");
         assert_eq!(trial.queue.len().await.unwrap(), 1, "the message was acknowledged");
 
-        // The newer attempt dies, and the message is all that is left of the request.
+        // The newer attempt dies. Only the message can complete the request now.
         newer.source.kill();
         let mut last = trial.worker(Vec::new()).await;
         last.drain(&trial.queue).await.unwrap();
@@ -142,10 +143,10 @@ fn a_superseded_attempt_that_fails_leaves_the_message_to_the_one_that_may_need_i
     });
 }
 
-/// Begins to process the message again once the first attempt hangs.
-async fn newer_after(
+/// Processes the message again once the first attempt is held.
+async fn process_after_hold(
     held: &Script,
-    newer: &mut Worker<'_>,
+    newer: &mut TrialWorker<'_>,
     trial: &Trial<'_>,
     message: &Message,
 ) -> Ending {
@@ -154,8 +155,7 @@ async fn newer_after(
 }
 
 #[test]
-fn a_message_that_kills_every_worker_reaches_the_dead_letter_queue_and_costs_its_neighbour_nothing()
-{
+fn a_message_that_kills_every_worker_becomes_a_dead_letter() {
     scenario(async |s| {
         let stage = Stage::set(s, Size::Small).await;
         let trial = stage.trial().await;

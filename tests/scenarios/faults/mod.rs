@@ -1,6 +1,6 @@
-//! Nothing is lost and nothing is stuck, whatever fails: the release binary, as a process with the
-//! environment that the template gives it, works through proxies that fail one call at a time, or
-//! is killed, or meets another worker at the same request.
+//! No fault loses a request or leaves it stuck. The release binary runs as a process with the
+//! environment of the template. Its calls pass through proxies that inject one fault at a time; or
+//! it is killed; or another worker processes the same request.
 
 mod duplicates;
 mod memory;

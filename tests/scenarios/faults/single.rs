@@ -1,4 +1,4 @@
-//! Every fault at every call, one at a time.
+//! Every fault at every call, one per request.
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -7,14 +7,14 @@ use bdr_tests::faults::{Call, Fault, Service, Target};
 use bdr_tests::scenario;
 use futures_util::{StreamExt as _, stream};
 
-use super::tally::{Report, Tally};
+use super::tally::{Tally, TrialOutcome};
 use super::trial::{Size, Stage, Trial};
 
-/// Trials at the same time: most of them wait, for a retry or for the lease of a dead worker.
+/// Concurrent trials: most of them wait for a retry or for the lease of a dead worker.
 pub(super) const AT_ONCE: usize = 12;
 
-/// What any call may suffer.
-const OF_ALL: [Fault; 7] = [
+/// Faults that any call may have.
+const ANY_CALL: [Fault; 7] = [
     Fault::LostRequest,
     Fault::LostAnswer,
     Fault::TruncatedAnswer,
@@ -23,10 +23,10 @@ const OF_ALL: [Fault; 7] = [
     Fault::KillBefore,
     Fault::KillAfter,
 ];
-/// What only HTTP knows.
-const OF_HTTP: [Fault; 2] = [Fault::Throttling, Fault::Denial];
+/// Faults that only HTTP calls may have.
+const HTTP_CALLS: [Fault; 2] = [Fault::Throttling, Fault::Denial];
 
-/// The calls of a request without faults, as targets, in their order.
+/// Returns the calls of a request without faults, in order, as targets.
 pub(super) async fn targets(stage: &Stage) -> Vec<(Call, Target)> {
     let trial = stage.trial().await;
     let mut worker = trial.worker(Vec::new()).await;
@@ -41,7 +41,7 @@ pub(super) async fn targets(stage: &Stage) -> Vec<(Call, Target)> {
         let target = Target::Nth(call.service, call.operation.clone(), *count);
         (call, target)
     });
-    // Later renewals of the lease come by the clock: there may be none next time.
+    // The number of lease renewals depends on the duration, so only the first one is a target.
     let renewal = |target: &Target| {
         matches!(target, Target::Nth(Service::Sqs, operation, 2..)
             if operation == "ChangeMessageVisibility")
@@ -49,8 +49,8 @@ pub(super) async fn targets(stage: &Stage) -> Vec<(Call, Target)> {
     calls.filter(|(_, target)| !renewal(target)).collect()
 }
 
-/// Makes a trial of these faults.
-pub(super) async fn attempt(trial: Trial<'_>, planned: Vec<(Target, Fault)>) -> Report {
+/// Runs a trial with these faults.
+pub(super) async fn run_trial(trial: Trial<'_>, planned: Vec<(Target, Fault)>) -> TrialOutcome {
     let mut worker = trial.worker(planned).await;
     let ended = async {
         trial.queue.publish(trial.bdr_id).await?;
@@ -59,26 +59,26 @@ pub(super) async fn attempt(trial: Trial<'_>, planned: Vec<(Target, Fault)>) -> 
     };
     let ended = ended.await;
     let struck = worker.script.struck();
-    Report { user_sqid: trial.user_sqid, struck, ended }
+    TrialOutcome { user_sqid: trial.user_sqid, struck, ended }
 }
 
 async fn every_fault_at_every_call(stage: &Stage) {
     let targets = targets(stage).await;
     let plans = targets.into_iter().flat_map(|(call, target)| {
-        let of_http = OF_HTTP.iter().filter(move |_| call.service != Service::Postgres);
-        OF_ALL.iter().chain(of_http).map(move |fault| vec![(target.clone(), *fault)])
+        let of_http = HTTP_CALLS.iter().filter(move |_| call.service != Service::Postgres);
+        ANY_CALL.iter().chain(of_http).map(move |fault| vec![(target.clone(), *fault)])
     });
-    let reports = stream::iter(plans)
-        .map(async |planned| attempt(stage.trial().await, planned).await)
+    let outcomes = stream::iter(plans)
+        .map(async |planned| run_trial(stage.trial().await, planned).await)
         .buffer_unordered(AT_ONCE)
         .collect()
         .await;
-    let tally = Tally::of(stage, reports).await;
+    let tally = Tally::of(stage, outcomes).await;
     show(&tally);
     assert!(tally.wrong.is_empty(), "{:#?}", tally.wrong);
 }
 
-/// Not by `println!`, which the test runner swallows when all is well.
+/// Prints the tally. Not by `println!`: the test harness hides its output if the test passes.
 pub(super) fn show(tally: &Tally) {
     let text = format!("\n{tally}\n");
     std::io::stdout().write_all(text.as_bytes()).unwrap();

@@ -1,4 +1,4 @@
-//! What came of many trials.
+//! The outcomes of many trials.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,23 +7,23 @@ use anyhow::Result;
 use bdr_tests::faults::{Call, Fault, Service};
 use bdr_tests::lambda::Deliveries;
 
-use super::trial::{Stage, email_of, emails, left_uploads};
+use super::trial::{Stage, email_of, emails, open_uploads};
 
-/// What came of one trial.
-pub(super) struct Report {
-    /// The artist of the trial.
+/// The outcome of one trial.
+pub(super) struct TrialOutcome {
+    /// Public id of the trial's artist.
     pub(super) user_sqid: String,
-    /// What has struck, and whom.
+    /// The faults that struck, and the calls that they struck.
     pub(super) struck: Vec<(Fault, Call)>,
-    /// How many artworks the ZIP lacks, if the request has come to a good end.
+    /// The deliveries and the number of missing artworks, if the request became ready.
     pub(super) ended: Result<(Deliveries, usize)>,
 }
 
-/// What came of all trials, a line a fault.
+/// The outcomes of all trials, one line per fault.
 #[derive(Default)]
 pub(super) struct Tally {
     lines: BTreeMap<Fault, Line>,
-    /// Every trial that was other than it must be, and how.
+    /// Every violation of an expectation, with its trial.
     pub(super) wrong: Vec<String>,
 }
 
@@ -38,26 +38,26 @@ struct Line {
     missing: BTreeMap<String, u32>,
 }
 
-/// Whether the artist hears of it when a call suffers this. At most one e-mail is sent, and so none
-/// when SES was asked and what it did is not known, or when the worker died just before.
+/// Returns whether this fault at this call loses the e-mail. At most one e-mail is sent, so none is
+/// sent again if the result of SES is unknown or the worker died just before the call.
 fn loses_email(fault: Fault, call: &Call) -> bool {
     match (call.service, call.operation.as_str()) {
         (Service::Ses, "SendEmail") => {
             matches!(fault, Fault::LostRequest | Fault::Error | Fault::Denial | Fault::KillBefore)
         }
-        // The row is ready, and nobody is left who knows that the artist has not been told.
+        // The row is ready, and no later attempt can know that the e-mail was not sent.
         (Service::Postgres, "UPDATE ready") => fault == Fault::KillAfter,
         _ => false,
     }
 }
 
-/// Whether the e-mail hangs on this call.
+/// Returns whether the e-mail depends on this call.
 fn concerns_email(call: &Call) -> bool {
     ["SendEmail", "UPDATE ready"].contains(&call.operation.as_str())
 }
 
-/// Whether an artwork is given up when a call suffers this: a refusal is an answer, and not a
-/// fault that passes.
+/// Returns whether this fault at this call makes an artwork missing: a denial is a permanent
+/// failure.
 fn loses_artwork(fault: Fault, call: &Call) -> bool {
     fault == Fault::Denial
         && matches!(
@@ -67,48 +67,48 @@ fn loses_artwork(fault: Fault, call: &Call) -> bool {
 }
 
 impl Tally {
-    /// Adds up the trials, and looks at what is looked at for all of them at once.
-    pub(super) async fn of(stage: &Stage, reports: Vec<Report>) -> Self {
-        let (emails, uploads) = (emails(&stage.s).await, left_uploads(&stage.s).await);
+    /// Sums up the trials, and checks their e-mails and open uploads with one query each.
+    pub(super) async fn of(stage: &Stage, outcomes: Vec<TrialOutcome>) -> Self {
+        let (emails, uploads) = (emails(&stage.s).await, open_uploads(&stage.s).await);
         let mut tally = Self::default();
-        for report in reports {
-            let address = email_of(&report.user_sqid);
+        for outcome in outcomes {
+            let address = email_of(&outcome.user_sqid);
             let sent = emails.iter().filter(|to| **to == address).count();
-            let prefix = format!("bdr/{}/", report.user_sqid);
+            let prefix = format!("bdr/{}/", outcome.user_sqid);
             let open = uploads.iter().filter(|key| key.starts_with(&prefix)).count();
-            tally.add(report, sent, open);
+            tally.add(outcome, sent, open);
         }
         tally
     }
 
-    fn add(&mut self, report: Report, sent: usize, open: usize) {
+    fn add(&mut self, outcome: TrialOutcome, sent: usize, open: usize) {
         let calls: Vec<String> =
-            report.struck.iter().map(|(fault, call)| format!("{fault:?} at {call}")).collect();
+            outcome.struck.iter().map(|(fault, call)| format!("{fault:?} at {call}")).collect();
         let trial = calls.join(", then ");
         let mut wrong = |what: String| self.wrong.push(format!("{trial}: {what}"));
-        if report.struck.is_empty() {
-            wrong("the fault never struck".to_owned());
+        if outcome.struck.is_empty() {
+            wrong("the fault did not strike".to_owned());
         }
         if open > 0 {
             wrong(format!("{open} multipart uploads are open"));
         }
-        let may = |lost: fn(Fault, &Call) -> bool| report.struck.iter().any(|(f, c)| lost(*f, c));
+        let may = |lost: fn(Fault, &Call) -> bool| outcome.struck.iter().any(|(f, c)| lost(*f, c));
         let may_lose_email = may(loses_email);
-        // Several faults may lose it together, or the last one may not be reached.
-        let several = report.struck.len() > 1;
-        let is_unsure = several && report.struck.iter().any(|(_, call)| concerns_email(call));
+        // Several faults may lose the e-mail together, or the last one may not be reached.
+        let several = outcome.struck.len() > 1;
+        let is_unsure = several && outcome.struck.iter().any(|(_, call)| concerns_email(call));
         if sent > 1 || !is_unsure && (sent == 0) != may_lose_email {
             wrong(format!("{sent} e-mails were sent"));
         }
         let may_lose_artwork = may(loses_artwork);
-        let line = report.struck.last().map(|(fault, call)| (*fault, call.to_string()));
+        let line = outcome.struck.last().map(|(fault, call)| (*fault, call.to_string()));
         let (fault, call) = line.unwrap_or((Fault::Hold, String::new()));
         let line = self.lines.entry(fault).or_default();
         line.injected += 1;
         if sent == 0 {
             *line.unsent.entry(call.clone()).or_default() += 1;
         }
-        match report.ended {
+        match outcome.ended {
             Ok((deliveries, missing)) => {
                 line.survived += 1;
                 line.died += deliveries.died;
@@ -132,7 +132,7 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "fault             injected  survived  lost  receives  deaths  not sent, or missing"
+            "fault             injected  survived  lost  receives  deaths  not sent or missing"
         )?;
         for (fault, line) in &self.lines {
             let unsent = line.unsent.iter().map(|(call, n)| format!("{n} e-mail: {call}"));

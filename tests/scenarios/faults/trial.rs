@@ -1,5 +1,4 @@
-//! A trial: one request, with an artist, a queue and proxies of its own, on its way through worker
-//! processes.
+//! A trial: one request with its own artist, queue and proxies, processed by worker processes.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,24 +15,24 @@ use bdr_tests::{Artwork, Scenario, ZipFile};
 use local_stack::{seed, wait_until};
 use uuid::Uuid;
 
-/// Longest trial. Generous: it only ends one that has failed.
+/// Maximum duration of a trial. Generous, because it only ends a trial that has failed.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// For how long a message is invisible whose worker died before it took its lease; 960 s in the
+/// Visibility timeout of the queue, which applies until a worker sets its lease; 960 s in the
 /// template.
 const VISIBILITY: Duration = Duration::from_secs(5);
 /// `LEASE_SECONDS`.
 const LEASE: &str = "1";
 
-/// How large the ZIPs are.
+/// Size of the ZIPs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Size {
     /// One `PutObject`.
     Small,
-    /// Two parts.
+    /// A multipart upload of two parts.
     Large,
 }
 
-/// What the trials of a scenario share: the artworks in the vault, and what was said about them.
+/// The artworks, comments and reactions that the trials of a scenario share.
 pub(super) struct Stage {
     pub(super) s: Scenario,
     pub(super) deployed: Deployed,
@@ -41,7 +40,7 @@ pub(super) struct Stage {
     files: Vec<(String, Vec<u8>)>,
 }
 
-/// A request, and what surrounds it.
+/// A request with its own artist and queue.
 pub(super) struct Trial<'a> {
     pub(super) stage: &'a Stage,
     pub(super) bdr_id: Uuid,
@@ -50,12 +49,12 @@ pub(super) struct Trial<'a> {
     post_ids: Vec<i32>,
     files: Vec<(String, Vec<u8>)>,
     remote_file: String,
-    /// Where the web host is to be had: behind the proxy of the first worker.
+    /// Authority of the web host: the proxy of the first worker.
     web: OnceLock<String>,
 }
 
-/// A worker's surroundings: its proxies, and its processes.
-pub(super) struct Worker<'a> {
+/// A worker with its proxies and processes.
+pub(super) struct TrialWorker<'a> {
     pub(super) script: Arc<Script>,
     pub(super) source: EventSource<'a>,
     _http: HttpProxy,
@@ -68,8 +67,8 @@ impl Stage {
         let mut stage = Self { s, deployed, posts: Vec::new(), files: Vec::new() };
         stage.add("first", noise(10_000)).await;
         if size == Size::Large {
-            // As a part is 8 MiB, two of them.
-            stage.add("large", noise(8_500_000)).await;
+            // Two parts, because a part is 5 MiB.
+            stage.add("large", noise(5_500_000)).await;
         }
         stage.add("last", noise(20_000)).await;
         let comment = seed::Comment {
@@ -93,7 +92,7 @@ impl Stage {
         self.files.push((format!("artworks/{sqid}.png"), file));
     }
 
-    /// A new request of a new artist: all artworks, one more on the web, and everything else.
+    /// Inserts a request of a new artist for all artworks and one on the web, with all options.
     pub(super) async fn trial(&self) -> Trial<'_> {
         let user_sqid = unique("u");
         let user = seed::User {
@@ -104,7 +103,7 @@ impl Stage {
         let user_id = user.insert(&self.s.database).await.unwrap();
         let queue = Queue::create(self.s.sqs.clone(), &user_sqid, VISIBILITY).await.unwrap();
 
-        // Its URL comes with the first worker.
+        // The first worker replaces this URL by its proxy's.
         let art_url = Some(Some("http://127.0.0.1/".to_owned()));
         let sqid = unique("a");
         let remote =
@@ -137,8 +136,8 @@ impl Stage {
 }
 
 impl<'a> Trial<'a> {
-    /// A worker that suffers these faults.
-    pub(super) async fn worker(&self, planned: Vec<(Target, Fault)>) -> Worker<'a> {
+    /// Returns a worker whose calls have these faults.
+    pub(super) async fn worker(&self, planned: Vec<(Target, Fault)>) -> TrialWorker<'a> {
         let stack = self.stage.s.stack;
         let script = Arc::new(Script::new(planned));
         let web = self.stage.s.remote.url("");
@@ -160,10 +159,10 @@ impl<'a> Trial<'a> {
             ("RETRY_BASE_SECONDS", "0".to_owned()),
         ];
         let source = EventSource::new(&self.stage.deployed, changed, self.directory());
-        Worker { script, source, _http: http, _postgres: postgres }
+        TrialWorker { script, source, _http: http, _postgres: postgres }
     }
 
-    /// A directory for the logs of one worker.
+    /// Creates a directory for the logs of one worker.
     fn directory(&self) -> PathBuf {
         let name = format!("{}-{}", self.user_sqid, Uuid::new_v4());
         let directory = self.stage.s.stack.scratch_directory().join(name);
@@ -171,30 +170,31 @@ impl<'a> Trial<'a> {
         directory
     }
 
-    /// Another artist's request for the artworks in the vault.
+    /// Inserts another artist's request for the artworks in the vault.
     pub(super) async fn neighbour(&self) -> Uuid {
         self.stage.s.request(&self.stage.posts).await
     }
 
-    /// The e-mails sent to the artist.
+    /// Returns the number of e-mails sent to the artist.
     pub(super) async fn emails(&self) -> usize {
         let address = email_of(&self.user_sqid);
         emails(&self.stage.s).await.into_iter().filter(|to| *to == address).count()
     }
 
-    /// The multipart uploads of this request that were begun and not ended.
-    pub(super) async fn left_uploads(&self) -> usize {
+    /// Returns the number of open multipart uploads of this request.
+    pub(super) async fn open_uploads(&self) -> usize {
         let key = self.key();
-        left_uploads(&self.stage.s).await.into_iter().filter(|left| *left == key).count()
+        open_uploads(&self.stage.s).await.into_iter().filter(|open| *open == key).count()
     }
 
-    /// Where the ZIP belongs.
+    /// Returns the key of the ZIP.
     pub(super) fn key(&self) -> String {
         format!("bdr/{}/{}.zip", self.user_sqid, self.bdr_id)
     }
 
-    /// That the request has come to its good end, but for what is looked at for all trials at once
-    /// ([`left_uploads`], [`emails`]); returns how many artworks the ZIP lacks.
+    /// Checks that the request is ready, with its ZIP and without a message. Returns the number of
+    /// missing artworks. It does not check [`open_uploads`] and [`emails`], which list those of all
+    /// trials.
     pub(super) async fn check(&self) -> Result<usize> {
         let row = self.stage.s.row(self.bdr_id).await;
         ensure!(row["status"] == "ready", "the row is not ready: {row}");
@@ -203,11 +203,12 @@ impl<'a> Trial<'a> {
         let listed = s3.list_objects_v2().bucket(self.stage.s.bucket()).prefix(prefix);
         let listed = listed.send().await?;
         let keys: Vec<_> = listed.contents().iter().filter_map(|object| object.key()).collect();
-        ensure!(keys == [self.key()], "in the vault stand {keys:?}");
+        ensure!(keys == [self.key()], "the vault has {keys:?}");
         ensure!(row["file_path"] == self.key(), "the row names another object: {row}");
 
         let object = s3.get_object().bucket(self.stage.s.bucket()).key(self.key()).send().await?;
-        let zip = ZipFile { bytes: object.body.collect().await?.to_vec() };
+        // Not `AggregatedBytes::to_vec`, which copies byte by byte: 14 s in a debug build.
+        let zip = ZipFile { bytes: object.body.collect().await?.into_bytes().into() };
         ensure!(row["file_size_bytes"] == zip.bytes.len(), "the row has another size: {row}");
         let missing = self.check_content(&zip)?;
         ensure!(self.queue.len().await? == 0, "a message is left");
@@ -219,42 +220,42 @@ impl<'a> Trial<'a> {
         let metadata = zip.json("metadata.json");
         let missing = metadata["missing_artworks"].as_array().context("no missing_artworks")?.len();
         let names: BTreeSet<String> = zip.names().into_iter().collect();
-        let (mut there, mut lacking) = (0, 0);
+        let (mut present, mut absent) = (0, 0);
         for (name, file) in &self.files {
             if names.contains(name) {
                 ensure!(zip.content(name) == *file, "{name} differs");
-                there += 1;
+                present += 1;
             } else {
-                lacking += 1;
+                absent += 1;
             }
         }
-        ensure!(lacking == missing, "metadata.json lists {missing} of {lacking} missing artworks");
-        ensure!(metadata["artwork_count"] == there, "metadata.json counts other artworks");
-        ensure!(names.len() == there + 3, "other entries are there: {names:?}");
+        ensure!(absent == missing, "metadata.json lists {missing} of {absent} missing artworks");
+        ensure!(metadata["artwork_count"] == present, "metadata.json has another artwork_count");
+        ensure!(names.len() == present + 3, "the ZIP has other entries: {names:?}");
         ensure!(zip.json("comments.json").to_string().contains("It survived."), "no comment");
         ensure!(zip.json("reactions.json").to_string().contains('\u{1f525}'), "no reaction");
         Ok(missing)
     }
 }
 
-impl Worker<'_> {
+impl TrialWorker<'_> {
     /// Delivers the next message.
     pub(super) async fn deliver(&mut self, queue: &Queue) -> Ending {
         let script = Arc::clone(&self.script);
-        wait_until("a message being received", PATIENCE, async || {
+        wait_until("a message", PATIENCE, async || {
             self.source.deliver(queue, |killer, _| script.aim(killer)).await
         })
         .await
         .unwrap()
     }
 
-    /// Delivers a message that was received.
+    /// Delivers a received message.
     pub(super) async fn process(&mut self, queue: &Queue, message: &Message) -> Ending {
         let script = Arc::clone(&self.script);
         self.source.process(queue, message, |killer, _| script.aim(killer)).await.unwrap()
     }
 
-    /// Delivers the messages of the trial's queue until there are none.
+    /// Delivers the messages of the trial's queue until it is empty.
     pub(super) async fn drain(&mut self, queue: &Queue) -> Result<Deliveries> {
         let script = Arc::clone(&self.script);
         let deliveries =
@@ -263,22 +264,22 @@ impl Worker<'_> {
         Ok(deliveries)
     }
 
-    /// That no code of ours has panicked.
+    /// Checks that the log has no panic.
     pub(super) fn check_log(&self) -> Result<()> {
         let log = self.source.log();
         ensure!(!log.contains("panic"), "a panic was logged:\n{log}");
         Ok(())
     }
 
-    /// The `result` of every attempt.
+    /// Returns the `result` of every attempt.
     pub(super) fn results(&self) -> Vec<String> {
         let lines = self.source.log_lines();
         lines.iter().filter_map(|line| Some(line["result"].as_str()?.to_owned())).collect()
     }
 }
 
-/// Keys under `bdr/` to which a multipart upload was begun and not ended.
-pub(super) async fn left_uploads(s: &Scenario) -> Vec<String> {
+/// Returns the keys under `bdr/` with an open multipart upload, once per upload.
+pub(super) async fn open_uploads(s: &Scenario) -> Vec<String> {
     let mut keys = Vec::new();
     let (mut key, mut id) = (None, None);
     loop {
@@ -293,18 +294,18 @@ pub(super) async fn left_uploads(s: &Scenario) -> Vec<String> {
     }
 }
 
-/// The addresses to which e-mails were sent, each as often as one was.
+/// Returns the recipients of all e-mails, once per e-mail.
 pub(super) async fn emails(s: &Scenario) -> Vec<String> {
     let sent = s.stack.sent_emails().await.unwrap();
     sent.into_iter().flat_map(|email| email.to).collect()
 }
 
-/// The address of the artist with this public id.
+/// Returns the address of the artist with this public id.
 pub(super) fn email_of(user_sqid: &str) -> String {
     format!("{user_sqid}@example.org")
 }
 
-/// Bytes that no compression makes shorter, the same every time.
+/// Returns incompressible bytes, the same ones in every run.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut bytes = Vec::with_capacity(length + 8);

@@ -1,4 +1,4 @@
-//! The API asks for a URL per click.
+//! The API requests one presigned URL per click.
 
 use bdr_tests::in_process::{Cleaner, now, presign};
 use bdr_tests::{Scenario, scenario_apart};
@@ -7,8 +7,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-/// A request of the artist's with these columns, and its ZIP.
-async fn ready(s: &Scenario, columns: &str) -> Uuid {
+/// Inserts a ready request of the artist with these columns, and its ZIP. Returns its id.
+async fn ready_request(s: &Scenario, columns: &str) -> Uuid {
     let bdr_id = s.request(&[1]).await;
     let key = s.archive_key(bdr_id);
     s.set(
@@ -20,35 +20,35 @@ async fn ready(s: &Scenario, columns: &str) -> Uuid {
     bdr_id
 }
 
-async fn ask(s: &Scenario, bdr_id: Uuid) -> Value {
+async fn presign_for_artist(s: &Scenario, bdr_id: Uuid) -> Value {
     presign(s, &[], json!({"bdr_id": bdr_id, "user_id": s.user_id})).await.unwrap()
 }
 
 async fn get(url: &str) -> (u16, Option<String>, Vec<u8>) {
-    let answer = local_stack::http::client().unwrap().get(url).send().await.unwrap();
-    let disposition = answer.headers().get("content-disposition");
+    let response = local_stack::http::client().unwrap().get(url).send().await.unwrap();
+    let disposition = response.headers().get("content-disposition");
     let disposition = disposition.map(|value| value.to_str().unwrap().to_owned());
-    (answer.status().as_u16(), disposition, answer.bytes().await.unwrap().to_vec())
+    (response.status().as_u16(), disposition, response.bytes().await.unwrap().to_vec())
 }
 
-/// Seconds from now until the URL dies, as the answer says it.
-fn life(answer: &Value) -> i64 {
-    let at = OffsetDateTime::parse(answer["url_expires_at"].as_str().unwrap(), &Rfc3339).unwrap();
+/// Returns the seconds from now until `url_expires_at` of the response.
+fn seconds_to_expiry(response: &Value) -> i64 {
+    let at = OffsetDateTime::parse(response["url_expires_at"].as_str().unwrap(), &Rfc3339).unwrap();
     (at - now()).whole_seconds()
 }
 
 #[test]
 fn a_ready_zip_is_downloaded_under_its_name() {
     scenario_apart(async |s| {
-        let bdr_id = ready(&s, "expires_at = now() + interval '7 days'").await;
-        let answer = ask(&s, bdr_id).await;
+        let bdr_id = ready_request(&s, "expires_at = now() + interval '7 days'").await;
+        let response = presign_for_artist(&s, bdr_id).await;
         let filename = format!("makapix-artworks-{}.zip", &bdr_id.to_string()[..8]);
         assert_eq!(
-            (&answer["status"], &answer["filename"], &answer["size_bytes"]),
+            (&response["status"], &response["filename"], &response["size_bytes"]),
             (&json!("ok"), &json!(filename), &json!(3))
         );
-        assert!((880..=900).contains(&life(&answer)), "{answer}");
-        let url = answer["url"].as_str().unwrap();
+        assert!((880..=900).contains(&seconds_to_expiry(&response)), "{response}");
+        let url = response["url"].as_str().unwrap();
         assert!(url.contains("X-Amz-Expires=900"), "{url}");
         let (status, disposition, bytes) = get(url).await;
         assert_eq!((status, &bytes[..]), (200, &b"zip"[..]));
@@ -60,38 +60,45 @@ fn a_ready_zip_is_downloaded_under_its_name() {
 #[test]
 fn a_url_never_outlives_its_zip() {
     scenario_apart(async |s| {
-        let bdr_id = ready(&s, "expires_at = now() + interval '100 seconds'").await;
-        let answer = ask(&s, bdr_id).await;
-        assert!((80..=100).contains(&life(&answer)), "{answer}");
-        let url = answer["url"].as_str().unwrap();
+        let bdr_id = ready_request(&s, "expires_at = now() + interval '100 seconds'").await;
+        let response = presign_for_artist(&s, bdr_id).await;
+        assert!((80..=100).contains(&seconds_to_expiry(&response)), "{response}");
+        let url = response["url"].as_str().unwrap();
         assert_eq!(get(url).await.0, 200);
-        // The time passes.
+        // The archive expires.
         s.set(bdr_id, "expires_at = now() - interval '1 second'").await;
-        assert_eq!(ask(&s, bdr_id).await, json!({"status": "expired"}), "before the cleanup runs");
+        assert_eq!(
+            presign_for_artist(&s, bdr_id).await,
+            json!({"status": "expired"}),
+            "before the cleanup runs"
+        );
         Cleaner::new(&s, &[]).await.run(json!({})).await.unwrap();
-        assert_eq!(ask(&s, bdr_id).await, json!({"status": "expired"}));
+        assert_eq!(presign_for_artist(&s, bdr_id).await, json!({"status": "expired"}));
         assert_eq!(get(url).await.0, 404);
     });
 }
 
 #[test]
-fn every_state_has_its_answer() {
+fn every_state_has_its_response() {
     scenario_apart(async |s| {
-        let bdr_id = ready(&s, "expires_at = NULL").await;
-        assert_eq!(ask(&s, bdr_id).await["status"], "ok", "a row without expiry");
+        let bdr_id = ready_request(&s, "expires_at = NULL").await;
+        assert_eq!(presign_for_artist(&s, bdr_id).await["status"], "ok", "a row without expiry");
         for status in ["pending", "processing", "failed"] {
             s.set(bdr_id, &format!("status = '{status}'")).await;
-            assert_eq!(ask(&s, bdr_id).await, json!({"status": "not_ready", "bdr_status": status}));
+            assert_eq!(
+                presign_for_artist(&s, bdr_id).await,
+                json!({"status": "not_ready", "bdr_status": status})
+            );
         }
         s.set(bdr_id, "status = 'expired', file_path = NULL").await;
-        assert_eq!(ask(&s, bdr_id).await, json!({"status": "expired"}));
+        assert_eq!(presign_for_artist(&s, bdr_id).await, json!({"status": "expired"}));
     });
 }
 
 #[test]
-fn somebody_elses_request_is_not_found() {
+fn a_request_of_another_artist_is_not_found() {
     scenario_apart(async |s| {
-        let bdr_id = ready(&s, "expires_at = now() + interval '1 day'").await;
+        let bdr_id = ready_request(&s, "expires_at = now() + interval '1 day'").await;
         for (bdr_id, user_id) in [(bdr_id, s.user_id + 1), (Uuid::new_v4(), s.user_id)] {
             let payload = json!({"bdr_id": bdr_id, "user_id": user_id});
             assert_eq!(presign(&s, &[], payload).await.unwrap(), json!({"status": "not_found"}));
@@ -100,9 +107,9 @@ fn somebody_elses_request_is_not_found() {
 }
 
 #[test]
-fn a_row_that_points_elsewhere_is_never_signed() {
+fn a_file_path_that_is_not_an_archive_is_never_signed() {
     scenario_apart(async |s| {
-        let bdr_id = ready(&s, "expires_at = NULL").await;
+        let bdr_id = ready_request(&s, "expires_at = NULL").await;
         for path in ["'8c/4f/artwork.png'", "NULL", "'bdr/../x.zip'"] {
             s.set(bdr_id, &format!("file_path = {path}")).await;
             let payload = json!({"bdr_id": bdr_id, "user_id": s.user_id});
@@ -112,7 +119,7 @@ fn a_row_that_points_elsewhere_is_never_signed() {
 }
 
 #[test]
-fn a_malformed_question_gets_a_clear_error() {
+fn a_malformed_payload_returns_a_clear_error() {
     scenario_apart(async |s| {
         for payload in [
             json!({}),

@@ -1,3 +1,3 @@
-//! What `presign-bdr-download` returns.
+//! Scenarios of `presign-bdr-download`.
 
 mod download;

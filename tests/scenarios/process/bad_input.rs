@@ -1,11 +1,11 @@
-//! Whatever comes in, there is a clear end to it, a clear line in the log, and nothing is lost.
+//! Every bad input ends in a defined state with one outcome line, and no good artwork is lost.
 
 use bdr_tests::{Artwork, Delivery, Scenario, scenario};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 #[test]
-fn a_malformed_message_is_reported_and_back_at_once() {
+fn a_malformed_message_is_reported_and_visible_at_once() {
     scenario(async |s| {
         let worker = s.worker(&[]).await;
         for body in [
@@ -23,7 +23,7 @@ fn a_malformed_message_is_reported_and_back_at_once() {
                 (&outcome["result"], &outcome["level"]),
                 (&json!("malformed"), &json!("ERROR"))
             );
-            // The queue is the worker's own: it is emptied for the next message.
+            // The worker has its own queue. Empty it for the next message.
             assert_eq!(worker.drain().await, 1);
         }
     });
@@ -49,7 +49,7 @@ fn a_malformed_message_does_not_fail_its_neighbours() {
 }
 
 #[test]
-fn members_that_are_not_ours_are_ignored() {
+fn unknown_message_members_are_ignored() {
     scenario(async |s| {
         let worker = s.worker(&[]).await;
         let post = s.artwork(Artwork::default()).await;
@@ -72,8 +72,8 @@ fn an_unknown_request_is_logged_and_acknowledged() {
     });
 }
 
-/// Receives the request once, and expects it to fail for good.
-async fn fails(s: &Scenario, bdr_id: Uuid, message: &str) {
+/// Receives the request once and checks that it fails permanently with this message.
+async fn check_permanent_failure(s: &Scenario, bdr_id: Uuid, message: &str) {
     assert_eq!(s.worker(&[]).await.receive(bdr_id).await, Delivery::Acknowledged);
     let row = s.row(bdr_id).await;
     assert_eq!((&row["status"], &row["error_message"]), (&json!("failed"), &json!(message)));
@@ -87,60 +87,66 @@ async fn fails(s: &Scenario, bdr_id: Uuid, message: &str) {
 }
 
 #[test]
-fn a_request_of_nobody_fails_for_good() {
+fn a_request_without_an_account_fails_permanently() {
     scenario(async |s| {
         let post = s.artwork(Artwork::default()).await;
         let bdr_id = s.request(&[post]).await;
-        // The foreign key forbids it; a restored backup or another schema may not.
+        // The foreign key forbids it, but a restored backup or another schema may allow it.
         s.database.batch_execute("SET session_replication_role = replica").await.unwrap();
         s.set(bdr_id, "user_id = 0").await;
-        fails(&s, bdr_id, "The account that requested this download was not found.").await;
+        check_permanent_failure(
+            &s,
+            bdr_id,
+            "The account that requested this download was not found.",
+        )
+        .await;
     });
 }
 
 #[test]
-fn a_malformed_row_fails_for_good() {
+fn a_malformed_row_fails_permanently() {
     scenario(async |s| {
         let post = s.artwork(Artwork::default()).await;
         let bdr_id = s.request(&[post]).await;
         s.set(bdr_id, "post_ids = '{{1,2},{3,4}}'").await;
         let message = "Something went wrong on our side while we prepared this download. \
                        Please request it again.";
-        fails(&s, bdr_id, message).await;
+        check_permanent_failure(&s, bdr_id, message).await;
     });
 }
 
 #[test]
-fn a_request_without_posts_fails_for_good() {
+fn a_request_without_posts_fails_permanently() {
     scenario(async |s| {
         for post_ids in [&[][..], &[i32::MAX, -1]] {
             let bdr_id = s.request(post_ids).await;
-            fails(&s, bdr_id, "None of the requested artworks exist any more.").await;
+            check_permanent_failure(&s, bdr_id, "None of the requested artworks exist any more.")
+                .await;
         }
     });
 }
 
 #[test]
-fn a_request_all_of_whose_artworks_are_gone_fails_for_good() {
+fn a_request_whose_artworks_are_all_gone_fails_permanently() {
     scenario(async |s| {
         let gone = s.artwork(Artwork { file: None, ..Artwork::default() }).await;
         let nowhere = s.artwork(Artwork { art_url: Some(None), ..Artwork::default() }).await;
         let bdr_id = s.request(&[gone, nowhere, i32::MAX]).await;
         let message =
             "None of the requested artworks could be downloaded: their files are missing.";
-        fails(&s, bdr_id, message).await;
+        check_permanent_failure(&s, bdr_id, message).await;
     });
 }
 
 #[test]
-fn an_artist_without_a_usable_public_id_fails_the_request_for_good() {
+fn an_unusable_public_id_of_the_artist_fails_permanently() {
     scenario(async |s| {
         let post = s.artwork(Artwork::default()).await;
         let bdr_id = s.request(&[post]).await;
         let user = "UPDATE users SET public_sqid = $1 WHERE id = $2";
         let hostile = format!("../{}", &s.user_sqid[..8]);
         s.database.execute(user, &[&hostile, &s.user_id]).await.unwrap();
-        fails(
+        check_permanent_failure(
             &s,
             bdr_id,
             "Something went wrong on our side while we prepared this download. \
@@ -151,7 +157,7 @@ fn an_artist_without_a_usable_public_id_fails_the_request_for_good() {
 }
 
 #[test]
-fn a_public_id_that_is_not_stored_is_made_from_the_number() {
+fn a_missing_public_id_is_derived_from_the_user_id() {
     scenario(async |s| {
         let post = s.artwork(Artwork { sqid: None, ..Artwork::default() }).await;
         let bdr_id = s.request(&[post]).await;
@@ -166,8 +172,12 @@ fn a_public_id_that_is_not_stored_is_made_from_the_number() {
     });
 }
 
-/// The reasons of a partial archive, by title.
-async fn reasons(s: &Scenario, variables: &[(&str, &str)], posts: &[i32]) -> Vec<(String, String)> {
+/// Returns title and reason of every missing artwork in a partial archive.
+async fn missing_artworks(
+    s: &Scenario,
+    variables: &[(&str, &str)],
+    posts: &[i32],
+) -> Vec<(String, String)> {
     let bdr_id = s.request(posts).await;
     assert_eq!(s.worker(variables).await.receive(bdr_id).await, Delivery::Acknowledged);
     assert_eq!(s.row(bdr_id).await["status"], "ready");
@@ -185,7 +195,7 @@ async fn reasons(s: &Scenario, variables: &[(&str, &str)], posts: &[i32]) -> Vec
 }
 
 #[test]
-fn artworks_that_cannot_be_had_are_named_and_cost_the_others_nothing() {
+fn unavailable_artworks_are_listed_and_the_others_delivered() {
     scenario(async |s| {
         let limit = [("MAX_ARTWORK_BYTES", "100")];
         let art = |title, change: fn(&mut Artwork<'static>)| {
@@ -213,7 +223,7 @@ fn artworks_that_cannot_be_had_are_named_and_cost_the_others_nothing() {
         ] {
             posts.push(s.artwork(artwork).await);
         }
-        let reasons = reasons(&s, &limit, &posts).await;
+        let missing = missing_artworks(&s, &limit, &posts).await;
         let expected = [
             ("", "This artwork no longer exists."),
             ("large", "This artwork's file is too large."),
@@ -229,12 +239,12 @@ fn artworks_that_cannot_be_had_are_named_and_cost_the_others_nothing() {
         ];
         let expected = expected.map(|(title, reason)| (title.to_owned(), reason.to_owned()));
         // In the order of the request.
-        assert_eq!(reasons, expected);
+        assert_eq!(missing, expected);
     });
 }
 
 #[test]
-fn names_that_a_disk_would_confuse_are_kept_apart() {
+fn names_that_differ_in_case_only_are_kept_apart() {
     scenario(async |s| {
         let (upper, lower) = (s.user_sqid.to_uppercase(), s.user_sqid.to_lowercase());
         let first = s.artwork(Artwork { sqid: Some(upper.clone()), ..Artwork::default() }).await;

@@ -1,4 +1,4 @@
-//! What a request costs in calls, once the function is warm.
+//! Number of calls that a request makes in a warm function.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use bdr_tests::wire::Wire;
 use bdr_tests::{Artwork, Delivery, scenario};
 
 #[test]
-fn a_small_request_takes_one_get_an_artwork_one_put_and_three_round_trips_to_the_database() {
+fn a_warm_request_makes_six_calls_and_three_database_round_trips() {
     scenario(async |s| {
         let mut posts = Vec::new();
         for _ in 0..3 {
@@ -21,11 +21,11 @@ fn a_small_request_takes_one_get_an_artwork_one_put_and_three_round_trips_to_the
 
         assert_eq!(worker.receive(first).await, Delivery::Acknowledged);
         let (cold_trips, cold_calls) = (wire.round_trips(), recorder.calls().len());
-        assert!(cold_trips > 3, "the connection takes some too: {cold_trips}");
+        assert!(cold_trips > 3, "connecting needs round trips too: {cold_trips}");
         assert_eq!(worker.receive(second).await, Delivery::Acknowledged);
         assert_eq!(s.row(second).await["status"], "ready");
 
-        // The claim, everything about the request, and its being ready.
+        // Claim the row, load everything about the request, mark the row ready.
         assert_eq!(wire.round_trips() - cold_trips, 3);
         let mut calls = BTreeMap::new();
         for call in &recorder.calls()[cold_calls..] {
@@ -33,7 +33,7 @@ fn a_small_request_takes_one_get_an_artwork_one_put_and_three_round_trips_to_the
             *calls.entry((service, call.method.to_string())).or_insert(0) += 1;
         }
         let calls: Vec<_> = calls.iter().map(|((to, how), n)| (*to, how.as_str(), *n)).collect();
-        // The others are the lease and the e-mail.
+        // The two other calls set the lease and send the e-mail.
         assert_eq!(calls, [("S3", "GET", 3), ("S3", "PUT", 1), ("another", "POST", 2)]);
     });
 }

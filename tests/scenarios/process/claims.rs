@@ -1,4 +1,4 @@
-//! Who may change a row, and when.
+//! Which attempt may change a row, and when.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use shared::vault::ArchiveKey;
 use uuid::Uuid;
 
 #[test]
-fn a_closed_request_is_skipped_and_left_as_it_is() {
+fn a_closed_request_is_skipped_unchanged() {
     scenario(async |s| {
         let post = s.artwork(Artwork::default()).await;
         for status in ["ready", "failed", "expired"] {
@@ -32,11 +32,11 @@ fn a_closed_request_is_skipped_and_left_as_it_is() {
 }
 
 #[test]
-fn a_claim_takes_over_what_a_dead_attempt_left_and_its_token_grows() {
+fn a_claim_takes_over_a_dead_attempt_with_a_greater_token() {
     scenario(async |s| {
         let post = s.artwork(Artwork::default()).await;
         let bdr_id = s.request(&[post]).await;
-        // As if the server's clock had been set back since.
+        // As if the server's clock had been set back in the meantime.
         let left = "status = 'processing', started_at = '2199-01-01 00:00:00.000001Z',
                     error_message = 'old', completed_at = now()";
         s.set(bdr_id, left).await;
@@ -47,8 +47,8 @@ fn a_claim_takes_over_what_a_dead_attempt_left_and_its_token_grows() {
     });
 }
 
-/// A request whose only artwork fails, for now (503) or for good (404), and on whose row `meanwhile`
-/// is done while it is being fetched; returns what becomes of the message.
+/// Processes a request whose only artwork fails, transiently (503) or permanently (404), and runs
+/// the statement `meanwhile` while the artwork is being fetched.
 async fn failing_while(s: &Scenario, status: u16, meanwhile: &str) -> (Uuid, Delivery) {
     let url = s.stack.admin_database_url().to_owned();
     let (sql, status) = (meanwhile.to_owned(), StatusCode::from_u16(status).unwrap());
@@ -68,7 +68,7 @@ async fn failing_while(s: &Scenario, status: u16, meanwhile: &str) -> (Uuid, Del
 }
 
 #[test]
-fn an_attempt_that_was_superseded_changes_nothing_and_leaves_the_message_alone() {
+fn a_superseded_attempt_changes_nothing_and_does_not_acknowledge() {
     scenario(async |s| {
         for status in [503, 404] {
             let newer = format!(
@@ -76,7 +76,7 @@ fn an_attempt_that_was_superseded_changes_nothing_and_leaves_the_message_alone()
                 s.user_id
             );
             let (bdr_id, delivery) = failing_while(&s, status, &newer).await;
-            // Not acknowledged: it may have to outlive the newer attempt's crash.
+            // Not acknowledged: the message must still be there if the newer attempt crashes.
             assert_eq!(delivery, Delivery::BackLater);
             let row = s.row(bdr_id).await;
             assert_eq!(
@@ -85,12 +85,12 @@ fn an_attempt_that_was_superseded_changes_nothing_and_leaves_the_message_alone()
             );
             assert_eq!(s.log.outcome()["result"], "superseded");
         }
-        assert!(s.emails().await.is_empty(), "whoever ends the request tells the artist");
+        assert!(s.emails().await.is_empty(), "the attempt that ends the request sends the e-mail");
     });
 }
 
 #[test]
-fn an_attempt_whose_request_was_closed_meanwhile_acknowledges() {
+fn a_request_closed_meanwhile_is_acknowledged() {
     scenario(async |s| {
         for (status, closed) in [(503, "status = 'ready'"), (404, "status = 'expired'")] {
             let close = format!(
@@ -105,7 +105,7 @@ fn an_attempt_whose_request_was_closed_meanwhile_acknowledges() {
             );
             assert_eq!(s.log.outcome()["result"], "closed");
         }
-        assert!(s.emails().await.is_empty(), "whoever closed the request tells the artist");
+        assert!(s.emails().await.is_empty(), "the attempt that closed the row sends the e-mail");
     });
 }
 
@@ -119,7 +119,7 @@ fn a_request_deleted_meanwhile_is_acknowledged() {
 }
 
 #[test]
-fn an_attempt_whose_answer_was_lost_recognizes_its_own_change() {
+fn a_repeated_statement_recognizes_its_own_change() {
     scenario(async |s| {
         let key = |bdr_id| ArchiveKey::new(&Sqid::parse(&s.user_sqid).unwrap(), bdr_id);
         let requests = Requests::new(Arc::new(Database::new(
@@ -141,10 +141,10 @@ fn an_attempt_whose_answer_was_lost_recognizes_its_own_change() {
         assert_eq!(requests.fail(&newer, "late").await.unwrap(), Change::Superseded);
         for _ in 0..2 {
             let ready = requests.ready(&older, &key(bdr_id), 1, 7).await.unwrap();
-            assert!(matches!(ready, Change::Done(_)), "any attempt may publish: {ready:?}");
+            assert!(matches!(ready, Change::Done(_)), "any attempt may set ready: {ready:?}");
         }
         let other = requests.ready(&newer, &key(bdr_id), 1, 7).await.unwrap();
-        assert_eq!(other, Change::Closed, "one of them publishes");
+        assert_eq!(other, Change::Closed, "only one attempt sets ready");
 
         let bdr_id = s.request(&[1]).await;
         let holder = claim(bdr_id).await;
@@ -153,6 +153,6 @@ fn an_attempt_whose_answer_was_lost_recognizes_its_own_change() {
         }
         assert_eq!(requests.release(&holder).await.unwrap(), Change::Closed);
         let ready = requests.ready(&holder, &key(bdr_id), 1, 7).await.unwrap();
-        assert_eq!(ready, Change::Closed, "what failed for good stays failed");
+        assert_eq!(ready, Change::Closed, "a failed row stays failed");
     });
 }

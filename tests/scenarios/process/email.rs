@@ -1,4 +1,4 @@
-//! The e-mail is sent at most once, and never fails the job.
+//! The e-mail is sent at most once and never fails the job.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,16 +19,16 @@ async fn request(s: &Scenario) -> Uuid {
     s.request(&[post]).await
 }
 
-/// Gives the worker an SES that answers so many times with this error code, and then well; returns
-/// how often it was asked.
+/// Gives the worker an SES that returns this error code `failures` times and then succeeds. Returns
+/// the SES host and the count of its requests.
 pub(crate) fn give_ses(
     s: &Scenario,
     worker: &mut Worker,
     failures: u32,
     code: &str,
 ) -> (RemoteHost, Arc<AtomicU32>) {
-    let (asked, code) = (Arc::new(AtomicU32::new(0)), code.to_owned());
-    let count = Arc::clone(&asked);
+    let (requests, code) = (Arc::new(AtomicU32::new(0)), code.to_owned());
+    let count = Arc::clone(&requests);
     let answer = async move || {
         if count.fetch_add(1, Ordering::SeqCst) < failures {
             let error = format!(
@@ -49,19 +49,19 @@ pub(crate) fn give_ses(
     let client = aws_sdk_ses::Client::from_conf(config);
     let sender = Some("no-reply@makapix.club".to_owned());
     worker.handler.job.notifier.mailer = Mailer::new(client, sender);
-    (host, asked)
+    (host, requests)
 }
 
 #[test]
-fn a_refused_email_is_logged_and_does_not_fail_the_job() {
+fn a_rejected_email_is_logged_and_does_not_fail_the_job() {
     scenario(async |s| {
         let bdr_id = request(&s).await;
         let mut worker = s.worker(&[]).await;
-        let (_host, asked) = give_ses(&s, &mut worker, 1, "MessageRejected");
+        let (_host, requests) = give_ses(&s, &mut worker, 1, "MessageRejected");
         assert_eq!(worker.receive(bdr_id).await, Delivery::Acknowledged);
         assert_eq!(s.row(bdr_id).await["status"], "ready");
         assert_eq!(s.log.outcome()["email"], "failed");
-        assert_eq!(asked.load(Ordering::SeqCst), 1, "asked once");
+        assert_eq!(requests.load(Ordering::SeqCst), 1, "one request");
         let lines = s.log.lines();
         let error = lines.iter().find(|line| line["level"] == "ERROR").expect("an error is logged");
         assert_eq!(error["error"], "SES answered MessageRejected");
@@ -101,19 +101,19 @@ fn a_panic_in_the_email_step_leaves_the_request_ready() {
 }
 
 #[test]
-fn a_throttled_email_is_tried_again() {
+fn a_throttled_email_is_retried() {
     scenario(async |s| {
         let bdr_id = request(&s).await;
         let mut worker = s.worker(&[]).await;
-        let (_host, asked) = give_ses(&s, &mut worker, 1, "Throttling");
+        let (_host, requests) = give_ses(&s, &mut worker, 1, "Throttling");
         assert_eq!(worker.receive(bdr_id).await, Delivery::Acknowledged);
         assert_eq!(s.log.outcome()["email"], "sent");
-        assert_eq!(asked.load(Ordering::SeqCst), 2);
+        assert_eq!(requests.load(Ordering::SeqCst), 2);
     });
 }
 
 #[test]
-fn without_a_sender_the_email_is_skipped_and_the_log_says_so() {
+fn without_a_sender_the_email_is_skipped_and_logged() {
     scenario(async |s| {
         let bdr_id = request(&s).await;
         assert_eq!(

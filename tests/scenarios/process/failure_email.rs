@@ -1,4 +1,4 @@
-//! An artist who asked for e-mail is told once when a request has failed for good.
+//! An artist who asked for e-mail gets one when the request has failed permanently.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -10,18 +10,18 @@ use uuid::Uuid;
 
 use crate::process::email::give_ses;
 use crate::process::life_of_a_request::settings;
-use crate::process::retries::unavailable;
+use crate::process::retries::request_unavailable_artworks;
 
-/// A request for two artworks that are gone.
-async fn hopeless(s: &Scenario) -> Uuid {
+/// Inserts a request for two artworks whose files are missing.
+async fn request_missing_artworks(s: &Scenario) -> Uuid {
     let gone = Artwork { file: None, ..Artwork::default() };
     let posts = [s.artwork(gone.clone()).await, s.artwork(Artwork { sqid: None, ..gone }).await];
     s.request(&posts).await
 }
 
-/// Receives the request with these further variables; it fails for good. Returns what the artist
-/// was sent; the log says `email`.
-async fn fails(
+/// Receives the request with these additional variables and checks that it fails permanently and
+/// that the outcome line has this `email`. Returns the e-mails sent to the artist.
+async fn fail_permanently(
     s: &Scenario,
     bdr_id: Uuid,
     variables: &[(&str, &str)],
@@ -35,10 +35,10 @@ async fn fails(
 }
 
 #[test]
-fn a_request_that_fails_for_good_is_told_of_once() {
+fn a_permanent_failure_is_emailed_once() {
     scenario(async |s| {
-        let bdr_id = hopeless(&s).await;
-        let emails = fails(&s, bdr_id, &[], "sent").await;
+        let bdr_id = request_missing_artworks(&s).await;
+        let emails = fail_permanently(&s, bdr_id, &[], "sent").await;
         assert_eq!(emails.len(), 1);
         settings().bind(|| {
             assert_snapshot!("failure_subject", emails[0].subject);
@@ -51,9 +51,9 @@ fn a_request_that_fails_for_good_is_told_of_once() {
 }
 
 #[test]
-fn only_the_last_receive_of_a_request_that_might_have_gone_well_is_told_of() {
+fn a_transient_failure_is_emailed_on_the_last_receive_only() {
     scenario(async |s| {
-        let bdr_id = unavailable(&s).await;
+        let bdr_id = request_unavailable_artworks(&s).await;
         let worker = s
             .worker(&[("REMOTE_ALLOW_HOSTS", s.remote.authority()), ("RETRY_BASE_SECONDS", "4")])
             .await;
@@ -76,61 +76,61 @@ fn only_the_last_receive_of_a_request_that_might_have_gone_well_is_told_of() {
 #[test]
 fn an_artist_who_did_not_ask_for_email_gets_none() {
     scenario(async |s| {
-        let bdr_id = hopeless(&s).await;
+        let bdr_id = request_missing_artworks(&s).await;
         s.set(bdr_id, "send_email = false").await;
-        assert!(fails(&s, bdr_id, &[], "not wanted").await.is_empty());
+        assert!(fail_permanently(&s, bdr_id, &[], "not wanted").await.is_empty());
     });
 }
 
 #[test]
-fn an_operator_can_turn_emails_about_failures_off() {
+fn an_operator_can_turn_failure_emails_off() {
     scenario(async |s| {
-        let bdr_id = hopeless(&s).await;
+        let bdr_id = request_missing_artworks(&s).await;
         let off = [("EMAIL_ON_FAILURE", "false")];
-        assert!(fails(&s, bdr_id, &off, "not wanted").await.is_empty());
+        assert!(fail_permanently(&s, bdr_id, &off, "not wanted").await.is_empty());
     });
 }
 
 #[test]
-fn a_malformed_row_still_says_whom_to_tell() {
+fn a_malformed_row_still_identifies_the_artist() {
     scenario(async |s| {
         let post = s.artwork(Artwork::default()).await;
         let bdr_id = s.request(&[post]).await;
         s.set(bdr_id, "post_ids = '{{1,2},{3,4}}'").await;
-        let emails = fails(&s, bdr_id, &[], "sent").await;
+        let emails = fail_permanently(&s, bdr_id, &[], "sent").await;
         assert!(emails[0].text.contains("your ZIP.\n"), "{}", emails[0].text);
     });
 }
 
 #[test]
-fn an_artist_without_a_public_id_is_led_to_the_site() {
+fn an_artist_without_a_public_id_gets_the_site_link() {
     scenario(async |s| {
         let post = s.artwork(Artwork::default()).await;
         let bdr_id = s.request(&[post]).await;
         let user = "UPDATE users SET public_sqid = NULL WHERE id = $1";
         s.database.execute(user, &[&s.user_id]).await.unwrap();
-        let emails = fails(&s, bdr_id, &[], "sent").await;
+        let emails = fail_permanently(&s, bdr_id, &[], "sent").await;
         assert!(emails[0].text.contains("\nhttps://makapix.club\n"), "{}", emails[0].text);
     });
 }
 
 #[test]
-fn nobody_is_told_of_a_request_of_nobody() {
+fn a_request_without_an_account_sends_no_email() {
     scenario(async |s| {
         let request =
             seed::Request { user_id: s.user_id, send_email: true, ..seed::Request::default() };
         let bdr_id = request.insert(&s.database).await.unwrap();
-        // The foreign key forbids it; a restored backup or another schema may not.
+        // The foreign key forbids it, but a restored backup or another schema may allow it.
         s.database.batch_execute("SET session_replication_role = replica").await.unwrap();
         s.set(bdr_id, "user_id = 0").await;
-        assert!(fails(&s, bdr_id, &[], "skipped").await.is_empty());
+        assert!(fail_permanently(&s, bdr_id, &[], "skipped").await.is_empty());
     });
 }
 
 #[test]
-fn an_artist_who_cannot_be_looked_up_is_not_told_and_the_request_fails_all_the_same() {
+fn a_failed_address_lookup_skips_the_email_and_fails_the_request() {
     scenario_apart(async |s| {
-        let bdr_id = hopeless(&s).await;
+        let bdr_id = request_missing_artworks(&s).await;
         s.database.batch_execute("ALTER TABLE users RENAME COLUMN email TO e_mail").await.unwrap();
         let worker = s.worker(&[]).await;
         let delivery = worker.receive_again(&Scenario::message(bdr_id), 4).await;
@@ -141,20 +141,20 @@ fn an_artist_who_cannot_be_looked_up_is_not_told_and_the_request_fails_all_the_s
 }
 
 #[test]
-fn a_refused_email_about_a_failure_changes_nothing_else() {
+fn a_rejected_failure_email_changes_nothing_else() {
     scenario(async |s| {
-        let bdr_id = hopeless(&s).await;
+        let bdr_id = request_missing_artworks(&s).await;
         let mut worker = s.worker(&[]).await;
-        let (_host, asked) = give_ses(&s, &mut worker, 9, "MessageRejected");
+        let (_host, requests) = give_ses(&s, &mut worker, 9, "MessageRejected");
         assert_eq!(worker.receive(bdr_id).await, Delivery::Acknowledged);
         assert_eq!(s.row(bdr_id).await["status"], "failed");
         assert_eq!(s.log.outcome()["email"], "failed");
-        assert_eq!(asked.load(Ordering::SeqCst), 1, "asked once");
+        assert_eq!(requests.load(Ordering::SeqCst), 1, "one request");
     });
 }
 
 #[test]
-fn no_email_about_a_failure_is_begun_when_no_time_is_left() {
+fn no_failure_email_is_started_without_time_left() {
     scenario(async |s| {
         let post = s.artwork(Artwork::default()).await;
         let bdr_id = s.request(&[post]).await;

@@ -1,5 +1,5 @@
-//! Hosts that lie, stall and point elsewhere: each costs its own artworks, and nobody is reached who
-//! must not be.
+//! Hosts that send invalid responses, stall or redirect: each loses only its own artworks, and no
+//! forbidden address is contacted.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -21,7 +21,8 @@ const NOT_IN_TIME: &str = "This artwork's file could not be downloaded in time."
 const NOT_USABLE: &str = "This artwork's file address is not usable.";
 const TOO_LARGE: &str = "This artwork's file is too large.";
 
-/// What became of artworks at these URLs, asked for between two of the vault, by title.
+/// Fetches artworks at these URLs, placed between two artworks of the vault. Returns, by title, the
+/// file or the reason why it is missing.
 async fn fetch(
     s: &Scenario,
     worker: &Worker,
@@ -56,7 +57,7 @@ async fn fetch(
     results
 }
 
-/// A worker that may ask this host, and waits no longer than this for anybody.
+/// Returns a worker that may contact this host and has these time limits.
 async fn worker(s: &Scenario, host: &RawHost, limits: Limits) -> Worker {
     let mut worker = s.worker(&[]).await;
     let web = Web { limits, ..Web::default() };
@@ -68,11 +69,11 @@ async fn worker(s: &Scenario, host: &RawHost, limits: Limits) -> Worker {
 }
 
 #[test]
-fn no_refused_url_is_asked_at_first_or_by_a_redirect() {
+fn no_rejected_url_is_fetched_directly_or_by_redirect() {
     scenario(async |s| {
         let table = include_str!("../../../functions/process-bdr-job/fixtures/refused_urls.json");
         let table: BTreeMap<String, Vec<String>> = serde_json::from_str(table).unwrap();
-        // PostgreSQL stores no NUL, and a header ends at the end of its line.
+        // PostgreSQL stores no NUL, and a header cannot contain a line break.
         let table: Vec<_> =
             table.into_values().flatten().filter(|url| !url.contains('\0')).collect();
         assert!(table.len() > 200);
@@ -83,7 +84,7 @@ fn no_refused_url_is_asked_at_first_or_by_a_redirect() {
         });
         let mut urls = vec![
             ("good".to_owned(), host.url("/good")),
-            ("redirected well".to_owned(), host.url("/good/2")),
+            ("redirected".to_owned(), host.url("/good/2")),
         ];
         for (index, url) in table.iter().enumerate() {
             urls.push((format!("at {url}"), url.clone()));
@@ -97,7 +98,7 @@ fn no_refused_url_is_asked_at_first_or_by_a_redirect() {
         let worker = worker(&s, &host, Limits::default()).await;
         let mut results = fetch(&s, &worker, &urls).await;
         assert_eq!(trap.caught().await, 0);
-        for good in ["good", "redirected well"] {
+        for good in ["good", "redirected"] {
             assert_eq!(results.remove(good), Some(Ok(PIXELS.to_vec())));
         }
         for (title, result) in results {
@@ -107,18 +108,18 @@ fn no_refused_url_is_asked_at_first_or_by_a_redirect() {
     });
 }
 
-/// A host whose every path is another lie.
-fn liar(path: &str, stream: &mut dyn Write) -> io::Result<()> {
+/// A host that sends another unusual or invalid response at each path.
+fn respond(path: &str, stream: &mut dyn Write) -> io::Result<()> {
     let length = PIXELS.len();
     let then_pixels = |head: &str| [head.as_bytes(), b"\r\n\r\n", PIXELS].concat();
     let chunked = |headers: &str| {
         let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n{headers}\r\n{length:x}\r\n");
         [head.as_bytes(), PIXELS, b"\r\n0\r\n\r\n"].concat()
     };
-    let answer = match path {
+    let response = match path {
         "/no-length" => then_pixels("HTTP/1.1 200 OK"),
         "/http-1.0" => then_pixels("HTTP/1.0 200 OK"),
-        "/more-than-announced" => [ok("", PIXELS), ok("", b"of the next answer")].concat(),
+        "/more-than-announced" => [ok("", PIXELS), ok("", b"of the next response")].concat(),
         "/less-than-announced" => then_pixels("HTTP/1.1 200 OK\r\ncontent-length: 1000"),
         "/two-lengths" => then_pixels(&format!(
             "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\ncontent-length: 1"
@@ -149,7 +150,7 @@ fn liar(path: &str, stream: &mut dyn Write) -> io::Result<()> {
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
             return endless(stream, 0);
         }
-        "/informed" => {
+        "/early-hints" => {
             ["HTTP/1.1 103 Early Hints\r\n\r\n".repeat(200).as_bytes(), &ok("", PIXELS)].concat()
         }
         "/206" => then_pixels("HTTP/1.1 206 Partial Content\r\ncontent-range: bytes 0-9/99"),
@@ -164,10 +165,10 @@ fn liar(path: &str, stream: &mut dyn Write) -> io::Result<()> {
         "/to-nowhere" => b"HTTP/1.1 302 Found\r\nconnection: close\r\n\r\n".to_vec(),
         _ => b"HTTP/1.1 404 Not Found\r\nconnection: close\r\n\r\n".to_vec(),
     };
-    stream.write_all(&answer)
+    stream.write_all(&response)
 }
 
-/// Writes until the client goes away, which it must before this much.
+/// Writes 16 MiB; the client must close the connection before the end.
 fn endless(stream: &mut dyn Write, byte: u8) -> io::Result<()> {
     let block = [byte; 16 * 1024];
     for _ in 0..1024 {
@@ -177,12 +178,12 @@ fn endless(stream: &mut dyn Write, byte: u8) -> io::Result<()> {
 }
 
 #[test]
-fn a_host_that_lies_costs_its_own_artworks() {
+fn a_host_that_lies_loses_only_its_own_artworks() {
     scenario(async |s| {
-        let host = RawHost::start(liar);
+        let host = RawHost::start(respond);
         let arrives = |path| (path, Ok(()), 1);
-        let given_up = |path, reason| (path, Err(reason), 1);
-        let tried_again = |path| (path, Err(NOT_DOWNLOADED), 4);
+        let rejected = |path, reason| (path, Err(reason), 1);
+        let retried = |path| (path, Err(NOT_DOWNLOADED), 4);
         let table = [
             arrives("/no-length"),
             arrives("/http-1.0"),
@@ -191,31 +192,31 @@ fn a_host_that_lies_costs_its_own_artworks() {
             arrives("/chunked-and-length"),
             arrives("/identity"),
             arrives("/100-headers"),
-            arrives("/informed"),
+            arrives("/early-hints"),
             arrives("/content-range"),
-            tried_again("/less-than-announced"),
-            tried_again("/two-lengths"),
-            tried_again("/length-of-nonsense"),
-            given_up("/vast", TOO_LARGE),
-            tried_again("/chunk-of-nonsense"),
-            tried_again("/chunks-cut"),
-            given_up("/gzip-chunked", NOT_DOWNLOADED),
-            given_up("/gzip-then-chunked", NOT_DOWNLOADED),
-            given_up("/identity-transfer", NOT_DOWNLOADED),
-            given_up("/encoded-twice", NOT_DOWNLOADED),
-            tried_again("/101-headers"),
-            tried_again("/long-header"),
-            tried_again("/endless-header"),
-            given_up("/endless-body", TOO_LARGE),
-            given_up("/206", NOT_FOUND),
-            given_up("/204", NOT_FOUND),
-            given_up("/304", NOT_USABLE),
-            given_up("/status-of-nonsense", NOT_FOUND),
-            tried_again("/http-0.9"),
-            tried_again("/http-2"),
-            tried_again("/nothing"),
+            retried("/less-than-announced"),
+            retried("/two-lengths"),
+            retried("/length-of-nonsense"),
+            rejected("/vast", TOO_LARGE),
+            retried("/chunk-of-nonsense"),
+            retried("/chunks-cut"),
+            rejected("/gzip-chunked", NOT_DOWNLOADED),
+            rejected("/gzip-then-chunked", NOT_DOWNLOADED),
+            rejected("/identity-transfer", NOT_DOWNLOADED),
+            rejected("/encoded-twice", NOT_DOWNLOADED),
+            retried("/101-headers"),
+            retried("/long-header"),
+            retried("/endless-header"),
+            rejected("/endless-body", TOO_LARGE),
+            rejected("/206", NOT_FOUND),
+            rejected("/204", NOT_FOUND),
+            rejected("/304", NOT_USABLE),
+            rejected("/status-of-nonsense", NOT_FOUND),
+            retried("/http-0.9"),
+            retried("/http-2"),
+            retried("/nothing"),
             ("/to-itself", Err(NOT_DOWNLOADED), 4),
-            given_up("/to-nowhere", NOT_USABLE),
+            rejected("/to-nowhere", NOT_USABLE),
         ];
         let urls: Vec<_> =
             table.iter().map(|(path, ..)| ((*path).to_owned(), host.url(path))).collect();
@@ -231,7 +232,7 @@ fn a_host_that_lies_costs_its_own_artworks() {
 }
 
 #[test]
-fn a_host_that_stalls_costs_its_own_artworks() {
+fn a_host_that_stalls_loses_only_its_own_artworks() {
     scenario(async |s| {
         let drip = |stream: &mut dyn Write, bytes: &mut dyn Iterator<Item = &u8>| {
             for byte in bytes {
@@ -248,11 +249,11 @@ fn a_host_that_stalls_costs_its_own_artworks() {
                 stream.write_all(&slow[..head])?;
                 drip(stream, &mut slow[head..].iter().cycle())
             }
-            "/informs-for-ever" => loop {
+            "/early-hints-forever" => loop {
                 stream.write_all(b"HTTP/1.1 102 Processing\r\n\r\n")?;
                 std::thread::sleep(Duration::from_millis(1));
             },
-            "/falls-silent" => {
+            "/goes-silent" => {
                 stream.write_all(&slow[..head])?;
                 loop {
                     std::thread::park();
@@ -268,7 +269,7 @@ fn a_host_that_stalls_costs_its_own_artworks() {
             recovery: Duration::from_secs(1),
         };
         let worker = worker(&s, &host, limits).await;
-        let stalls = ["/drips-its-head", "/drips-its-body", "/informs-for-ever", "/falls-silent"];
+        let stalls = ["/drips-its-head", "/drips-its-body", "/early-hints-forever", "/goes-silent"];
         for path in stalls {
             let urls = [(path.to_owned(), host.url(path)), ("good".to_owned(), host.url("/good"))];
             let results = fetch(&s, &worker, &urls).await;

@@ -1,6 +1,5 @@
-//! A ZIP of hostile rows, unpacked by the readers that people have: every file of it arrives, and
-//! nothing lands beside the folder it is unpacked into. A reader that is not installed is passed
-//! over, except where `CI` is set.
+//! Common ZIP readers unpack a ZIP of hostile rows: every file arrives, and no file lands outside
+//! the target folder. The test skips a reader that is not installed, unless `CI` is set.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,10 +14,10 @@ use tempfile::TempDir;
 
 use crate::process::archives_open_everywhere::run;
 
-/// Archives unpacked.
+/// Number of archives to unpack.
 const ARCHIVES: usize = 8;
 
-/// Unpacks a ZIP into a folder; `None` when the reader is not installed.
+/// Unpacks a ZIP into a folder; returns `None` if the reader is not installed.
 type Unpack = fn(&Path, &Path) -> Option<String>;
 
 const READERS: [(&str, Unpack); 5] = [
@@ -36,7 +35,7 @@ const READERS: [(&str, Unpack); 5] = [
 ];
 
 #[test]
-fn readers_unpack_all_of_it_and_only_into_its_folder() {
+fn every_reader_unpacks_all_entries_into_the_target_folder_only() {
     let config =
         Config { rng_seed: RngSeed::Fixed(2), failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new(config);
@@ -51,10 +50,10 @@ fn readers_unpack_all_of_it_and_only_into_its_folder() {
         let all = read.len() == READERS.len();
         assert!(all || std::env::var_os("CI").is_none(), "CI lacks a reader");
     }
-    assert!(artworks > ARCHIVES, "hardly any row made an entry");
+    assert!(artworks > ARCHIVES, "only {artworks} rows produced an entry");
 }
 
-/// Unpacks and looks; says whether the reader is installed.
+/// Unpacks the ZIP and compares the files. Returns whether the reader is installed.
 fn unpacks(made: &Made, unpack: Unpack) -> bool {
     let around = TempDir::new().unwrap();
     let (zip, into) = (around.path().join("a.zip"), around.path().join("into"));
@@ -71,13 +70,13 @@ fn unpacks(made: &Made, unpack: Unpack) -> bool {
     let expected: BTreeMap<PathBuf, Vec<u8>> =
         made.entries.iter().map(|(name, content)| (name.into(), content.clone())).collect();
     assert_eq!(files(&into), expected);
-    // And nothing beside it.
+    // No file was written outside the target folder.
     fs::remove_dir_all(&into).unwrap();
     assert_eq!(files(around.path()).into_keys().collect::<Vec<_>>(), [PathBuf::from("a.zip")]);
     true
 }
 
-/// All files below a folder, by their paths in it.
+/// Collects all files below a folder by their relative paths.
 fn collect(root: &Path, folder: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

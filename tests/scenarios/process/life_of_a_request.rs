@@ -1,4 +1,4 @@
-//! From the message to the e-mail, by the deployed function.
+//! The deployed function takes a request from the message to the e-mail.
 
 use bdr_tests::web::WEBP;
 use bdr_tests::{Artwork, Scenario, scenario};
@@ -8,7 +8,7 @@ use serde_json::Value;
 use time::macros::datetime;
 use uuid::Uuid;
 
-/// Replaces what is different in every run.
+/// Returns snapshot settings that replace values which differ in every run.
 pub(crate) fn settings() -> insta::Settings {
     let mut settings = insta::Settings::clone_current();
     settings.add_filter(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "[uuid]");
@@ -21,10 +21,10 @@ pub(crate) fn settings() -> insta::Settings {
     settings
 }
 
-/// What the bitmap of the request holds.
+/// Content of the request's bitmap.
 const BITMAP: [u8; 4096] = [7; 4096];
 
-/// A request with everything asked for, and something of everything in it.
+/// Inserts a request with all options set and every kind of artwork, comment and reaction.
 async fn seed_request(s: &Scenario) -> Uuid {
     let sqid = |letter: &str| Some(format!("{letter}{}", s.user_sqid));
     let art = |letter, title| Artwork { sqid: sqid(letter), title, ..Artwork::default() };
@@ -85,9 +85,10 @@ async fn seed_request(s: &Scenario) -> Uuid {
     request.insert(&s.database).await.unwrap()
 }
 
-/// The outcome lines that the deployed function has logged for a request, once there are so many.
+/// Waits until the deployed function has logged `count` outcome lines for a request, and returns
+/// them.
 async fn outcomes(s: &Scenario, bdr_id: Uuid, count: usize) -> Vec<Value> {
-    s.wait("the outcome being logged", async || {
+    s.wait("the outcome lines", async || {
         let lines = s.stack.function_logs().await?;
         let lines = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let outcomes: Vec<Value> = lines
@@ -106,7 +107,7 @@ fn a_request_becomes_a_zip_a_ready_row_and_an_email() {
 
         let row = s.wait_for(bdr_id, "ready").await;
         assert_eq!(row["file_path"], s.archive_key(bdr_id));
-        assert_eq!(row["artwork_count"], 7, "the API's column is never written");
+        assert_eq!(row["artwork_count"], 7, "the function never writes the API's column");
         let zip = s.archive(bdr_id).await.expect("the ZIP");
         assert_eq!(row["file_size_bytes"], zip.bytes.len());
         let expiry = "SELECT (expires_at - completed_at)::text, error_message IS NULL
@@ -132,7 +133,7 @@ fn a_request_becomes_a_zip_a_ready_row_and_an_email() {
     });
 }
 
-/// The sizes and CRCs of the JSON files differ with the ids and times in them.
+/// Removes the sizes and CRCs of the JSON files, which depend on the ids and times in them.
 fn without_json_sizes(listing: &str) -> String {
     let lines = listing.lines().map(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
         [method, mode, .., name] if !name.starts_with("artworks/") => {
@@ -162,7 +163,7 @@ fn publishing_twice_makes_one_zip_and_one_email() {
 }
 
 #[test]
-fn a_malformed_message_reaches_the_dead_letter_queue_and_costs_nobody_anything() {
+fn a_malformed_message_becomes_a_dead_letter_and_blocks_no_other() {
     scenario(async |s| {
         let queue = s.stack.queue_url().unwrap();
         let dead = s.stack.dead_letter_queue_url().unwrap();
@@ -172,7 +173,7 @@ fn a_malformed_message_reaches_the_dead_letter_queue_and_costs_nobody_anything()
         let bdr_id = s.request(&[post]).await;
         s.publish(bdr_id).await;
         s.wait_for(bdr_id, "ready").await;
-        s.wait("the malformed message reaching the dead-letter queue", async || {
+        s.wait("the malformed message in the dead-letter queue", async || {
             let received = s.sqs.receive_message().queue_url(dead).max_number_of_messages(10);
             let received = received.visibility_timeout(1).send().await?;
             Ok(received
@@ -186,9 +187,10 @@ fn a_malformed_message_reaches_the_dead_letter_queue_and_costs_nobody_anything()
 }
 
 #[test]
-fn an_attempt_that_cannot_succeed_yet_is_repeated_until_it_can() {
+fn a_request_that_fails_transiently_is_retried_until_it_succeeds() {
     scenario(async |s| {
-        // An attempt asks four times; only the second attempt gets the artwork.
+        // An attempt tries four times and the host fails five times, so the second attempt
+        // succeeds.
         let url = s.remote.url(&format!("/flaky/5/503/{}", s.user_sqid));
         let late = Artwork { file: None, art_url: Some(Some(url)), ..Artwork::default() };
         let post = s.artwork(late).await;
@@ -197,10 +199,10 @@ fn an_attempt_that_cannot_succeed_yet_is_repeated_until_it_can() {
         s.wait_for(bdr_id, "ready").await;
         assert_eq!(s.archive(bdr_id).await.unwrap().names().len(), 2);
         let outcomes = outcomes(&s, bdr_id, 2).await;
-        let told: Vec<_> = outcomes
+        let results: Vec<_> = outcomes
             .iter()
             .map(|line| (line["result"].as_str(), line["receive_count"].as_u64()))
             .collect();
-        assert_eq!(told, [(Some("retried"), Some(1)), (Some("ready"), Some(2))]);
+        assert_eq!(results, [(Some("retried"), Some(1)), (Some("ready"), Some(2))]);
     });
 }

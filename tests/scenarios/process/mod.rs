@@ -1,4 +1,4 @@
-//! What `process-bdr-job` does with a request.
+//! Scenarios of `process-bdr-job`.
 
 mod archives_open_everywhere;
 mod bad_input;

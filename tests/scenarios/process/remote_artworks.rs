@@ -1,4 +1,4 @@
-//! Artworks on the web: fetched with patience that ends, and as from an enemy.
+//! Artworks on the web: treated as hostile, with bounded time and retries.
 
 use std::time::Duration;
 
@@ -7,7 +7,8 @@ use bdr_tests::{Artwork, Delivery, Scenario, ZipFile, scenario};
 use local_stack::remote::RemoteHost;
 use serde_json::Value;
 
-/// A request for one artwork of the vault, and for one at each path of a host with bad habits.
+/// Processes a request for one artwork of the vault and one at each path of a misbehaving host.
+/// Returns the results of the latter.
 async fn fetch(
     s: &Scenario,
     visits: &Visits,
@@ -34,17 +35,17 @@ async fn fetch(
     let mut worker = s.worker(&variables).await;
     worker.time_left = time_left;
     assert_eq!(worker.receive(bdr_id).await, Delivery::Acknowledged);
-    outcomes(&s.archive(bdr_id).await.expect("the good artwork arrives"), paths)
+    files(&s.archive(bdr_id).await.expect("the good artwork arrives"), paths)
 }
 
-/// What became of the artworks with these titles: the file, or the reason why it is missing.
-pub(crate) fn outcomes(zip: &ZipFile, titles: &[&str]) -> Vec<Result<Vec<u8>, String>> {
+/// Returns the files of the artworks with these titles, or the reasons why they are missing.
+pub(crate) fn files(zip: &ZipFile, titles: &[&str]) -> Vec<Result<Vec<u8>, String>> {
     let metadata = zip.json("metadata.json");
     let found = |list: &str, title: &str| -> Option<Value> {
         let list = metadata[list].as_array().unwrap();
         list.iter().find(|entry| entry["title"] == title).cloned()
     };
-    let outcome = |title: &&str| match found("artworks", title) {
+    let file = |title: &&str| match found("artworks", title) {
         Some(entry) => {
             Ok(zip.content(&format!("artworks/{}", entry["filename"].as_str().unwrap())))
         }
@@ -52,14 +53,14 @@ pub(crate) fn outcomes(zip: &ZipFile, titles: &[&str]) -> Vec<Result<Vec<u8>, St
             Err(found("missing_artworks", title).unwrap()["reason"].as_str().unwrap().to_owned())
         }
     };
-    titles.iter().map(outcome).collect()
+    titles.iter().map(file).collect()
 }
 
 const PLENTY: Duration = Duration::from_mins(15);
 const NOT_DOWNLOADED: &str = "This artwork's file could not be downloaded.";
 
 #[test]
-fn what_passes_is_waited_for() {
+fn transient_failures_are_retried_until_the_artwork_arrives() {
     scenario(async |s| {
         let visits = Visits::default();
         let paths = [
@@ -78,7 +79,7 @@ fn what_passes_is_waited_for() {
 }
 
 #[test]
-fn what_does_not_pass_is_missing_and_asked_for_once() {
+fn permanent_failures_are_requested_once_and_reported_missing() {
     scenario(async |s| {
         let visits = Visits::default();
         let cases = [
@@ -111,9 +112,9 @@ fn a_busy_host_is_given_up_after_its_recovery_time() {
 }
 
 #[test]
-fn a_url_that_times_out_is_missing_and_the_rest_arrives() {
+fn an_artwork_that_times_out_is_missing_and_the_rest_arrives() {
     scenario(async |s| {
-        // The deadline's guard for remote artworks (120 s) comes before the try's own limit.
+        // Fetching from the web stops 120 s before the deadline, so before the limit of one try.
         let left = Duration::from_secs(122);
         let results =
             fetch(&s, &Visits::default(), &["/silent/a", "/redirect/0/a"], left, true).await;
@@ -122,13 +123,13 @@ fn a_url_that_times_out_is_missing_and_the_rest_arrives() {
         let took = s.log.outcome()["duration_ms"].as_u64().unwrap();
         assert!(
             took < 10_000,
-            "the guard ended it, and not the limit on silence of 15 s: {took} ms"
+            "the deadline must end it, not the silence limit of 15 s: {took} ms"
         );
     });
 }
 
 #[test]
-fn a_private_address_is_never_asked() {
+fn a_private_address_is_never_contacted() {
     scenario(async |s| {
         let visits = Visits::default();
         let results = fetch(&s, &visits, &["/redirect/0/a"], PLENTY, false).await;

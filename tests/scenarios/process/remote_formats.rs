@@ -1,4 +1,4 @@
-//! What comes from the web enters a ZIP only if it is what the artwork's format says.
+//! A file from the web enters the ZIP only if it has the artwork's format.
 
 use bdr_tests::web::{PIXELS, WEBP};
 use bdr_tests::{Artwork, Delivery, Scenario, scenario};
@@ -6,15 +6,16 @@ use local_stack::remote::RemoteHost;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::process::remote_artworks::outcomes;
+use crate::process::remote_artworks::files as results;
 
-/// An error page that is served with status 200.
+/// An error page served with status 200.
 const PAGE: &[u8] = b"\n<!DOCTYPE html><title>404</title><p>There is nothing at 10.0.0.7.";
 const AVIF: &[u8] = b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf and pixels";
 const OTHER_FORMAT: &str = "This artwork's file does not have the format it should have.";
 const NOT_SUPPORTED: &str = "This artwork's file format is not supported.";
 
-/// A request for artworks on the web, each a title, a format and what is served with status 200.
+/// Inserts a request for artworks on the web, each given by title, format and the body served with
+/// status 200.
 async fn request(s: &Scenario, host: &RemoteHost, files: &[(&str, &str, &[u8])]) -> Uuid {
     let mut posts = Vec::new();
     for (index, (title, format, bytes)) in files.iter().enumerate() {
@@ -26,7 +27,8 @@ async fn request(s: &Scenario, host: &RemoteHost, files: &[(&str, &str, &[u8])])
     s.request(&posts).await
 }
 
-/// Fetches them with these `EXTRA_FORMATS`; returns what became of each.
+/// Processes a request for these artworks with these `EXTRA_FORMATS`. Returns each file, or the
+/// reason why it is missing.
 async fn fetch(
     s: &Scenario,
     extra: &str,
@@ -37,11 +39,11 @@ async fn fetch(
     let variables = [("REMOTE_ALLOW_HOSTS", host.authority()), ("EXTRA_FORMATS", extra)];
     assert_eq!(s.worker(&variables).await.receive(bdr_id).await, Delivery::Acknowledged);
     let titles: Vec<&str> = files.iter().map(|(title, ..)| *title).collect();
-    outcomes(&s.archive(bdr_id).await.expect("a ZIP"), &titles)
+    results(&s.archive(bdr_id).await.expect("a ZIP"), &titles)
 }
 
 #[test]
-fn a_file_that_is_not_of_its_format_is_missing_and_the_others_arrive() {
+fn a_file_of_another_format_is_missing_and_the_others_arrive() {
     scenario(async |s| {
         let files = [
             ("a good PNG", "png", PIXELS),
@@ -69,11 +71,11 @@ fn a_file_that_is_not_of_its_format_is_missing_and_the_others_arrive() {
 }
 
 #[test]
-fn further_formats_are_fetched_when_they_are_named_and_are_what_they_say() {
+fn configured_extra_formats_are_fetched_and_checked() {
     scenario(async |s| {
         let files = [
             ("an AVIF", "avif", AVIF),
-            ("an AVIF that is none", "avif", PIXELS),
+            ("a PNG as AVIF", "avif", PIXELS),
             ("pixels of an unknown format", "qoi", b"qoif and pixels"),
             ("a page", "qoi", PAGE),
             ("not named", "svg", b"<svg/>"),
@@ -92,7 +94,7 @@ fn further_formats_are_fetched_when_they_are_named_and_are_what_they_say() {
 }
 
 #[test]
-fn a_request_for_nothing_but_pages_fails_at_once() {
+fn a_request_for_html_pages_only_fails_at_once() {
     scenario(async |s| {
         let host = RemoteHost::start().unwrap();
         let bdr_id = request(&s, &host, &[("a page", "png", PAGE)]).await;
@@ -103,13 +105,13 @@ fn a_request_for_nothing_but_pages_fails_at_once() {
 }
 
 #[test]
-fn objects_of_the_vault_are_taken_as_they_are() {
+fn vault_objects_are_packed_without_a_format_check() {
     scenario(async |s| {
         let artwork = Artwork { file: Some(PAGE), file_format: Some("avif"), ..Artwork::default() };
         let post = s.artwork(artwork).await;
         let bdr_id = s.request(&[post]).await;
         assert_eq!(s.worker(&[]).await.receive(bdr_id).await, Delivery::Acknowledged);
         let zip = s.archive(bdr_id).await.unwrap();
-        assert_eq!(outcomes(&zip, &["Untitled"]), [Ok(PAGE.to_vec())]);
+        assert_eq!(results(&zip, &["Untitled"]), [Ok(PAGE.to_vec())]);
     });
 }

@@ -1,4 +1,4 @@
-//! What may pass is tried again, and what may not is not.
+//! Transient failures are retried, permanent ones are not.
 
 use aws_sdk_s3::config::interceptors::BeforeSerializationInterceptorContextRef;
 use aws_sdk_s3::config::{ConfigBag, Intercept};
@@ -15,8 +15,8 @@ use shared::config::Environment;
 use shared::vault::Vault;
 use uuid::Uuid;
 
-/// A request for one artwork whose host answers 503, and one that is missing for good.
-pub(crate) async fn unavailable(s: &Scenario) -> Uuid {
+/// Inserts a request for one artwork whose host returns 503 and one whose file is missing.
+pub(crate) async fn request_unavailable_artworks(s: &Scenario) -> Uuid {
     let url = s.remote.url(&format!("/status/503/{}", s.user_sqid));
     let busy = Artwork { file: None, art_url: Some(Some(url)), ..Artwork::default() };
     let gone = Artwork { file: None, ..Artwork::default() };
@@ -25,9 +25,9 @@ pub(crate) async fn unavailable(s: &Scenario) -> Uuid {
 }
 
 #[test]
-fn a_request_whose_artworks_may_come_back_is_released_and_its_message_delayed() {
+fn a_transiently_failed_request_is_released_and_its_message_delayed() {
     scenario(async |s| {
-        let bdr_id = unavailable(&s).await;
+        let bdr_id = request_unavailable_artworks(&s).await;
         let worker = s
             .worker(&[("REMOTE_ALLOW_HOSTS", s.remote.authority()), ("RETRY_BASE_SECONDS", "4")])
             .await;
@@ -36,7 +36,7 @@ fn a_request_whose_artworks_may_come_back_is_released_and_its_message_delayed() 
             assert_eq!(delivery, Delivery::BackLater);
             let row = s.row(bdr_id).await;
             assert_eq!((&row["status"], &row["error_message"]), (&json!("pending"), &Value::Null));
-            assert_ne!(row["started_at"], Value::Null, "its age stays known");
+            assert_ne!(row["started_at"], Value::Null, "the row keeps its age");
             assert_eq!(s.log.outcome()["result"], "retried");
             worker.drain().await;
         }
@@ -44,9 +44,9 @@ fn a_request_whose_artworks_may_come_back_is_released_and_its_message_delayed() 
 }
 
 #[test]
-fn the_last_receive_fails_the_request_and_sends_the_message_to_the_operators() {
+fn the_last_receive_fails_the_request_and_returns_the_message() {
     scenario(async |s| {
-        let bdr_id = unavailable(&s).await;
+        let bdr_id = request_unavailable_artworks(&s).await;
         let worker = s
             .worker(&[("REMOTE_ALLOW_HOSTS", s.remote.authority()), ("RETRY_BASE_SECONDS", "4")])
             .await;
@@ -60,7 +60,7 @@ fn the_last_receive_fails_the_request_and_sends_the_message_to_the_operators() {
 }
 
 #[test]
-fn a_database_that_is_away_costs_a_receive_and_nothing_else() {
+fn an_unreachable_database_costs_one_receive_only() {
     scenario(async |s| {
         let post = s.artwork(Artwork::default()).await;
         let bdr_id = s.request(&[post]).await;
@@ -73,7 +73,7 @@ fn a_database_that_is_away_costs_a_receive_and_nothing_else() {
 }
 
 #[test]
-fn a_connection_that_died_between_invocations_is_replaced() {
+fn a_database_connection_lost_between_invocations_is_replaced() {
     scenario_apart(async |s| {
         let post = s.artwork(Artwork::default()).await;
         let (first, second) = (s.request(&[post]).await, s.request(&[post]).await);
@@ -89,7 +89,7 @@ fn a_connection_that_died_between_invocations_is_replaced() {
 }
 
 #[test]
-fn a_connection_that_went_silent_in_a_freeze_is_replaced() {
+fn a_database_connection_silent_after_a_freeze_is_replaced() {
     scenario(async |s| {
         let post = s.artwork(Artwork::default()).await;
         let (first, second) = (s.request(&[post]).await, s.request(&[post]).await);
@@ -121,7 +121,7 @@ impl Intercept for Panics {
 }
 
 #[test]
-fn a_panic_is_a_failed_attempt_and_not_an_error_of_the_invocation() {
+fn a_panic_fails_the_attempt_and_not_the_invocation() {
     scenario(async |s| {
         let post = s.artwork(Artwork::default()).await;
         let bdr_id = s.request(&[post]).await;
@@ -138,7 +138,7 @@ fn a_panic_is_a_failed_attempt_and_not_an_error_of_the_invocation() {
 }
 
 #[test]
-fn connections_to_aws_that_went_silent_in_a_freeze_are_replaced() {
+fn aws_connections_silent_after_a_freeze_are_replaced() {
     scenario(async |s| {
         let post = s.artwork(Artwork::default()).await;
         let (first, second) = (s.request(&[post]).await, s.request(&[post]).await);
@@ -162,7 +162,7 @@ fn connections_to_aws_that_went_silent_in_a_freeze_are_replaced() {
 }
 
 #[test]
-fn a_vault_that_denies_is_an_error_to_be_mended() {
+fn an_artwork_denied_by_the_vault_is_logged_as_an_error() {
     scenario(async |s| {
         let denied = (StatusCode::FORBIDDEN, "<Error><Code>AccessDenied</Code></Error>");
         let vault = Router::new()
@@ -176,17 +176,17 @@ fn a_vault_that_denies_is_an_error_to_be_mended() {
         let (good, denied) = (artwork("good").await, artwork("denied").await);
         let worker = s.worker_with_artworks_from(&host).await;
 
-        // Alone it is retried: it may be mended by then.
+        // Alone in a request it is retried: an operator may have fixed the policy by then.
         let bdr_id = s.request(&[denied]).await;
         assert_eq!(worker.receive(bdr_id).await, Delivery::BackLater);
         assert_eq!(s.row(bdr_id).await["status"], "pending");
         let errors = s.log.lines().into_iter().filter(|line| line["level"] == "ERROR");
-        let told =
-            |line: Value| line["message"].to_string().contains("check the function's policy");
-        assert_eq!(errors.filter(|line| told(line.clone())).count(), 1);
+        let names_policy =
+            |line: &Value| line["message"].to_string().contains("check the function's policy");
+        assert_eq!(errors.filter(names_policy).count(), 1);
         worker.drain().await;
 
-        // Others do not wait for that.
+        // The other artworks do not wait for that.
         let bdr_id = s.request(&[denied, good]).await;
         assert_eq!(worker.receive(bdr_id).await, Delivery::Acknowledged);
         assert_eq!(
@@ -197,7 +197,7 @@ fn a_vault_that_denies_is_an_error_to_be_mended() {
 }
 
 #[test]
-fn a_bucket_that_is_not_there_is_no_missing_artwork() {
+fn a_missing_bucket_is_not_a_missing_artwork() {
     scenario(async |s| {
         let post = s.artwork(Artwork::default()).await;
         let bdr_id = s.request(&[post]).await;
@@ -208,7 +208,7 @@ fn a_bucket_that_is_not_there_is_no_missing_artwork() {
 }
 
 #[test]
-fn the_attempt_stops_by_itself_before_the_deadline() {
+fn an_attempt_stops_itself_before_the_deadline() {
     scenario(async |s| {
         let post = s.artwork(Artwork::default()).await;
         let bdr_id = s.request(&[post]).await;
@@ -223,7 +223,7 @@ fn the_attempt_stops_by_itself_before_the_deadline() {
 }
 
 #[test]
-fn a_request_may_have_nothing_to_tell_anybody() {
+fn a_request_without_email_sends_none() {
     scenario(async |s| {
         let post = s.artwork(Artwork::default()).await;
         let request =

@@ -1,4 +1,4 @@
-//! The ZIP is written once: nothing is replaced, and what another attempt wrote is adopted.
+//! The ZIP is written once: an attempt never replaces the ZIP of another one, but adopts it.
 
 use axum::Router;
 use axum::routing::get;
@@ -14,9 +14,9 @@ use uuid::Uuid;
 const OTHERS: &[u8] = b"another attempt's ZIP";
 
 #[test]
-fn on_a_later_receive_a_zip_that_stands_there_is_adopted_without_building() {
+fn a_later_receive_adopts_an_existing_zip_without_building() {
     scenario(async |s| {
-        // No artwork could be fetched: the ZIP must not be built.
+        // No artwork can be fetched, so a build would fail.
         let post = s.artwork(Artwork { file: None, ..Artwork::default() }).await;
         let bdr_id = s.request(&[post, i32::MAX]).await;
         s.put(&s.archive_key(bdr_id), OTHERS).await;
@@ -34,9 +34,9 @@ fn on_a_later_receive_a_zip_that_stands_there_is_adopted_without_building() {
 }
 
 #[test]
-fn a_zip_that_appears_while_ours_is_built_is_adopted_and_not_replaced() {
+fn a_zip_written_meanwhile_is_adopted_not_replaced() {
     scenario(async |s| {
-        // Once small enough for one PutObject, once a multipart upload.
+        // The first size fits into one PutObject, the second needs a multipart upload.
         for size in [10, 9 << 20] {
             let post =
                 s.artwork(Artwork { file: Some(&vec![1; size]), ..Artwork::default() }).await;
@@ -68,7 +68,7 @@ fn a_leftover_older_than_twelve_hours_is_replaced() {
 }
 
 #[test]
-fn a_zip_that_another_attempt_may_just_have_adopted_is_neither_adopted_nor_deleted() {
+fn a_zip_of_borderline_age_is_neither_adopted_nor_deleted() {
     scenario(async |s| {
         let post = s.artwork(Artwork::default()).await;
         let bdr_id = s.request(&[post]).await;
@@ -83,7 +83,7 @@ fn a_zip_that_another_attempt_may_just_have_adopted_is_neither_adopted_nor_delet
 }
 
 #[test]
-fn a_large_zip_goes_up_in_parts_and_comes_back_whole() {
+fn a_large_zip_is_uploaded_in_parts_and_reads_back_whole() {
     scenario(async |s| {
         let file: Vec<u8> = (0..7 << 20).map(|n: u32| n.to_le_bytes()[n as usize % 4]).collect();
         let mut posts = Vec::new();
@@ -102,7 +102,7 @@ fn a_large_zip_goes_up_in_parts_and_comes_back_whole() {
     });
 }
 
-/// A worker whose ZIPs go to this S3, and a request for 20 MiB.
+/// Returns a worker that writes its ZIPs to this S3, and a request for 20 MiB.
 async fn uploading_to(s: &Scenario, host: &RemoteHost) -> (Worker, Uuid) {
     let file = vec![1; 20 << 20];
     let post = s.artwork(Artwork { file: Some(&file), ..Artwork::default() }).await;
@@ -116,7 +116,7 @@ async fn uploading_to(s: &Scenario, host: &RemoteHost) -> (Worker, Uuid) {
 }
 
 #[test]
-fn an_upload_keeps_the_rules_that_only_aws_enforces() {
+fn an_upload_obeys_the_rules_that_only_aws_enforces() {
     scenario(async |s| {
         let strict = StrictS3::default();
         let host = RemoteHost::with_routes(strict.routes()).unwrap();
@@ -129,7 +129,7 @@ fn an_upload_keeps_the_rules_that_only_aws_enforces() {
 }
 
 #[test]
-fn an_upload_that_is_never_completed_is_aborted_before_the_deadline() {
+fn an_upload_that_never_completes_is_aborted_before_the_deadline() {
     scenario(async |s| {
         let strict = StrictS3::default();
         strict.never_complete();
@@ -143,40 +143,40 @@ fn an_upload_that_is_never_completed_is_aborted_before_the_deadline() {
 }
 
 #[test]
-fn an_upload_whose_attempt_is_cancelled_is_aborted() {
+fn the_upload_of_a_cancelled_attempt_is_aborted() {
     scenario(async |s| {
         let strict = StrictS3::default();
         strict.never_complete();
         let host = RemoteHost::with_routes(strict.routes()).unwrap();
         let (worker, bdr_id) = uploading_to(&s, &host).await;
-        let begun = s.wait("a part", async || Ok(strict.has_parts().then_some(())));
+        let started = s.wait("a part", async || Ok(strict.has_parts().then_some(())));
         tokio::select! {
             delivery = worker.receive(bdr_id) => panic!("{delivery:?}"),
-            () = begun => {}
+            () = started => {}
         }
         s.wait("the abort", async || Ok(strict.is_aborted().then_some(()))).await;
     });
 }
 
 #[test]
-fn what_a_killed_attempt_began_to_upload_is_aborted_by_the_one_that_succeeds() {
+fn a_successful_attempt_aborts_the_uploads_of_killed_ones() {
     scenario(async |s| {
         let post = s.artwork(Artwork::default()).await;
         let (bdr_id, another) = (s.request(&[post]).await, s.request(&[post]).await);
         for key in [s.archive_key(bdr_id), s.archive_key(bdr_id), s.archive_key(another)] {
-            let begun = s.s3.create_multipart_upload().bucket(s.bucket()).key(key);
-            begun.send().await.unwrap();
+            let upload = s.s3.create_multipart_upload().bucket(s.bucket()).key(key);
+            upload.send().await.unwrap();
         }
         let delivery = s.worker(&[]).await.receive_again(&Scenario::message(bdr_id), 2).await;
         assert_eq!(delivery, Delivery::Acknowledged);
-        assert_eq!(s.open_uploads().await, 1, "that of the other request");
+        assert_eq!(s.open_uploads().await, 1, "the upload of the other request stays");
     });
 }
 
 #[test]
-fn an_attempt_that_stops_midway_leaves_no_upload_behind() {
+fn an_attempt_stopped_midway_leaves_no_upload() {
     scenario(async |s| {
-        // The first artwork fills two parts; the second never comes.
+        // The first artwork fills two parts; the second never arrives.
         let vault = Router::new()
             .route("/vault/large", get(async || vec![1_u8; 17 << 20]))
             .route("/vault/never", get(async || std::future::pending::<()>().await));
@@ -188,7 +188,7 @@ fn an_attempt_that_stops_midway_leaves_no_upload_behind() {
         }
         let bdr_id = s.request(&posts).await;
         let mut worker = s.worker_with_artworks_from(&host).await;
-        // The deadline's guard takes 20 s of it.
+        // An attempt stops 20 s before the deadline, so after 4 s.
         worker.time_left = std::time::Duration::from_secs(24);
         assert_eq!(worker.receive(bdr_id).await, Delivery::BackLater);
         let error = s.log.outcome()["error"].to_string();

@@ -1,62 +1,62 @@
-//! An attempt, as `process-bdr-job` makes it: from a message to its end, a step at a time.
+//! A simulated attempt of `process-bdr-job`: from the message to its end, one step at a time.
 
 use anyhow::{Result, ensure};
 use shared::request::Claim;
 use time::{Duration, OffsetDateTime};
 
 use super::invariants::Row;
-use super::model::{LEASE, MAX_RECEIVE_COUNT, Place};
-use super::step::{Decision, Who};
+use super::model::{LEASE, MAX_RECEIVE_COUNT, MessageState};
+use super::step::{Decision, Slot};
 use super::world::World;
 
-/// An attempt that has not ended.
-pub(super) struct Attempt {
-    /// When its invocation began.
+/// An attempt in progress.
+pub(super) struct SimulatedAttempt {
+    /// Start of its invocation.
     pub(super) begun: Duration,
-    /// Its message, by its place in the queue's list.
+    /// Index of its message in the queue.
     message: usize,
     pub(super) received: u32,
     pub(super) claim: Option<Claim>,
-    /// How often the request had been opened again when this attempt last saw its row.
-    pub(super) seen: u32,
-    /// Whether an answer of the next step was lost.
-    pub(super) asked: bool,
-    next: Next,
+    /// Number of reopenings of the request when this attempt last changed its row.
+    pub(super) reopenings_seen: u32,
+    /// Whether the next step repeats a statement whose answer was lost.
+    pub(super) repeats: bool,
+    next: AttemptStep,
 }
 
-/// What an attempt does next.
+/// The next step of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum AttemptStep {
     /// Claims the row.
     Claim,
-    /// Looks for a ZIP: before building one, or because building one met another.
-    Look { built: bool },
-    /// Deletes the leftover that it found.
+    /// Looks for an existing ZIP: before the build, or after the build found one.
+    LookUpZip { built: bool },
+    /// Deletes the leftover.
     DeleteLeftover { e_tag: u64, built: bool },
-    /// Makes its ZIP appear.
+    /// Creates its ZIP.
     Build,
     /// Marks the row `ready`.
     Ready { size: u64 },
-    /// Tells the artist.
-    TellReady,
-    /// Gives the row back, or fails it.
-    Settle(Decision),
-    /// Tells the artist that it failed, and then ends so.
-    TellFailure { acknowledge: bool },
+    /// Sends the ready e-mail.
+    SendReadyEmail,
+    /// Releases the row, or marks it failed.
+    ReleaseOrFail(Decision),
+    /// Sends the failure e-mail, and then acknowledges or returns the message.
+    SendFailureEmail { acknowledge: bool },
     /// Deletes the message.
     Acknowledge,
-    /// Leaves the message to a later attempt: after this delay, or when its lease ends.
-    Return(Option<Duration>),
+    /// Returns the message to the queue: visible after this delay, or when its lease ends.
+    ReturnMessage(Option<Duration>),
 }
 
-/// A younger ZIP was made by an attempt at the same request, and is adopted.
+/// Age up to which an attempt adopts an existing ZIP.
 const ADOPTABLE: Duration = Duration::hours(12);
-/// An older ZIP is deleted.
+/// Age from which an attempt deletes an existing ZIP.
 const LEFTOVER: Duration = Duration::minutes(12 * 60 + 15);
 
-impl Attempt {
-    /// Its token moves with the row's, when time passes.
-    pub(super) fn token_passes(&mut self, time: Duration) {
+impl SimulatedAttempt {
+    /// Shifts its token as the row's is shifted when time passes.
+    pub(super) fn shift_token(&mut self, time: Duration) {
         if let Some(claim) = &mut self.claim {
             claim.token -= time;
         }
@@ -68,139 +68,158 @@ impl Attempt {
 }
 
 impl World<'_> {
-    /// Begins an attempt with a message that is `wanted`.
-    pub(super) fn receive(&mut self, who: Who, wanted: impl Fn(Place) -> bool) {
-        if self.attempts[who].is_some() {
+    /// Starts an attempt with the first message whose state is `wanted`.
+    pub(super) fn receive(&mut self, slot: Slot, wanted: impl Fn(MessageState) -> bool) {
+        if self.attempts[slot].is_some() {
             return;
         }
         let dead = self.queue.has_dead_letters();
         let received = self.queue.receive(wanted);
         if !dead && self.queue.has_dead_letters() {
-            self.tally.count("dead letter");
+            self.coverage.count("dead letter");
         }
-        self.attempts[who] = received.map(|message| Attempt {
+        self.attempts[slot] = received.map(|message| SimulatedAttempt {
             begun: self.now,
             message,
             received: self.queue.0[message].received,
             claim: None,
-            seen: self.history.openings,
-            asked: false,
-            next: Next::Claim,
+            reopenings_seen: self.history.reopenings,
+            repeats: false,
+            next: AttemptStep::Claim,
         });
     }
 
-    /// Something goes wrong while the ZIP is built.
-    pub(super) fn fail(&mut self, who: Who, decision: Decision) {
-        if let Some(attempt) = &mut self.attempts[who]
-            && matches!(attempt.next, Next::Look { .. } | Next::Build | Next::Ready { .. })
+    /// Makes the attempt fail while it builds the ZIP.
+    pub(super) fn fail(&mut self, slot: Slot, decision: Decision) {
+        if let Some(attempt) = &mut self.attempts[slot]
+            && matches!(
+                attempt.next,
+                AttemptStep::LookUpZip { .. } | AttemptStep::Build | AttemptStep::Ready { .. }
+            )
         {
-            attempt.next = Next::Settle(decision);
+            attempt.next = AttemptStep::ReleaseOrFail(decision);
         }
     }
 
-    /// The attempt is no more; its lease ends by itself.
-    pub(super) fn crash(&mut self, who: Who) {
-        if let Some(attempt) = self.attempts[who].take() {
-            self.let_go(attempt.message, LEASE);
+    /// Ends the attempt without any further step. Its message returns when the lease ends.
+    pub(super) fn crash(&mut self, slot: Slot) {
+        if let Some(attempt) = self.attempts[slot].take() {
+            self.make_visible_after(attempt.message, LEASE);
         }
     }
 
-    pub(super) async fn finish_attempt(&mut self, who: Who) -> Result<()> {
-        while self.attempts[who].is_some() {
-            self.advance(who, false).await?;
+    pub(super) async fn finish_attempt(&mut self, slot: Slot) -> Result<()> {
+        while self.attempts[slot].is_some() {
+            self.advance_attempt(slot, false).await?;
             self.check().await?;
         }
         Ok(())
     }
 
-    /// Does the attempt's next step. If the `answer_is_lost`, the attempt will do it again.
-    pub(super) async fn advance(&mut self, who: Who, answer_is_lost: bool) -> Result<()> {
-        let Some(mut attempt) = self.attempts[who].take() else { return Ok(()) };
+    /// Takes the attempt's next step. If `answer_is_lost`, the attempt will repeat it.
+    pub(super) async fn advance_attempt(&mut self, slot: Slot, answer_is_lost: bool) -> Result<()> {
+        let Some(mut attempt) = self.attempts[slot].take() else { return Ok(()) };
         let before = self.row().await?;
         let next = self.step(&mut attempt, before.as_ref()).await?;
-        // SES is never asked twice, and a message is deleted or not.
-        let goes_on = matches!(
+        // An e-mail is never sent twice, and the fate of a message is not repeated.
+        let never_repeated = matches!(
             attempt.next,
-            Next::TellReady | Next::TellFailure { .. } | Next::Acknowledge | Next::Return(_)
+            AttemptStep::SendReadyEmail
+                | AttemptStep::SendFailureEmail { .. }
+                | AttemptStep::Acknowledge
+                | AttemptStep::ReturnMessage(_)
         );
-        attempt.asked = answer_is_lost && !goes_on;
-        if !attempt.asked {
+        attempt.repeats = answer_is_lost && !never_repeated;
+        if !attempt.repeats {
             let Some(next) = next else { return Ok(()) };
             attempt.next = next;
         }
-        self.attempts[who] = Some(attempt);
+        self.attempts[slot] = Some(attempt);
         Ok(())
     }
 
-    async fn step(&mut self, attempt: &mut Attempt, before: Option<&Row>) -> Result<Option<Next>> {
+    async fn step(
+        &mut self,
+        attempt: &mut SimulatedAttempt,
+        before: Option<&Row>,
+    ) -> Result<Option<AttemptStep>> {
         Ok(Some(match attempt.next {
-            Next::Claim => self.claim(attempt, before).await?,
-            Next::Look { built } => match self.bucket.object {
+            AttemptStep::Claim => self.claim(attempt, before).await?,
+            AttemptStep::LookUpZip { built } => match self.bucket.object {
                 Some(object) if self.now - object.written < ADOPTABLE => {
-                    self.tally.count("object adopted");
-                    Next::Ready { size: object.e_tag }
+                    self.coverage.count("object adopted");
+                    AttemptStep::Ready { size: object.e_tag }
                 }
                 Some(object) if self.now - object.written >= LEFTOVER => {
-                    Next::DeleteLeftover { e_tag: object.e_tag, built }
+                    AttemptStep::DeleteLeftover { e_tag: object.e_tag, built }
                 }
-                _ if built => Next::Settle(Decision::Retry),
-                _ => Next::Build,
+                _ if built => AttemptStep::ReleaseOrFail(Decision::Retry),
+                _ => AttemptStep::Build,
             },
-            Next::DeleteLeftover { e_tag, built } => {
+            AttemptStep::DeleteLeftover { e_tag, built } => {
                 if let Some(gone) = self.bucket.delete(e_tag) {
                     let age = self.now - gone.written;
                     ensure!(age >= LEFTOVER, "7: deleted after {age}");
-                    self.tally.count("leftover deleted");
+                    self.coverage.count("leftover deleted");
                 }
-                if built { Next::Settle(Decision::Retry) } else { Next::Build }
+                if built { AttemptStep::ReleaseOrFail(Decision::Retry) } else { AttemptStep::Build }
             }
-            Next::Build => match self.bucket.create(self.now) {
+            AttemptStep::Build => match self.bucket.create(self.now) {
                 Some(object) => {
-                    self.tally.count("object created");
-                    Next::Ready { size: object.e_tag }
+                    self.coverage.count("object created");
+                    AttemptStep::Ready { size: object.e_tag }
                 }
-                None => Next::Look { built: true },
+                None => AttemptStep::LookUpZip { built: true },
             },
-            Next::Ready { size } => self.ready(attempt, size, before).await?,
-            Next::TellReady => {
-                ensure!(self.history.ready_by == self.token(attempt), "3: told by another");
+            AttemptStep::Ready { size } => self.ready(attempt, size, before).await?,
+            AttemptStep::SendReadyEmail => {
+                ensure!(
+                    self.history.ready_by == self.token(attempt),
+                    "3: e-mail by another attempt"
+                );
                 self.history.ready_emails += 1;
-                self.tally.count("ready e-mail");
-                Next::Acknowledge
+                self.coverage.count("ready e-mail");
+                AttemptStep::Acknowledge
             }
-            Next::Settle(decision) => self.settle(attempt, decision, before).await?,
-            Next::TellFailure { acknowledge } => {
-                let reopened = self.history.openings > attempt.seen;
+            AttemptStep::ReleaseOrFail(decision) => {
+                self.release_or_fail(attempt, decision, before).await?
+            }
+            AttemptStep::SendFailureEmail { acknowledge } => {
+                let reopened = self.history.reopenings > attempt.reopenings_seen;
                 let own = self.history.failed_by == self.token(attempt);
-                ensure!(own || reopened, "12: told by another");
+                ensure!(own || reopened, "12: e-mail by another attempt");
                 self.history.failure_emails += u32::from(!reopened);
-                self.tally.count("failure e-mail");
-                if acknowledge { Next::Acknowledge } else { Next::Return(Some(Duration::ZERO)) }
+                self.coverage.count("failure e-mail");
+                if acknowledge {
+                    AttemptStep::Acknowledge
+                } else {
+                    AttemptStep::ReturnMessage(Some(Duration::ZERO))
+                }
             }
-            Next::Acknowledge => {
+            AttemptStep::Acknowledge => {
                 let open = before.is_some_and(Row::is_open);
-                let reopened = self.history.openings > attempt.seen;
+                let reopened = self.history.reopenings > attempt.reopenings_seen;
                 ensure!(!open || reopened, "8: acknowledged, but {before:?}");
-                self.queue.0[attempt.message].place = Place::Deleted;
+                self.queue.0[attempt.message].state = MessageState::Deleted;
                 return Ok(None);
             }
-            Next::Return(delay) => {
-                self.let_go(attempt.message, delay.unwrap_or(LEASE));
+            AttemptStep::ReturnMessage(delay) => {
+                self.make_visible_after(attempt.message, delay.unwrap_or(LEASE));
                 return Ok(None);
             }
         }))
     }
 
-    pub(super) fn token(&self, attempt: &Attempt) -> Option<OffsetDateTime> {
+    pub(super) fn token(&self, attempt: &SimulatedAttempt) -> Option<OffsetDateTime> {
         attempt.claim.as_ref().map(|claim| claim.token + self.now)
     }
 
-    /// Lets a message become visible after `delay`, unless somebody holds it or it is gone.
-    fn let_go(&mut self, message: usize, delay: Duration) {
+    /// Makes a message visible after `delay`, unless another attempt holds it or it was deleted.
+    fn make_visible_after(&mut self, message: usize, delay: Duration) {
         let held = self.attempts.iter().flatten().any(|attempt| attempt.message == message);
         let message = &mut self.queue.0[message];
-        if !held && message.place == Place::Leased {
-            message.place = Place::Queue(self.now + delay);
+        if !held && message.state == MessageState::Leased {
+            message.state = MessageState::Queued(self.now + delay);
         }
     }
 }

@@ -1,111 +1,111 @@
-//! A run of the cleanup, as `cleanup-expired-bdrs` makes it: a task at a time, a step at a time.
+//! A simulated run of `cleanup-expired-bdrs`: one task at a time, one step at a time.
 
 use anyhow::{Result, ensure};
 use shared::request::{ExpiryCursor, RequestState, Stuck};
 use time::Duration;
 
-use super::invariants::{By, Row};
-use super::model::Object;
-use super::step::{Task, Who};
+use super::invariants::{Row, Statement};
+use super::model::ObjectModel;
+use super::step::{Slot, Task};
 use super::world::World;
 
-/// A run, or none.
+/// A run of the cleanup, or none.
 #[derive(Debug, Default)]
-pub(super) struct Cleanup {
-    /// When its invocation began.
+pub(super) struct SimulatedCleanup {
+    /// Start of its invocation.
     pub(super) begun: Duration,
-    next: Next,
+    next: CleanupStep,
 }
 
-/// What a run does next.
+/// The next step of a run.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Next {
+enum CleanupStep {
     #[default]
     Nothing,
-    /// Begins a task.
+    /// Takes the first step of a task.
     Begin(Task),
-    /// Deletes the ZIP of the expired request that it found.
+    /// Deletes the ZIP of the expired request.
     DeleteExpired,
     /// Marks the request expired.
     Expire,
-    /// Publishes what has waited for long.
+    /// Publishes a request that has waited too long.
     Republish,
-    /// Asks for the state of the request whose old ZIP it found.
-    Orphan(Object),
+    /// Reads the state of the request that belongs to an old ZIP.
+    Orphan(ObjectModel),
     /// Deletes that ZIP.
-    DeleteOrphan(Object),
+    DeleteOrphan(ObjectModel),
 }
 
 /// `PURGE_AFTER_DAYS`.
 pub(super) const PURGE_AFTER: Duration = Duration::days(3);
-/// A ZIP younger than this is no orphan.
+/// Age up to which a ZIP is not an orphan.
 const GRACE: Duration = Duration::days(1);
 
-impl Cleanup {
+impl SimulatedCleanup {
     pub(super) fn begin(&mut self, task: Task, now: Duration) {
-        if self.next == Next::Nothing {
-            *self = Self { begun: now, next: Next::Begin(task) };
+        if self.next == CleanupStep::Nothing {
+            *self = Self { begun: now, next: CleanupStep::Begin(task) };
         }
     }
 }
 
 impl World<'_> {
-    pub(super) async fn finish_cleanup(&mut self, who: Who) -> Result<()> {
-        while self.cleanups[who].next != Next::Nothing {
-            self.clean(who).await?;
+    pub(super) async fn finish_cleanup(&mut self, slot: Slot) -> Result<()> {
+        while self.cleanups[slot].next != CleanupStep::Nothing {
+            self.advance_cleanup(slot).await?;
             self.check().await?;
         }
         Ok(())
     }
 
-    /// Does the run's next step.
-    pub(super) async fn clean(&mut self, who: Who) -> Result<()> {
-        let requests = self.place.requests.clone();
+    /// Takes the run's next step.
+    pub(super) async fn advance_cleanup(&mut self, slot: Slot) -> Result<()> {
+        let requests = self.fixture.requests.clone();
         let before = self.row().await?;
-        let mut told = 0;
-        let (by, next) = match self.cleanups[who].next {
-            Next::Nothing => return Ok(()),
-            Next::Begin(Task::Expire) => {
+        let mut changed = 0;
+        let (statement, next) = match self.cleanups[slot].next {
+            CleanupStep::Nothing => return Ok(()),
+            CleanupStep::Begin(Task::Expire) => {
                 let (page, _) = requests.expired(ExpiryCursor::default()).await?;
-                let mut next = Next::Nothing;
+                let mut next = CleanupStep::Nothing;
                 if let Some(expired) = page.first() {
                     ensure!(expired.file_path.as_deref() == Some(self.key.as_str()));
-                    next = Next::DeleteExpired;
+                    next = CleanupStep::DeleteExpired;
                 }
-                (By::Nobody, next)
+                (Statement::NoChange, next)
             }
-            Next::DeleteExpired => {
+            CleanupStep::DeleteExpired => {
                 let gone = self.bucket.object.take();
-                self.judge_deletion(gone, before.as_ref())?;
-                (By::Nobody, Next::Expire)
+                self.check_deletion(gone, before.as_ref())?;
+                (Statement::NoChange, CleanupStep::Expire)
             }
-            Next::Expire => {
-                told = requests.expire(&[self.bdr_id]).await?;
-                self.count(told, "expired");
-                (By::Expire, Next::Nothing)
+            CleanupStep::Expire => {
+                changed = requests.expire(&[self.bdr_id]).await?;
+                self.count_changes(changed, "expired");
+                (Statement::Expire, CleanupStep::Nothing)
             }
-            Next::Begin(Task::Rescue) => {
-                told = requests.give_up(Stuck::Processing, "rescued").await?.len();
-                self.count(told, "rescued");
-                (By::GiveUp, Next::Nothing)
+            CleanupStep::Begin(Task::Rescue) => {
+                changed = requests.give_up(Stuck::Processing, "rescued").await?.len();
+                self.count_changes(changed, "rescued");
+                (Statement::GiveUp, CleanupStep::Nothing)
             }
-            Next::Begin(Task::Republish) => {
-                told = requests.give_up(Stuck::Pending, "given up").await?.len();
-                self.count(told, "given up after a week");
-                (By::GiveUp, Next::Republish)
+            CleanupStep::Begin(Task::Republish) => {
+                changed = requests.give_up(Stuck::Pending, "given up").await?.len();
+                self.count_changes(changed, "given up after a week");
+                (Statement::GiveUp, CleanupStep::Republish)
             }
-            Next::Republish => {
+            CleanupStep::Republish => {
                 if requests.unpublished().await?.contains(&self.bdr_id) {
-                    self.tally.count("republished");
+                    self.coverage.count("republished");
                     self.publish();
                 }
-                (By::Nobody, Next::Nothing)
+                (Statement::NoChange, CleanupStep::Nothing)
             }
-            Next::Begin(Task::Orphans) => {
+            CleanupStep::Begin(Task::Orphans) => {
                 let old = self.bucket.object.filter(|object| self.now - object.written > GRACE);
-                (By::Nobody, old.map_or(Next::Nothing, Next::Orphan))
+                (Statement::NoChange, old.map_or(CleanupStep::Nothing, CleanupStep::Orphan))
             }
-            Next::Orphan(object) => {
+            CleanupStep::Orphan(object) => {
                 let states = requests.states(&[self.bdr_id]).await?;
                 let unwanted = states.iter().any(|(_, status)| {
                     matches!(
@@ -113,40 +113,44 @@ impl World<'_> {
                         Some(RequestState::Failed | RequestState::Expired)
                     )
                 });
-                (By::Nobody, if unwanted { Next::DeleteOrphan(object) } else { Next::Nothing })
+                (
+                    Statement::NoChange,
+                    if unwanted { CleanupStep::DeleteOrphan(object) } else { CleanupStep::Nothing },
+                )
             }
-            Next::DeleteOrphan(object) => {
+            CleanupStep::DeleteOrphan(object) => {
                 let gone = self.bucket.delete(object.e_tag);
-                if self.judge_deletion(gone, before.as_ref())? {
-                    self.tally.count("orphan deleted");
+                if self.check_deletion(gone, before.as_ref())? {
+                    self.coverage.count("orphan deleted");
                 }
-                (By::Nobody, Next::Nothing)
+                (Statement::NoChange, CleanupStep::Nothing)
             }
-            Next::Begin(Task::Purge) => {
+            CleanupStep::Begin(Task::Purge) => {
                 let days = i32::try_from(PURGE_AFTER.whole_days())?;
-                told = requests.purge(days).await?;
-                self.count(told, "purged");
-                (By::Purge, Next::Nothing)
+                changed = requests.purge(days).await?;
+                self.count_changes(changed, "purged");
+                (Statement::Purge, CleanupStep::Nothing)
             }
         };
-        self.cleanups[who].next = next;
+        self.cleanups[slot].next = next;
         let after = self.row().await?;
-        ensure!(told == usize::from(after != before), "5: told {told} of {before:?}, {after:?}");
-        self.judge(by, None, before.as_ref(), after.as_ref())
+        let actual = usize::from(after != before);
+        ensure!(changed == actual, "5: counted {changed} changes of {before:?} to {after:?}");
+        self.check_change(statement, None, before.as_ref(), after.as_ref())
     }
 
-    /// Judges what was deleted; says whether anything was.
-    fn judge_deletion(&self, gone: Option<Object>, row: Option<&Row>) -> Result<bool> {
+    /// Checks that the deletion was allowed. Returns whether an object was deleted.
+    fn check_deletion(&self, gone: Option<ObjectModel>, row: Option<&Row>) -> Result<bool> {
         let open = row.is_some_and(Row::is_open);
-        let leftover = |object: Object| self.now - object.written > GRACE;
+        let leftover = |object: ObjectModel| self.now - object.written > GRACE;
         let wrong = open && gone.is_some_and(|object| !leftover(object));
         ensure!(!wrong, "7: a cleanup deletes {gone:?} of {row:?}");
         Ok(gone.is_some())
     }
 
-    fn count(&mut self, changed: usize, what: &'static str) {
+    fn count_changes(&mut self, changed: usize, what: &'static str) {
         if changed > 0 {
-            self.tally.count(what);
+            self.coverage.count(what);
         }
     }
 }

@@ -1,11 +1,11 @@
-//! The statements of an attempt, and what it does next by their answers (`job.rs`, `settle.rs`).
+//! The statements of an attempt, and its next step by their results.
 
 use anyhow::{Result, ensure};
 use shared::request::{Change, Claimed};
 use time::Duration;
 
-use super::attempt::{Attempt, Next};
-use super::invariants::{By, Row};
+use super::attempt::{AttemptStep, SimulatedAttempt};
+use super::invariants::{Row, Statement};
 use super::step::Decision;
 use super::world::World;
 
@@ -15,27 +15,31 @@ const RETRY_DELAY: Duration = Duration::minutes(10);
 impl World<'_> {
     pub(super) async fn claim(
         &mut self,
-        attempt: &mut Attempt,
+        attempt: &mut SimulatedAttempt,
         before: Option<&Row>,
-    ) -> Result<Next> {
-        let claimed = self.place.requests.claim(self.bdr_id).await?;
-        self.judge_statement(By::Claim, attempt, before).await?;
+    ) -> Result<AttemptStep> {
+        let claimed = self.fixture.requests.claim(self.bdr_id).await?;
+        self.check_statement(Statement::Claim, attempt, before).await?;
         Ok(match claimed {
             Claimed::Ours(claim) => {
-                self.tally.count(match before.map(|row| row.status.as_str()) {
+                self.coverage.count(match before.map(|row| row.status.as_str()) {
                     Some("processing") => "claimed from another attempt",
                     _ => "claimed",
                 });
                 attempt.claim = Some(claim);
-                if attempt.received > 1 { Next::Look { built: false } } else { Next::Build }
+                if attempt.received > 1 {
+                    AttemptStep::LookUpZip { built: false }
+                } else {
+                    AttemptStep::Build
+                }
             }
             Claimed::Closed(_) => {
-                self.tally.count("claim of a closed request");
-                Next::Acknowledge
+                self.coverage.count("claim of a closed request");
+                AttemptStep::Acknowledge
             }
             Claimed::NotFound => {
-                self.tally.count("claim of a purged request");
-                Next::Acknowledge
+                self.coverage.count("claim of a purged request");
+                AttemptStep::Acknowledge
             }
             Claimed::Malformed(_, error) => return Err(error.into()),
         })
@@ -43,101 +47,102 @@ impl World<'_> {
 
     pub(super) async fn ready(
         &mut self,
-        attempt: &mut Attempt,
+        attempt: &mut SimulatedAttempt,
         size: u64,
         before: Option<&Row>,
-    ) -> Result<Next> {
+    ) -> Result<AttemptStep> {
         let Some(claim) = &attempt.claim else { anyhow::bail!("ready without a claim") };
-        let change = self.place.requests.ready(claim, &self.key, size, 7).await?;
-        let after = self.judge_statement(By::Ready, attempt, before).await?;
+        let change = self.fixture.requests.ready(claim, &self.key, size, 7).await?;
+        let after = self.check_statement(Statement::Ready, attempt, before).await?;
         let own = self.history.ready_by == self.token(attempt);
-        self.judge_answer(&change, own, attempt, after.as_ref())?;
+        self.check_result(&change, own, attempt, after.as_ref())?;
         let superseded = before.and_then(|row| row.token) != self.token(attempt);
         Ok(match change {
             Change::Done(_) => {
-                self.tally.count(match (attempt.asked, superseded) {
-                    (true, _) => "ready, the answer lost and asked for again",
+                self.coverage.count(match (attempt.repeats, superseded) {
+                    (true, _) => "ready, repeated after a lost answer",
                     (_, true) => "ready by an attempt that another had superseded",
                     _ => "ready",
                 });
-                Next::TellReady
+                AttemptStep::SendReadyEmail
             }
             Change::Closed => {
-                self.tally.count("ready: closed by another");
-                Next::Acknowledge
+                self.coverage.count("ready: closed by another");
+                AttemptStep::Acknowledge
             }
-            Change::Superseded => Next::Return(None),
+            Change::Superseded => AttemptStep::ReturnMessage(None),
         })
     }
 
-    pub(super) async fn settle(
+    pub(super) async fn release_or_fail(
         &mut self,
-        attempt: &mut Attempt,
+        attempt: &mut SimulatedAttempt,
         decision: Decision,
         before: Option<&Row>,
-    ) -> Result<Next> {
-        let Some(claim) = &attempt.claim else { anyhow::bail!("settled without a claim") };
+    ) -> Result<AttemptStep> {
+        let Some(claim) = &attempt.claim else { anyhow::bail!("ended without a claim") };
         let release = decision == Decision::Retry && !attempt.is_last();
-        let (by, change) = if release {
-            (By::Release, self.place.requests.release(claim).await?)
+        let (statement, change) = if release {
+            (Statement::Release, self.fixture.requests.release(claim).await?)
         } else {
-            (By::Fail, self.place.requests.fail(claim, "it failed").await?)
+            (Statement::Fail, self.fixture.requests.fail(claim, "it failed").await?)
         };
-        let after = self.judge_statement(by, attempt, before).await?;
+        let after = self.check_statement(statement, attempt, before).await?;
         let state = if release { "pending" } else { "failed" };
         let own = after
             .as_ref()
             .is_some_and(|row| row.status == state && row.token == self.token(attempt));
-        self.judge_answer(&change, own, attempt, after.as_ref())?;
+        self.check_result(&change, own, attempt, after.as_ref())?;
         Ok(match change {
             Change::Done(()) if release => {
-                self.tally.count("released");
-                Next::Return(Some(RETRY_DELAY))
+                self.coverage.count("released");
+                AttemptStep::ReturnMessage(Some(RETRY_DELAY))
             }
             Change::Done(()) => {
-                self.tally.count("failed");
-                Next::TellFailure { acknowledge: decision == Decision::Fail }
+                self.coverage.count("failed");
+                AttemptStep::SendFailureEmail { acknowledge: decision == Decision::Fail }
             }
             Change::Closed => {
-                self.tally.count("settle: closed by another");
-                Next::Acknowledge
+                self.coverage.count("release or failure: closed by another");
+                AttemptStep::Acknowledge
             }
             Change::Superseded => {
-                self.tally.count("settle: superseded");
-                Next::Return(None)
+                self.coverage.count("release or failure: superseded");
+                AttemptStep::ReturnMessage(None)
             }
         })
     }
 
-    /// Judges the statement that the attempt has just made; returns the row that it has left.
-    async fn judge_statement(
+    /// Checks the statement that the attempt has just executed. Returns the row after it.
+    async fn check_statement(
         &mut self,
-        by: By,
-        attempt: &mut Attempt,
+        statement: Statement,
+        attempt: &mut SimulatedAttempt,
         before: Option<&Row>,
     ) -> Result<Option<Row>> {
         let after = self.row().await?;
-        self.judge(by, self.token(attempt), before, after.as_ref())?;
-        attempt.seen = self.history.openings;
+        self.check_change(statement, self.token(attempt), before, after.as_ref())?;
+        attempt.reopenings_seen = self.history.reopenings;
         Ok(after)
     }
 
-    /// Judges what the attempt was told, by the row and by whether the change is its own.
-    fn judge_answer<T: std::fmt::Debug>(
+    /// Checks the result of the statement against the row. `own` is whether the attempt made the
+    /// change.
+    fn check_result<T: std::fmt::Debug>(
         &self,
         change: &Change<T>,
         own: bool,
-        attempt: &Attempt,
+        attempt: &SimulatedAttempt,
         after: Option<&Row>,
     ) -> Result<()> {
-        let true_answer = match change {
+        let is_true = match change {
             Change::Done(_) => own,
             Change::Closed => !own && !after.is_some_and(Row::is_open),
             Change::Superseded => {
                 after.is_some_and(|row| row.is_open() && row.token != self.token(attempt))
             }
         };
-        ensure!(true_answer, "5: {change:?} of {after:?}, own: {own}");
+        ensure!(is_true, "5: {change:?} of {after:?}, own: {own}");
         Ok(())
     }
 }

@@ -1,62 +1,64 @@
-//! What may happen next, and schedules of it.
+//! The steps, and schedules of them.
 
 use proptest::collection::vec as list;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::sample::select;
 
-/// One of the two attempts, or of the two cleanups, that may run at once.
-pub(super) type Who = usize;
+/// Index of one of the two attempts, or of the two cleanups, that may run concurrently.
+pub(super) type Slot = usize;
 
-/// One step of a schedule. One that cannot be taken, such as a step of an attempt that is not
-/// running, is passed over, so that a schedule can be shortened anywhere.
+/// One step of a schedule. A step that is impossible, such as one of an attempt that is not
+/// running, is skipped, so that proptest can shorten a schedule anywhere.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Step {
-    /// The API publishes the request, perhaps once more.
+    /// The API publishes the request, possibly again.
     Publish,
-    /// SQS delivers a message that an attempt is working on: a lapsed lease, or its own doing.
-    Redeliver(Who),
-    /// An attempt does its next step, which goes well. Where there is none, SQS delivers a message
-    /// to one.
-    Attempt(Who),
-    /// The same, and then all its next steps.
-    FinishAttempt(Who),
-    /// An attempt's next step is carried out, but the answer does not arrive; it will try again.
-    LoseAnswer(Who),
-    /// An attempt fails: it may go better next time, or it never will.
-    Fail(Who, Decision),
+    /// SQS delivers a message that an attempt is processing: its lease has ended, or SQS delivers
+    /// it twice.
+    Redeliver(Slot),
+    /// An attempt takes its next step successfully. If none is running, SQS delivers a message to a
+    /// new one.
+    Attempt(Slot),
+    /// The same, followed by all further steps of the attempt.
+    FinishAttempt(Slot),
+    /// An attempt's next step is executed, but its answer is lost, so the attempt will repeat it.
+    LoseAnswer(Slot),
+    /// An attempt fails, transiently or permanently.
+    Fail(Slot, Decision),
     /// An attempt dies.
-    Crash(Who),
-    /// A cleanup does the first step of a task, or its next one.
-    Cleanup(Who, Task),
-    /// A cleanup does all its next steps.
-    FinishCleanup(Who),
+    Crash(Slot),
+    /// A cleanup takes the first step of a task, or its next step.
+    Cleanup(Slot, Task),
+    /// A cleanup takes all its further steps.
+    FinishCleanup(Slot),
     /// A cleanup dies.
-    CrashCleanup(Who),
-    /// The API asks for a URL: for the artist, or for somebody else.
+    CrashCleanup(Slot),
+    /// The API requests a URL, for the artist or for another user.
     Presign {
-        /// Whether the artist asks.
+        /// Whether the URL is for the artist.
         owner: bool,
     },
-    /// An operator opens a failed request again, and publishes it.
+    /// An operator reopens a failed request and publishes it.
     Reopen,
     /// Time passes, in minutes.
     Pass(i64),
 }
 
-/// Whether a failure may pass.
+/// Whether a failure is transient.
 pub(super) use shared::failure::Decision;
 
 /// A task of the cleanup.
 pub(super) use cleanup_expired_bdrs::cleanup::Task;
 
-/// Minutes that an invocation can outlive.
+/// Times, in minutes, that are shorter than an invocation may run.
 const SHORT: [i64; 3] = [1, 3, 10];
 /// Minutes until a ZIP expires.
 const WEEK: i64 = 7 * 24 * 60 + 1;
-/// Minutes to a time at which something becomes due, and a little less or more.
+/// Times, in minutes, shortly before or after a deadline of the product.
 const LONG: [i64; 5] = [65, 6 * 60 + 5, 12 * 60 - 15, 25 * 60, WEEK];
 
-/// Schedules of up to 80 steps, from one of the states that take many steps to come to.
+/// Returns schedules of up to 80 steps, some of which start in a state that takes many steps to
+/// reach.
 pub(super) fn schedules() -> impl Strategy<Value = Vec<Step>> {
     use Step::{Attempt, Fail, FinishAttempt, Pass, Publish};
     let unpublished = vec![];
@@ -81,15 +83,15 @@ pub(super) fn schedules() -> impl Strategy<Value = Vec<Step>> {
     (beginning, list(steps(), 1..80)).prop_map(|(beginning, steps)| [beginning, steps].concat())
 }
 
-/// Schedules that chance seldom comes to. The first two have broken a request once.
+/// Returns schedules that are rarely generated. The first two have broken a request in the past.
 pub(super) fn rare() -> [Vec<Step>; 3] {
     use Step::{
         Attempt, Cleanup, Crash, Fail, FinishAttempt, FinishCleanup, Pass, Publish, Redeliver,
         Reopen,
     };
     [
-        // A cleanup is about to delete the ZIP of a failed request, which an operator opens again
-        // and an attempt makes `ready` with a new ZIP.
+        // A cleanup is about to delete the ZIP of a failed request when an operator reopens the
+        // request and an attempt sets it `ready` with a new ZIP.
         vec![
             Publish,
             Publish,
@@ -107,7 +109,7 @@ pub(super) fn rare() -> [Vec<Step>; 3] {
             FinishAttempt(0),
             Cleanup(0, Task::Orphans),
         ],
-        // One attempt adopts a ZIP that is about to be too old, the other finds that it is.
+        // One attempt adopts a ZIP just before its age limit, the other finds it too old.
         vec![
             Publish,
             Attempt(0),
@@ -140,20 +142,20 @@ pub(super) fn rare() -> [Vec<Step>; 3] {
 }
 
 fn steps() -> impl Strategy<Value = Step> {
-    let who = || 0..2_usize;
+    let slot = || 0..2_usize;
     let decision = select(vec![Decision::Retry, Decision::Retry, Decision::Fail]);
     let task = || select(Task::ALL.to_vec());
     prop_oneof![
         1 => Just(Step::Publish),
-        30 => who().prop_map(Step::Attempt),
-        4 => who().prop_map(Step::Redeliver),
-        3 => who().prop_map(Step::FinishAttempt),
-        5 => who().prop_map(Step::LoseAnswer),
-        7 => (who(), decision).prop_map(|(who, decision)| Step::Fail(who, decision)),
-        4 => who().prop_map(Step::Crash),
-        10 => (who(), task()).prop_map(|(who, task)| Step::Cleanup(who, task)),
-        4 => who().prop_map(Step::FinishCleanup),
-        1 => who().prop_map(Step::CrashCleanup),
+        30 => slot().prop_map(Step::Attempt),
+        4 => slot().prop_map(Step::Redeliver),
+        3 => slot().prop_map(Step::FinishAttempt),
+        5 => slot().prop_map(Step::LoseAnswer),
+        7 => (slot(), decision).prop_map(|(slot, decision)| Step::Fail(slot, decision)),
+        4 => slot().prop_map(Step::Crash),
+        10 => (slot(), task()).prop_map(|(slot, task)| Step::Cleanup(slot, task)),
+        4 => slot().prop_map(Step::FinishCleanup),
+        1 => slot().prop_map(Step::CrashCleanup),
         3 => any::<bool>().prop_map(|owner| Step::Presign { owner }),
         5 => Just(Step::Reopen),
         7 => select(SHORT.to_vec()).prop_map(Step::Pass),

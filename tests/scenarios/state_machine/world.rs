@@ -1,4 +1,4 @@
-//! One request, everybody who has to do with it, and the time.
+//! One request with its attempts and cleanups, its vault and queue, and the time.
 
 use std::sync::Arc;
 
@@ -14,47 +14,49 @@ use time::Duration;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use super::attempt::Attempt;
-use super::cleanup::Cleanup;
+use super::attempt::SimulatedAttempt;
+use super::cleanup::SimulatedCleanup;
+use super::coverage::Coverage;
 use super::invariants::{History, Row};
-use super::model::{Bucket, Place as MessagePlace, Queue};
-use super::step::{Step, Task, Who};
-use super::tally::Tally;
+use super::model::{BucketModel, MessageState, QueueModel};
+use super::step::{Slot, Step, Task};
 
-/// Where requests live. Each is alone there for its time.
-pub(super) struct Place {
-    /// With all rights, as the API and an operator have them.
+/// The database and clients that all schedules share. It holds one request at a time.
+pub(super) struct Fixture {
+    /// Connection with all rights, as the API and an operator have.
     pub(super) database: Client,
-    /// With the rights of the functions.
+    /// [`Row::SELECT`], prepared once: the invariants read the row several times per step.
+    select_row: tokio_postgres::Statement,
+    /// The product's statements, with the rights of the functions.
     pub(super) requests: Requests,
-    /// For signing only.
+    /// Used to sign URLs only.
     vault: Vault,
     user_id: i32,
     user_sqid: shared::sqid::Sqid,
 }
 
-/// One request in the course of a schedule.
+/// One request during a schedule.
 pub(super) struct World<'a> {
-    pub(super) place: &'a Place,
-    pub(super) tally: &'a mut Tally,
+    pub(super) fixture: &'a Fixture,
+    pub(super) coverage: &'a mut Coverage,
     pub(super) bdr_id: Uuid,
     pub(super) key: ArchiveKey,
-    /// The time that steps have let pass. What the database's clock adds meanwhile is nothing to it.
+    /// Time passed by the steps. The real time that passes meanwhile is negligible.
     pub(super) now: Duration,
-    pub(super) bucket: Bucket,
-    pub(super) queue: Queue,
-    pub(super) attempts: [Option<Attempt>; 2],
-    pub(super) cleanups: [Cleanup; 2],
+    pub(super) bucket: BucketModel,
+    pub(super) queue: QueueModel,
+    pub(super) attempts: [Option<SimulatedAttempt>; 2],
+    pub(super) cleanups: [SimulatedCleanup; 2],
     pub(super) history: History,
 }
 
-/// Longest life of an invocation (AWS Lambda, "Function timeout"), in time that passes.
+/// Maximum duration of an invocation (AWS Lambda, "Function timeout").
 const MAX_INVOCATION: Duration = Duration::minutes(15);
 /// `DOWNLOAD_URL_TTL_SECONDS`.
 const URL_TTL: std::time::Duration = std::time::Duration::from_mins(15);
 
-impl Place {
-    pub(super) fn new(s: Scenario) -> Self {
+impl Fixture {
+    pub(super) async fn new(s: Scenario) -> Self {
         let source = DatabaseSource::from_environment(&Environment::of([(
             "DATABASE_URL",
             s.database_url.as_str(),
@@ -63,6 +65,7 @@ impl Place {
         Self {
             vault: Vault::new(s.s3.clone(), s.bucket()),
             user_sqid: shared::sqid::Sqid::parse(&s.user_sqid).unwrap(),
+            select_row: s.database.prepare(Row::SELECT).await.unwrap(),
             database: s.database,
             requests: Requests::new(Arc::new(Database::new(source, None))),
             user_id: s.user_id,
@@ -71,51 +74,51 @@ impl Place {
 }
 
 impl<'a> World<'a> {
-    /// A new request, and nothing else.
-    pub(super) async fn new(place: &'a Place, tally: &'a mut Tally) -> Result<Self> {
-        place.database.batch_execute("DELETE FROM batch_download_requests").await?;
+    /// Creates a world with a new request and an empty vault and queue.
+    pub(super) async fn new(fixture: &'a Fixture, coverage: &'a mut Coverage) -> Result<Self> {
+        fixture.database.batch_execute("DELETE FROM batch_download_requests").await?;
         let request = seed::Request {
-            user_id: place.user_id,
+            user_id: fixture.user_id,
             post_ids: vec![1],
             include_comments: false,
             include_reactions: false,
             send_email: true,
         };
-        let bdr_id = request.insert(&place.database).await?;
+        let bdr_id = request.insert(&fixture.database).await?;
         Ok(Self {
-            place,
-            tally,
+            fixture,
+            coverage,
             bdr_id,
-            key: ArchiveKey::new(&place.user_sqid, bdr_id),
+            key: ArchiveKey::new(&fixture.user_sqid, bdr_id),
             now: Duration::ZERO,
-            bucket: Bucket::default(),
-            queue: Queue::default(),
+            bucket: BucketModel::default(),
+            queue: QueueModel::default(),
             attempts: [None, None],
             cleanups: Default::default(),
             history: History::default(),
         })
     }
 
-    /// Takes a step, and looks whether all still holds.
+    /// Takes a step and checks the invariants.
     pub(super) async fn apply(&mut self, step: Step) -> Result<()> {
         match step {
             Step::Publish => self.publish(),
-            Step::Redeliver(who) => self.receive(who, |place| place == MessagePlace::Leased),
-            Step::Attempt(who) if self.attempts[who].is_none() => self.receive_visible(who),
-            Step::Attempt(who) => self.advance(who, false).await?,
-            Step::FinishAttempt(who) => {
-                self.receive_visible(who);
-                self.finish_attempt(who).await?;
+            Step::Redeliver(slot) => self.receive(slot, |state| state == MessageState::Leased),
+            Step::Attempt(slot) if self.attempts[slot].is_none() => self.receive_visible(slot),
+            Step::Attempt(slot) => self.advance_attempt(slot, false).await?,
+            Step::FinishAttempt(slot) => {
+                self.receive_visible(slot);
+                self.finish_attempt(slot).await?;
             }
-            Step::LoseAnswer(who) => self.advance(who, true).await?,
-            Step::Fail(who, decision) => self.fail(who, decision),
-            Step::Crash(who) => self.crash(who),
-            Step::Cleanup(who, task) => {
-                self.cleanups[who].begin(task, self.now);
-                self.clean(who).await?;
+            Step::LoseAnswer(slot) => self.advance_attempt(slot, true).await?,
+            Step::Fail(slot, decision) => self.fail(slot, decision),
+            Step::Crash(slot) => self.crash(slot),
+            Step::Cleanup(slot, task) => {
+                self.cleanups[slot].begin(task, self.now);
+                self.advance_cleanup(slot).await?;
             }
-            Step::FinishCleanup(who) => self.finish_cleanup(who).await?,
-            Step::CrashCleanup(who) => self.cleanups[who] = Cleanup::default(),
+            Step::FinishCleanup(slot) => self.finish_cleanup(slot).await?,
+            Step::CrashCleanup(slot) => self.cleanups[slot] = SimulatedCleanup::default(),
             Step::Presign { owner } => self.presign(owner).await?,
             Step::Reopen => self.reopen().await?,
             Step::Pass(minutes) => self.pass(Duration::minutes(minutes)).await?,
@@ -123,20 +126,21 @@ impl<'a> World<'a> {
         self.check().await
     }
 
-    fn receive_visible(&mut self, who: Who) {
+    fn receive_visible(&mut self, slot: Slot) {
         let now = self.now;
-        self.receive(who, |place| matches!(place, MessagePlace::Queue(at) if at <= now));
+        self.receive(slot, |state| matches!(state, MessageState::Queued(at) if at <= now));
     }
 
     pub(super) fn publish(&mut self) {
-        // More would only make schedules longer.
+        // More than three messages would only lengthen the schedules.
         if self.queue.alive() < 3 {
             self.queue.publish(self.now);
             self.history.published = true;
         }
     }
 
-    /// Lets time pass: all that stands in the row was longer ago. Nobody outlives its invocation.
+    /// Lets time pass: moves all times of the row into the past, and ends invocations that exceed
+    /// their maximum duration.
     async fn pass(&mut self, time: Duration) -> Result<()> {
         let seconds = time.as_seconds_f64();
         let sql = "UPDATE batch_download_requests
@@ -144,18 +148,18 @@ impl<'a> World<'a> {
                           started_at = started_at - make_interval(secs => $1),
                           completed_at = completed_at - make_interval(secs => $1),
                           expires_at = expires_at - make_interval(secs => $1)";
-        self.place.database.execute(sql, &[&seconds]).await?;
+        self.fixture.database.execute(sql, &[&seconds]).await?;
         self.now += time;
-        for who in 0..2 {
+        for slot in 0..2 {
             let now = self.now;
             let over = |begun| now - begun > MAX_INVOCATION;
-            if self.attempts[who].as_ref().is_some_and(|attempt| over(attempt.begun)) {
-                self.crash(who);
-            } else if let Some(attempt) = &mut self.attempts[who] {
-                attempt.token_passes(time);
+            if self.attempts[slot].as_ref().is_some_and(|attempt| over(attempt.begun)) {
+                self.crash(slot);
+            } else if let Some(attempt) = &mut self.attempts[slot] {
+                attempt.shift_token(time);
             }
-            if over(self.cleanups[who].begun) {
-                self.cleanups[who] = Cleanup::default();
+            if over(self.cleanups[slot].begun) {
+                self.cleanups[slot] = SimulatedCleanup::default();
             }
         }
         Ok(())
@@ -163,9 +167,9 @@ impl<'a> World<'a> {
 
     async fn presign(&mut self, owner: bool) -> Result<()> {
         let row = self.row().await?;
-        let user_id = if owner { self.place.user_id } else { self.place.user_id + 1 };
-        let Place { requests, vault, .. } = self.place;
-        let answer = answer(requests, vault, URL_TTL, self.bdr_id, user_id).await?;
+        let user_id = if owner { self.fixture.user_id } else { self.fixture.user_id + 1 };
+        let Fixture { requests, vault, .. } = self.fixture;
+        let response = answer(requests, vault, URL_TTL, self.bdr_id, user_id).await?;
         let status = row.as_ref().map(|row| row.status.as_str());
         let over = row.as_ref().is_some_and(|row| row.is_over);
         let expected = match status.filter(|_| owner) {
@@ -174,26 +178,26 @@ impl<'a> World<'a> {
             Some("ready" | "expired") => "expired",
             Some(_) => "not_ready",
         };
-        let answered = serde_json::to_value(&answer)?;
-        ensure!(answered["status"] == expected, "10: presign says {answered} of {row:?}");
-        if let Answer::Ok { url_expires_at, .. } = answer {
-            let until = row.and_then(|row| row.expires_at).context("10: ok of no row")?;
+        let json = serde_json::to_value(&response)?;
+        ensure!(json["status"] == expected, "10: presign returns {json} for {row:?}");
+        if let Answer::Ok { url_expires_at, .. } = response {
+            let until = row.and_then(|row| row.expires_at).context("10: ok without a row")?;
             ensure!(url_expires_at <= until, "10: a URL until {url_expires_at}, {until}");
-            self.tally.count("presigned");
+            self.coverage.count("presigned");
         }
         Ok(())
     }
 
-    /// What the runbook tells an operator to do about a request that failed; what else it clears, a
-    /// claim would clear.
+    /// Reopens a failed request as the runbook describes. The next claim clears the columns that
+    /// this statement does not.
     async fn reopen(&mut self) -> Result<()> {
         let sql = "UPDATE batch_download_requests
                       SET status = 'pending',
                           started_at = greatest(clock_timestamp(),
                                                 started_at + interval '1 microsecond')
                     WHERE id = $1 AND status = 'failed'";
-        if self.place.database.execute(sql, &[&self.bdr_id]).await? == 1 {
-            self.tally.count("reopened");
+        if self.fixture.database.execute(sql, &[&self.bdr_id]).await? == 1 {
+            self.coverage.count("reopened");
             self.history.reopened(self.now);
             self.queue.clear_dead_letters();
             self.queue.publish(self.now);
@@ -202,14 +206,17 @@ impl<'a> World<'a> {
     }
 
     pub(super) async fn row(&self) -> Result<Option<Row>> {
-        Row::read(&self.place.database, self.bdr_id, self.now).await
+        let Fixture { database, select_row, .. } = self.fixture;
+        let row = database.query_opt(select_row, &[&self.bdr_id]).await?;
+        Ok(row.map(|row| Row::new(&row, self.now)))
     }
 
-    /// Lets whoever is at work die, and every message and the hourly cleanup come.
-    pub(super) async fn come_to_an_end(&mut self) -> Result<()> {
-        for who in 0..2 {
-            self.apply(Step::Crash(who)).await?;
-            self.apply(Step::CrashCleanup(who)).await?;
+    /// Crashes all attempts and cleanups, and then lets messages arrive and the hourly cleanup run
+    /// until the request is closed.
+    pub(super) async fn finish_request(&mut self) -> Result<()> {
+        for slot in 0..2 {
+            self.apply(Step::Crash(slot)).await?;
+            self.apply(Step::CrashCleanup(slot)).await?;
         }
         for hour in 0..12 {
             for _ in 0..8 {
@@ -223,7 +230,7 @@ impl<'a> World<'a> {
                 }
             }
             let has_message = self.history.published && !self.queue.has_dead_letters();
-            ensure!(!has_message, "the message did not bring the request to its end");
+            ensure!(!has_message, "its message did not close the request");
             for task in [Task::Rescue, Task::Republish] {
                 self.apply(Step::Cleanup(0, task)).await?;
                 self.apply(Step::FinishCleanup(0)).await?;

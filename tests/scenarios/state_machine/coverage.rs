@@ -1,8 +1,8 @@
-//! What the schedules came to: a schedule in which nothing happens proves nothing.
+//! Counts of the events in all schedules: schedules without an event would not test it.
 
 use std::collections::BTreeMap;
 
-/// What must have happened at least once.
+/// Events that must occur at least once.
 const EXPECTED: [&str; 26] = [
     "claimed",
     "claimed from another attempt",
@@ -10,12 +10,12 @@ const EXPECTED: [&str; 26] = [
     "claim of a purged request",
     "ready",
     "ready by an attempt that another had superseded",
-    "ready, the answer lost and asked for again",
+    "ready, repeated after a lost answer",
     "ready: closed by another",
     "released",
     "failed",
-    "settle: superseded",
-    "settle: closed by another",
+    "release or failure: superseded",
+    "release or failure: closed by another",
     "object created",
     "object adopted",
     "leftover deleted",
@@ -32,19 +32,19 @@ const EXPECTED: [&str; 26] = [
     "reopened",
 ];
 
-/// How often what happened.
+/// Number of occurrences by event.
 #[derive(Default)]
-pub(super) struct Tally(BTreeMap<&'static str, u32>);
+pub(super) struct Coverage(BTreeMap<&'static str, u32>);
 
-impl Tally {
-    pub(super) fn count(&mut self, what: &'static str) {
-        *self.0.entry(what).or_default() += 1;
+impl Coverage {
+    pub(super) fn count(&mut self, event: &'static str) {
+        *self.0.entry(event).or_default() += 1;
     }
 
-    /// Prints the counts, and panics when something never happened.
+    /// Prints the counts, and panics if an expected event never occurred.
     pub(super) fn report(&self, cases: u32) {
         println!("{cases} schedules: {:?}", self.0);
-        let never: Vec<_> = EXPECTED.iter().filter(|what| !self.0.contains_key(*what)).collect();
-        assert!(never.is_empty(), "no schedule came to: {never:?}");
+        let never: Vec<_> = EXPECTED.iter().filter(|event| !self.0.contains_key(*event)).collect();
+        assert!(never.is_empty(), "no schedule covers {never:?}");
     }
 }
