@@ -63,7 +63,7 @@ impl Cleanup {
         event: &mut Event<'_>,
     ) -> Result<(), Failure> {
         self.requests
-            .begin()
+            .check_connection()
             .await
             .map_err(|error| error.context("failed to begin the cleanup"))?;
         for task in tasks {

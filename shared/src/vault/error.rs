@@ -1,4 +1,4 @@
-//! What S3 may answer, sorted by what is to be done about it.
+//! Errors of the vault, classified by how to handle them.
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId;
@@ -6,28 +6,29 @@ use aws_smithy_types::error::display::DisplayErrorContext;
 
 use crate::failure::Decision;
 
-/// Why the vault did not do what was asked.
+/// An error of the vault.
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
-    /// There is no such object.
-    #[error("no such object in the vault")]
+    /// The object does not exist.
+    #[error("object not found in the vault")]
     NotFound,
-    /// S3 refused (403): a policy is missing. With `s3:ListBucket` a missing object is a 404.
+    /// S3 denied access (403): a policy is missing. With `s3:ListBucket` a missing object is a 404.
     #[error("access to the vault was denied: {0}")]
     Denied(String),
-    /// A conditional write lost against another one, or the upload is no longer there.
-    #[error("the object exists already, or its upload is gone: {0}")]
+    /// A conditional write failed because the object exists or changed, or the multipart upload no
+    /// longer exists.
+    #[error("the object exists or changed, or its multipart upload is gone: {0}")]
     Conflict(String),
-    /// The body broke off, stalled, or had another length than announced.
-    #[error("the object could not be read whole: {0}")]
+    /// The body ended early, stalled, or had another length than `Content-Length`.
+    #[error("failed to read the object: {0}")]
     Body(String),
-    /// Throttling, a fault of S3, no connection, or anything else that may pass.
-    #[error("the vault did not answer as it should: {0}")]
+    /// Throttling, a server error, no connection, or another cause that may be transient.
+    #[error("the S3 request failed: {0}")]
     Service(String),
 }
 
 impl VaultError {
-    /// Retry or fail. A missing permission is retried too: somebody may be about to mend it.
+    /// Returns the decision. A missing permission is retried too, because an operator may grant it.
     #[must_use]
     pub fn decision(&self) -> Decision {
         match self {
@@ -50,7 +51,7 @@ where
         match (status, code.as_deref()) {
             (_, Some("NoSuchKey")) | (Some(404), None | Some("NotFound")) => Self::NotFound,
             (Some(403), _) => Self::Denied(text),
-            // Completing an upload may answer with an error under status 200.
+            // CompleteMultipartUpload may return an error with status 200.
             (Some(409 | 412), _)
             | (_, Some("NoSuchUpload" | "PreconditionFailed" | "ConditionalRequestConflict")) => {
                 Self::Conflict(text)

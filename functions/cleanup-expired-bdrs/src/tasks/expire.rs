@@ -63,7 +63,7 @@ async fn delete_archives(
         .map_err(|error| Failure::retry("failed to delete expired ZIPs", error))?;
     for (bdr_id, key) in &archives {
         match not_deleted.get(key.as_str()) {
-            Some(NotDeleted::Refused(reason)) => {
+            Some(NotDeleted::Rejected(reason)) => {
                 report.error(*bdr_id, &format!("S3 refused to delete the ZIP: {reason}"));
             }
             Some(NotDeleted::Changed) | None => gone.push(*bdr_id),

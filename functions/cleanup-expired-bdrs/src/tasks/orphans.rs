@@ -103,7 +103,7 @@ async fn delete(
             .map_err(|error| Failure::retry("failed to delete orphans", error))?;
         for (bdr_id, orphan) in page {
             match not_deleted.get(orphan.key.as_str()) {
-                Some(NotDeleted::Refused(reason)) => {
+                Some(NotDeleted::Rejected(reason)) => {
                     report.error(*bdr_id, &format!("S3 refused to delete the orphan: {reason}"));
                 }
                 Some(NotDeleted::Changed) => {}

@@ -48,7 +48,7 @@ const LACKING: &str = "
      WHERE a.attnum IS NULL OR NOT has_column_privilege($3, a.attrelid, a.attnum, $4)";
 
 pub(super) async fn check(operator: &Operator, report: &mut Report) {
-    let client = async { anyhow::Ok(operator.database().await?.connection_apart().await?) };
+    let client = async { anyhow::Ok(operator.database().await?.dedicated_connection().await?) };
     let client = match client.await {
         Ok(client) => client,
         Err(error) => {
