@@ -12,5 +12,5 @@ mod lease;
 mod life_of_a_request;
 mod remote_artworks;
 mod remote_formats;
-mod retries;
+pub(crate) mod retries;
 mod write_once;

@@ -100,7 +100,7 @@ fn a_connection_that_went_silent_in_a_freeze_is_replaced() {
 
 /// A vault in front of which every request panics.
 #[derive(Debug)]
-struct Panics;
+pub(crate) struct Panics;
 
 impl Intercept for Panics {
     fn name(&self) -> &'static str {

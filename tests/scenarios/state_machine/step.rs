@@ -47,7 +47,7 @@ pub(super) enum Step {
 pub(super) use shared::failure::Decision;
 
 /// A task of the cleanup.
-pub(super) use cleanup_expired_bdrs::cleanup::Task;
+pub(super) use cleanup_expired_bdrs::task::Task;
 
 /// Minutes that an invocation can outlive.
 const SHORT: [i64; 3] = [1, 3, 10];
