@@ -1,31 +1,31 @@
-//! The clock, injected so that a test can hold it still.
+//! The clock, injected so that a test can fix the time.
 //!
-//! Wall-clock decisions that concern a row (claims, expiry) use the database's clock, so that all
-//! attempts agree; this one serves what never meets a row: generated-at stamps, an object's age.
+//! Decisions about a row (claims, expiry) use the database's clock, so that all attempts agree.
+//! This clock is for everything else: generated-at stamps, the age of an object, the time left.
 
 use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-/// Where the time of day comes from.
+/// A source of the current time.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> OffsetDateTime + Send + Sync>);
 
 impl Clock {
-    /// The system's clock, in UTC.
+    /// Creates a clock that reads the system clock.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "the one place that asks the system")]
+    #[expect(clippy::disallowed_methods, reason = "the only place that reads the system clock")]
     pub fn system() -> Self {
         Self(Arc::new(OffsetDateTime::now_utc))
     }
 
-    /// A clock that always shows `time`.
+    /// Creates a clock that always returns `time`.
     #[must_use]
     pub fn fixed(time: OffsetDateTime) -> Self {
         Self(Arc::new(move || time))
     }
 
-    /// The time of day, in UTC.
+    /// Returns the current time in UTC.
     #[must_use]
     pub fn now(&self) -> OffsetDateTime {
         (self.0)()

@@ -1,29 +1,28 @@
-//! Reading the environment: typed, and with errors that name the variable.
+//! Typed access to environment variables, with errors that name the variable.
 //!
-//! Each function has a `config.rs` of its own that lists its variables; nothing else reads the
-//! environment.
+//! Each function lists its variables in its own `config.rs`; no other module reads the environment.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::str::FromStr;
 
-/// A snapshot of environment variables. An empty value counts as unset, because a template cannot
-/// leave a variable out as easily as it can leave it empty.
+/// A snapshot of environment variables. An empty value counts as unset, because a template can set
+/// a variable to an empty value more easily than omit it.
 #[derive(Debug, Clone, Default)]
 pub struct Environment(HashMap<String, String>);
 
-/// A variable that is missing or malformed. Its text is the one line that stops the function.
+/// A variable that is missing or malformed. The function does not start and logs this error.
 #[derive(Debug, thiserror::Error)]
 #[error("environment variable {variable} {problem}")]
 pub struct ConfigError {
-    /// The variable's name.
+    /// The name of the variable.
     pub variable: &'static str,
-    /// What is wrong with it, as the rest of a sentence. Never holds the value, which may be secret.
+    /// The problem, as the rest of a sentence. Never holds the value, which may be secret.
     pub problem: String,
 }
 
 impl Environment {
-    /// The environment of this process. Variables that are not UTF-8 are left out.
+    /// Returns the environment of this process, without variables that are not UTF-8.
     #[must_use]
     pub fn of_process() -> Self {
         Self(
@@ -35,20 +34,20 @@ impl Environment {
         )
     }
 
-    /// An environment of just these variables.
+    /// Creates an environment of these variables only.
     pub fn of<N: Into<String>, V: Into<String>>(
         variables: impl IntoIterator<Item = (N, V)>,
     ) -> Self {
         Self(variables.into_iter().map(|(n, v)| (n.into(), v.into())).collect())
     }
 
-    /// The value of `variable`, if it is set.
+    /// Returns the value of `variable`, if it is set.
     #[must_use]
     pub fn optional(&self, variable: &str) -> Option<&str> {
         self.0.get(variable).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// The value of `variable`.
+    /// Returns the value of `variable`.
     ///
     /// # Errors
     /// When it is not set.
@@ -56,11 +55,10 @@ impl Environment {
         self.optional(variable).ok_or_else(|| ConfigError::new(variable, "is not set"))
     }
 
-    /// The value of `variable`, or `default` when it is not set.
+    /// Returns the value of `variable`, or `default` when it is not set.
     ///
     /// # Errors
-    /// When it is set to something that is not a `T`, or that `accept` refuses; `meaning` completes
-    /// "must be …".
+    /// When the value is not a `T`, or `accept` rejects it. `meaning` completes "must be …".
     pub fn parsed<T: FromStr + Display>(
         &self,
         variable: &'static str,
@@ -79,11 +77,11 @@ impl Environment {
         }
     }
 
-    /// The entries of `variable`, which commas separate, trimmed and in lower case; none when it is
-    /// not set.
+    /// Returns the comma-separated entries of `variable`, trimmed and in lower case; an empty set
+    /// when it is not set.
     ///
     /// # Errors
-    /// When there is an entry that `accept` refuses; `meaning` completes "must be …".
+    /// When `accept` rejects an entry. `meaning` completes "must be …".
     pub fn list(
         &self,
         variable: &'static str,
@@ -98,8 +96,8 @@ impl Environment {
             .ok_or_else(|| ConfigError::new(variable, format!("must be {meaning}")))
     }
 
-    /// Whether the AWS SDK was pointed at an endpoint of one's own, for all services or for S3;
-    /// such endpoints have no host name per bucket.
+    /// Returns whether a custom endpoint is set for all services or for S3. Such an endpoint has no
+    /// host name per bucket and needs path-style addressing.
     #[must_use]
     pub fn has_s3_endpoint(&self) -> bool {
         self.optional("AWS_ENDPOINT_URL").is_some()
@@ -108,7 +106,7 @@ impl Environment {
 }
 
 impl ConfigError {
-    /// `variable` is unusable because it `problem` ("is not set", "must be …").
+    /// Creates an error: `variable` `problem` ("is not set", "must be …").
     pub fn new(variable: &'static str, problem: impl Into<String>) -> Self {
         Self { variable, problem: problem.into() }
     }

@@ -1,18 +1,18 @@
-//! Failures that carry their decision: try again later, or fail for good.
+//! Failures that carry a decision: retry later or fail permanently.
 
 use std::error::Error;
 use std::fmt;
 
-/// What is to be done about a failure. Made where the error arises, obeyed by whoever settles it.
+/// The decision about a failure. The code where the error occurs makes it; the caller follows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// The cause may pass: network, throttling, a database that is failing over.
+    /// The cause may be transient: network, throttling, a database failover.
     Retry,
-    /// No later attempt can end otherwise.
+    /// The cause is permanent: a later attempt would fail too.
     Fail,
 }
 
-/// Why a unit of work stopped.
+/// The reason why a unit of work stopped.
 #[derive(Debug)]
 pub struct Failure {
     decision: Decision,
@@ -21,15 +21,15 @@ pub struct Failure {
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// What an artist is told about a failure whose cause lies with us. The details are in the log.
+/// The message to the artist about a failure of the service. The log has the details.
 pub const OUR_FAULT: &str =
     "Something went wrong on our side while we prepared this download. Please request it again.";
 
-/// Longest `error_message`, in characters.
-const MESSAGE_CHARACTERS: usize = 500;
+/// Maximum length of `error_message`, in characters.
+const MAX_MESSAGE_CHARACTERS: usize = 500;
 
 impl Failure {
-    /// A failure whose cause may pass. `context` says what could not be done, for the log.
+    /// Creates a failure to retry. `context` says for the log what failed.
     pub fn retry(context: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             decision: Decision::Retry,
@@ -39,7 +39,7 @@ impl Failure {
         }
     }
 
-    /// A failure for good, with the words for the artist.
+    /// Creates a permanent failure with a message to the artist.
     pub fn permanent(context: &'static str, artist_message: impl Into<String>) -> Self {
         Self {
             decision: Decision::Fail,
@@ -49,7 +49,7 @@ impl Failure {
         }
     }
 
-    /// A failure for good whose cause lies with us; the artist gets no details.
+    /// Creates a permanent failure of the service. The artist gets [`OUR_FAULT`], without details.
     pub fn permanent_fault(
         context: &'static str,
         source: impl Into<Box<dyn Error + Send + Sync>>,
@@ -62,17 +62,17 @@ impl Failure {
         }
     }
 
-    /// Retry or fail.
+    /// Returns the decision.
     #[must_use]
     pub fn decision(&self) -> Decision {
         self.decision
     }
 
-    /// The row's `error_message`: fit for the artist's eyes, at most 500 characters.
+    /// Returns the row's `error_message`: no internals, at most 500 characters.
     #[must_use]
     pub fn artist_message(&self) -> String {
         let message = self.artist_message.as_deref().unwrap_or(OUR_FAULT);
-        message.chars().take(MESSAGE_CHARACTERS).collect()
+        message.chars().take(MAX_MESSAGE_CHARACTERS).collect()
     }
 }
 
@@ -88,14 +88,14 @@ impl Error for Failure {
     }
 }
 
-/// An error and all its causes on one line, for the log: `a: b: c`.
+/// Formats an error and all its causes on one line for the log: `a: b: c`.
 #[must_use]
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         let text = error.to_string();
-        // Some errors print their cause themselves.
+        // Some errors include their cause in their own text.
         if !line.ends_with(&text) {
             line.push_str(": ");
             line.push_str(&text);
@@ -110,7 +110,7 @@ mod tests {
     use super::{Decision, Failure, chain};
 
     #[test]
-    fn the_artist_reads_no_internals_and_the_log_reads_all_of_them() {
+    fn internals_are_in_the_log_and_not_in_the_artist_message() {
         let failure = Failure::retry("failed to claim the request", "connection to 10.0.0.7 reset");
         assert_eq!(failure.decision(), Decision::Retry);
         assert!(!failure.artist_message().contains("10.0.0.7"));

@@ -1,5 +1,5 @@
-//! What is the same for all functions: their start (environment, log, clients, then whatever Lambda
-//! sends), and the time an invocation has.
+//! The start of a function (environment, log, clients, then the runtime loop) and the time left in
+//! an invocation.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use crate::clock::Clock;
 use crate::config::Environment;
 use crate::telemetry::Logs;
 
-/// How long this invocation may still take. Its deadline is given in milliseconds since the epoch.
+/// Returns the time left until the deadline of an invocation, which Lambda gives in milliseconds
+/// since the Unix epoch.
 #[must_use]
 pub fn time_left(context: &Context, clock: &Clock) -> Duration {
     let now_ms = clock.now().unix_timestamp_nanos() / 1_000_000;
@@ -22,11 +23,10 @@ pub fn time_left(context: &Context, clock: &Clock) -> Duration {
     Duration::from_millis(u64::try_from(left_ms).unwrap_or(0))
 }
 
-/// Runs the function `name`: `init` makes its handler, and every event is handed to `handle`.
+/// Runs the function `name`: `init` creates its handler, and `handle` gets every event.
 ///
 /// # Errors
-/// When `init` fails, after one line in the log that says why, or when the runtime API does not
-/// answer.
+/// When `init` fails (after one log line with the cause), or the runtime API does not respond.
 pub async fn run<H, A, F, G>(
     name: &'static str,
     init: impl AsyncFnOnce(&Environment) -> Result<H, Error>,
@@ -42,11 +42,11 @@ where
     let handler = match init(&environment).await {
         Ok(handler) => Arc::new(handler),
         Err(error) => {
-            tracing::error!(error = %error, "{name} cannot start");
+            tracing::error!(error = %error, "failed to start {name}");
             return Err(error);
         }
     };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "{name} started");
-    // Boxed: the compiler gives up on the layout of a whole job within the runtime's layers.
+    // Boxed: the compiler fails to compute the layout of a whole job within the runtime's layers.
     lambda_runtime::run(service_fn(|event| handle(Arc::clone(&handler), event).boxed_local())).await
 }

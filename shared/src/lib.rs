@@ -1,7 +1,7 @@
-//! What the functions share: the request's row and its states, the vault and its keys, the queue
-//! message, failures that carry a decision, configuration and telemetry.
+//! The code that the functions share: the request's row and its states, the vault and its keys, the
+//! queue and its messages, failures that carry a decision, configuration and telemetry.
 //!
-//! Nothing here knows a function; functions depend on this crate and never on one another.
+//! Functions depend on this crate; this crate depends on no function.
 
 pub mod aws;
 pub mod clock;

@@ -1,4 +1,4 @@
-//! The queue message by which the API asks for a request to be processed.
+//! The queue message that starts the processing of a request.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -11,10 +11,10 @@ pub struct Message {
 }
 
 impl Message {
-    /// Reads a message body.
+    /// Parses a message body.
     ///
     /// # Errors
-    /// When the body is not JSON of that form. Such a message can never be processed.
+    /// When the body is not JSON of that form. No attempt can process such a message.
     ///
     /// ```
     /// use shared::message::Message;
@@ -24,7 +24,7 @@ impl Message {
     /// assert!(Message::parse(r#"["8c4f2a00-0000-4000-8000-000000000001"]"#).is_err());
     /// ```
     pub fn parse(body: &str) -> Result<Self, serde_json::Error> {
-        // By way of an object: a sequence would also be taken for the struct's members.
+        // Through a map: serde would also accept a JSON array as the struct's fields.
         let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(body)?;
         serde_json::from_value(object.into())
     }

@@ -1,4 +1,4 @@
-//! Public ids of artists and artworks, as they stand in keys, file names and links.
+//! Public ids of artists and artworks, used in keys, file names and links.
 
 use std::fmt;
 
@@ -11,19 +11,19 @@ use crate::config::ConfigError;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct Sqid(String);
 
-/// Longest sqid accepted, in bytes; the real ones have about ten.
-const LONGEST: usize = 64;
+/// Maximum length of a sqid, in bytes. Those of the site have about 10.
+const MAX_LENGTH: usize = 64;
 
 impl Sqid {
-    /// Accepts `text` when it is a safe public id.
+    /// Parses `text`. Returns `None` when it is not safe.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let safe = (1..=LONGEST).contains(&text.len())
+        let safe = (1..=MAX_LENGTH).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
         safe.then(|| Self(text.to_owned()))
     }
 
-    /// The id as text.
+    /// Returns the id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -36,17 +36,17 @@ impl fmt::Display for Sqid {
     }
 }
 
-/// Finds the public id of a row: its stored one, else the encoding of its numeric id.
+/// A source of public ids: the stored id of a row, else the encoding of its numeric id.
 #[derive(Debug, Clone, Default)]
 pub struct SqidSource(Option<Sqids>);
 
 impl SqidSource {
-    /// With the site's alphabet, or without one: then only stored ids are found.
+    /// Creates a source with the site's alphabet. Without an alphabet it returns stored ids only.
     ///
     /// # Errors
-    /// When the alphabet is not one (`SQIDS_ALPHABET`: at least 3 distinct ASCII letters and digits).
+    /// When `SQIDS_ALPHABET` is invalid: it needs at least 3 distinct ASCII letters and digits.
     pub fn new(alphabet: Option<&str>) -> Result<Self, ConfigError> {
-        // What it makes goes into keys, file names and links.
+        // The encoded ids go into keys, file names and links.
         if alphabet.is_some_and(|alphabet| !alphabet.bytes().all(|b| b.is_ascii_alphanumeric())) {
             let problem = "must be ASCII letters and digits";
             return Err(ConfigError::new("SQIDS_ALPHABET", problem));
@@ -57,13 +57,13 @@ impl SqidSource {
             })
             .transpose()
             .map_err(|error| {
-                ConfigError::new("SQIDS_ALPHABET", format!("is no alphabet: {error}"))
+                ConfigError::new("SQIDS_ALPHABET", format!("is not a valid alphabet: {error}"))
             })?;
         Ok(Self(sqids))
     }
 
-    /// `stored` (`public_sqid`) where it is there, else the encoding of `id`. `None` when there is
-    /// neither, or when what is stored is unsafe in a key or a file name.
+    /// Returns `stored` (`public_sqid`) if it is set, else the encoding of `id`. Returns `None`
+    /// when there is neither, or `stored` is not safe in a key or a file name.
     #[must_use]
     pub fn sqid(&self, stored: Option<&str>, id: i32) -> Option<Sqid> {
         if let Some(stored) = stored.filter(|stored| !stored.is_empty()) {
@@ -79,7 +79,7 @@ mod tests {
     use super::SqidSource;
 
     #[test]
-    fn a_stored_sqid_wins_and_an_unsafe_one_is_never_replaced() {
+    fn a_stored_sqid_takes_precedence_even_if_it_is_unsafe() {
         let source = SqidSource::new(Some("abcdefghijklmnopqrstuvwxyz0123456789")).unwrap();
         assert_eq!(source.sqid(Some("K7xQ"), 1).unwrap().as_str(), "K7xQ");
         assert_eq!(source.sqid(Some("../etc"), 1), None);
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unusable_alphabet_is_named() {
+    fn the_error_of_an_invalid_alphabet_names_its_variable() {
         for alphabet in ["aa", "abc_", "abc-"] {
             let error = SqidSource::new(Some(alphabet)).unwrap_err().to_string();
             assert!(error.starts_with("environment variable SQIDS_ALPHABET"), "{error}");

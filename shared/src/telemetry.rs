@@ -1,6 +1,6 @@
-//! Logs, by Lambda's conventions: one JSON object a line with `timestamp` (RFC 3339), `level`,
-//! `message`, and the fields of the event and of every span around it at the top level
-//! (`requestId`, `bdr_id`, …). Lambda takes a line without such a `timestamp` for level INFO.
+//! Logs in Lambda's JSON format: one object per line with `timestamp` (RFC 3339), `level`,
+//! `message`, and the fields of the event and of all its spans at the top level (`requestId`,
+//! `bdr_id`, …). Lambda assigns level INFO to a line without a valid `timestamp`.
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::time::UtcTime;
@@ -10,11 +10,11 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::Environment;
 
-/// The crates whose events hold no secrets, at whatever level.
-const OURS: [&str; 4] =
+/// The crates whose events hold no secrets at any level.
+const OWN_CRATES: [&str; 4] =
     ["shared", "process_bdr_job", "cleanup_expired_bdrs", "presign_bdr_download"];
 
-/// How and how much is logged.
+/// The format and the filter of the log.
 #[derive(Debug, Clone)]
 pub struct Logs {
     json: bool,
@@ -25,16 +25,19 @@ impl Logs {
     /// Reads `AWS_LAMBDA_LOG_FORMAT` (`JSON`, the default here, or `Text`), and the level from
     /// `RUST_LOG`, else `AWS_LAMBDA_LOG_LEVEL`, else `info`.
     ///
-    /// `AWS_LAMBDA_LOG_LEVEL` makes only our own code more talkative: at `DEBUG` the database's
-    /// driver logs parameters, and who wants those says so by `RUST_LOG`. Releases have nothing below
-    /// `DEBUG` in them: at `TRACE` the SDK logs the headers that authorize its requests.
+    /// `DEBUG` in `AWS_LAMBDA_LOG_LEVEL` applies only to the crates of this repository, because the
+    /// database driver logs parameters at that level; `RUST_LOG` overrides this. Release builds
+    /// contain no events below `DEBUG`: at `TRACE` the SDK logs the headers that authorize its
+    /// requests.
     #[must_use]
     pub fn from_environment(environment: &Environment) -> Self {
         let format = environment.optional("AWS_LAMBDA_LOG_FORMAT").unwrap_or("JSON");
         let level = environment.optional("AWS_LAMBDA_LOG_LEVEL").unwrap_or("info").to_lowercase();
         let filter = environment.optional("RUST_LOG").map_or_else(
             || match level.as_str() {
-                "debug" | "trace" => OURS.map(|ours| format!("{ours}={level}")).join(",") + ",info",
+                "debug" | "trace" => {
+                    OWN_CRATES.map(|name| format!("{name}={level}")).join(",") + ",info"
+                }
                 _ => level.clone(),
             },
             str::to_owned,
@@ -42,8 +45,8 @@ impl Logs {
         Self { json: !format.eq_ignore_ascii_case("text"), filter }
     }
 
-    /// What is logged, of whose code: `level` or `crate::module=level`, separated by commas. What is
-    /// neither is passed over; when nothing is left, it is `info`.
+    /// Returns the filter: `level` or `crate::module=level`, separated by commas. Ignores malformed
+    /// parts; without a valid part the filter is `info`.
     #[must_use]
     pub fn filter(&self) -> Targets {
         let parts = self.filter.split(',').map(str::trim).filter(|part| !part.is_empty());
@@ -52,10 +55,10 @@ impl Logs {
         if known.is_empty() { info() } else { known.join(",").parse().unwrap_or_else(|_| info()) }
     }
 
-    /// Makes this the log of the process. A second call changes nothing.
+    /// Installs the log of the process. A second call changes nothing.
     pub fn init(&self) {
         let filter = self.filter();
-        // A second subscriber is refused, which is what is wanted.
+        // `try_init` fails if a subscriber is installed; the first one stays.
         let _ = if self.json {
             registry().with(filter).with(json_layer(std::io::stdout)).try_init()
         } else {
@@ -68,8 +71,7 @@ impl Logs {
     }
 }
 
-/// Makes a panic a line of the log, with the fields of the spans it happened in, instead of text that
-/// nobody can search by request.
+/// Logs a panic as one line with the fields of its spans, so that a search by request finds it.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -78,7 +80,7 @@ fn log_panics() {
     }));
 }
 
-/// The JSON form, for a writer of one's choice.
+/// Returns the layer that writes JSON lines to `writer`.
 pub fn json_layer<S, W>(writer: W) -> json_subscriber::JsonLayer<S, W>
 where
     S: tracing::Subscriber + for<'a> registry::LookupSpan<'a>,
@@ -114,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_talkative_level_is_for_our_own_code_alone() {
+    fn a_debug_level_applies_to_own_crates_only() {
         let filter = |variables: &[(&str, &str)]| {
             let environment = crate::config::Environment::of(variables.iter().copied());
             super::Logs::from_environment(&environment).filter
@@ -127,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_is_read_part_by_part() {
+    fn a_malformed_part_of_a_filter_is_ignored() {
         let enabled = |filter: &str, target: &str| {
             let environment = crate::config::Environment::of([("RUST_LOG", filter)]);
             let filter = super::Logs::from_environment(&environment).filter();
@@ -143,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn span_fields_stand_at_the_top_of_the_line() {
+    fn span_fields_are_at_the_top_level_of_the_line() {
         let sink = Sink::default();
         let writer = sink.clone();
         let subscriber =

@@ -1,33 +1,33 @@
-//! The function's environment. Nothing else reads it.
+//! The environment variables of the function. No other module reads them.
 
 use shared::aws::Trust;
 use shared::config::{ConfigError, Environment};
 use shared::database::DatabaseSource;
 
-/// What `cleanup-expired-bdrs` can be told.
+/// The configuration of `cleanup-expired-bdrs`.
 #[derive(Clone)]
 pub struct Config {
     /// `DATABASE_URL` or `DATABASE_SECRET_ARN`.
     pub database: DatabaseSource,
-    /// `AWS_CA_BUNDLE`: who may vouch for AWS.
+    /// `AWS_CA_BUNDLE`: certificate authorities that the AWS clients trust.
     pub trust: Trust,
     /// `VAULT_BUCKET`.
     pub vault_bucket: String,
-    /// Whether S3 lives at an endpoint without host names per bucket.
+    /// Whether S3 requests use path-style addressing.
     pub s3_path_style: bool,
     /// `BDR_QUEUE_URL`.
     pub queue_url: String,
-    /// `PURGE_AFTER_DAYS`; `None` (0) keeps rows for ever.
+    /// `PURGE_AFTER_DAYS`; `None` (0) keeps rows forever.
     pub purge_after_days: Option<i32>,
     /// `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, in MiB.
     pub memory_mib: u64,
 }
 
 impl Config {
-    /// Reads the environment.
+    /// Reads the configuration from the environment.
     ///
     /// # Errors
-    /// Names the variable that is missing or malformed.
+    /// When a variable is missing or malformed; the error names it.
     pub fn from_environment(environment: &Environment) -> Result<Self, ConfigError> {
         let days = "a number of days from 0 (never) to 36500";
         let purge =
@@ -56,7 +56,7 @@ mod tests {
     use super::Config;
 
     #[test]
-    fn purging_is_off_unless_asked_for() {
+    fn purging_is_off_by_default() {
         let purge = |days| {
             let variables = [
                 ("DATABASE_URL", "postgresql://u@localhost/d"),

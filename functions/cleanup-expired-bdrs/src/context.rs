@@ -1,4 +1,4 @@
-//! What a run and its tasks work with.
+//! The clients and settings of a run.
 
 use shared::clock::Clock;
 use shared::metrics::Metrics;
@@ -6,18 +6,18 @@ use shared::queue::Queue;
 use shared::request::Requests;
 use shared::vault::Vault;
 
-/// The means of a run.
+/// The clients and settings that a run and its tasks use.
 pub struct Cleanup {
     /// The rows of the requests.
     pub requests: Requests,
     /// The vault.
     pub vault: Vault,
-    /// Where requests are published.
+    /// The queue to publish requests to.
     pub queue: Queue,
     /// `PURGE_AFTER_DAYS`.
     pub purge_after_days: Option<i32>,
-    /// For the age of objects; that of rows goes by the database's clock.
+    /// The clock for the age of objects. The age of rows uses the database's clock.
     pub clock: Clock,
-    /// Where metrics go.
+    /// The output of metrics.
     pub metrics: Metrics,
 }

@@ -1,4 +1,4 @@
-//! The event, from a schedule, a rule or a person, and the answer.
+//! The invocation: an event from a schedule, a rule or a person in, a summary out.
 
 use std::time::Duration;
 
@@ -8,36 +8,36 @@ use shared::clock::Clock;
 use shared::lambda::time_left;
 use tokio::time::Instant;
 
-use crate::cleanup::Task;
 use crate::context::Cleanup;
-use crate::report::Report;
+use crate::summary::Summary;
+use crate::task::Task;
 
-/// Kept before the deadline: a page that has begun must be able to end.
+/// Time before the deadline in which no page starts, so that a started page can end.
 const DEADLINE_GUARD: Duration = Duration::from_mins(1);
 
-/// Turns events into runs.
+/// The handler of invocations.
 pub struct Handler {
-    /// What it runs with.
+    /// The clients and settings of a run.
     pub cleanup: Cleanup,
-    /// For the time left until the deadline.
+    /// The clock for the time left until the deadline.
     pub clock: Clock,
 }
 
 impl Handler {
-    /// Runs the tasks that the event asks for.
+    /// Runs the tasks that the event names.
     ///
     /// # Errors
-    /// When the run as a whole fails: the invocation then fails too, is repeated by Lambda, and is
-    /// heard of.
-    pub async fn handle(&self, event: LambdaEvent<Value>) -> Result<Report, Error> {
+    /// When the run as a whole fails: the invocation then fails too, Lambda retries it, and the
+    /// alarm on errors fires.
+    pub async fn handle(&self, event: LambdaEvent<Value>) -> Result<Summary, Error> {
         let left = time_left(&event.context, &self.clock);
         let stop_at = Instant::now() + left.saturating_sub(DEADLINE_GUARD);
         Ok(self.cleanup.run(&tasks(&event.payload), stop_at).await?)
     }
 }
 
-/// The tasks of `{"only": ["rescue", …]}`; all of them for any other event, such as what
-/// EventBridge sends.
+/// Returns the tasks of `{"only": ["rescue", …]}`, or all tasks for any other event, such as those
+/// of EventBridge.
 fn tasks(event: &Value) -> Vec<Task> {
     let named = event.get("only").and_then(Value::as_array).map(|names| {
         names.iter().map(|name| name.as_str().and_then(Task::parse)).collect::<Option<Vec<_>>>()
@@ -57,7 +57,7 @@ mod tests {
     use super::{Task, tasks};
 
     #[test]
-    fn only_a_list_of_known_tasks_is_a_choice() {
+    fn only_a_list_of_known_tasks_selects_tasks() {
         let hourly = json!({"only": ["republish", "rescue"]});
         assert_eq!(tasks(&hourly), [Task::Rescue, Task::Republish], "in the order of a run");
         for all in [

@@ -1,23 +1,26 @@
-//! `cleanup-expired-bdrs`: what was promised for seven days ends after seven days.
+//! `cleanup-expired-bdrs`: deletes archives after their seven days and recovers stuck requests.
 //!
-//! A run does, in this order ([`cleanup`]), each a file under [`tasks`]:
+//! A run ([`cleanup`]) does these tasks in this order. Each has a file under [`tasks`]:
 //!
-//! 1. *expire*: ZIPs whose time is over are deleted, then their rows become `expired`;
-//! 2. *rescue*: rows stuck in `processing` for over 6 h become `failed`;
-//! 3. *republish*: rows `pending` for over an hour get their message again;
-//! 4. *orphans*: ZIPs of rows that are `failed` or `expired` are deleted;
-//! 5. *purge*: rows closed for long enough are deleted, if the operator wants that.
+//! 1. *expire* deletes the ZIPs of expired requests, then marks the rows `expired`;
+//! 2. *rescue* marks rows `failed` that have been `processing` for over 6 h;
+//! 3. *republish* publishes rows again that have been `pending` for over an hour, and marks rows
+//!    `failed` that have been `pending` for over 7 days;
+//! 4. *orphans* deletes the ZIPs of rows that are `failed` or `expired`;
+//! 5. *purge* deletes rows that were closed long ago, if `PURGE_AFTER_DAYS` is set.
 //!
-//! Everything goes by bounded pages, object first and row second, so that a run may be killed at
-//! any point and the next one ends in the same state; two runs at once share the work. Errors of
-//! single items are reported ([`report`]); a failure of the run is an error of the invocation, so
-//! that it is repeated and alarmed.
+//! Tasks work in bounded pages, object first and row second. So a run can be killed at any point
+//! and the next one reaches the same state, and two concurrent runs share the work. The answer
+//! ([`summary`]) lists errors of single requests. A failure of the run is an error of the
+//! invocation, so that Lambda retries it and the alarms see it.
 
 pub mod cleanup;
 pub mod config;
 pub mod context;
-pub mod event;
 pub mod handler;
-pub mod report;
+mod outcome;
+mod run_report;
+pub mod summary;
+pub mod task;
 pub mod tasks;
 pub mod wiring;

@@ -5,7 +5,8 @@ use cleanup_expired_bdrs::handler::Handler;
 use lambda_runtime::Error;
 use shared::config::Environment;
 
-// One thread: the function waits for the network, and most of its sizes have less than one CPU.
+// One thread: the function waits for the network, and below 1,769 MB of memory it has less than one
+// CPU (AWS Lambda, "Configure Lambda function memory").
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     shared::lambda::run("cleanup-expired-bdrs", init, async |handler, event| {

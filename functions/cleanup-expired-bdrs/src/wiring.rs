@@ -1,4 +1,4 @@
-//! Puts the parts of the function together. Makes clients, but calls nobody.
+//! Builds the function from its configuration. Creates clients but sends no request.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::context::Cleanup;
 use crate::handler::Handler;
 
-/// The function, as `config` says, with clients by `aws`.
+/// Builds the handler from `config`, with AWS clients from `aws`.
 #[must_use]
 pub fn handler(config: Config, aws: &SdkConfig) -> Handler {
     let clock = Clock::system();

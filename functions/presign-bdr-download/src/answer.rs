@@ -1,4 +1,4 @@
-//! What the API is told.
+//! The answer to the API.
 
 use std::time::Duration;
 
@@ -9,37 +9,37 @@ use shared::vault::{ArchiveKey, Vault};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// The answer, by `status`.
+/// The answer, tagged by `status`.
 #[derive(Debug, Serialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum Answer {
     /// The ZIP can be downloaded.
     Ok {
-        /// The presigned URL. A secret until it dies.
+        /// The presigned URL. A secret until it expires.
         url: String,
-        /// The name under which the browser saves it.
+        /// The name of the saved file.
         filename: String,
         /// Size of the ZIP in bytes.
         size_bytes: Option<i64>,
-        /// When the URL dies, at the latest; earlier if the role's session does.
+        /// The expiry of the URL. The URL expires earlier if the session of the role does.
         #[serde(with = "time::serde::rfc3339")]
         url_expires_at: OffsetDateTime,
     },
-    /// There is no such request, or it is somebody else's.
+    /// The request does not exist, or belongs to another artist.
     NotFound,
-    /// There is no ZIP yet, or there will never be one.
+    /// The request has no ZIP: it is in progress or failed.
     NotReady {
         /// `pending`, `processing` or `failed`.
         bdr_status: String,
     },
-    /// There is no ZIP any more.
+    /// The ZIP has expired.
     Expired,
 }
 
-/// Finds out what the API is to be told about a request of this artist's.
+/// Returns the answer about the request `bdr_id` of the artist `user_id`.
 ///
 /// # Errors
-/// When the database does not answer, the row is malformed, or the URL cannot be signed.
+/// When the database does not respond, the row is malformed, or signing fails.
 pub async fn answer(
     requests: &Requests,
     vault: &Vault,
@@ -52,19 +52,19 @@ pub async fn answer(
         .await
         .map_err(|error| error.context("failed to read the request"))?;
     let Some(download) = download else { return Ok(Answer::NotFound) };
-    let life = remaining(&download, url_ttl);
+    let lifetime = url_lifetime(&download, url_ttl);
     match RequestState::parse(&download.status) {
-        Some(RequestState::Ready) if life.is_zero() => Ok(Answer::Expired),
-        Some(RequestState::Ready) => sign(vault, bdr_id, &download, life).await,
+        Some(RequestState::Ready) if lifetime.is_zero() => Ok(Answer::Expired),
+        Some(RequestState::Ready) => sign(vault, bdr_id, &download, lifetime).await,
         Some(RequestState::Expired) => Ok(Answer::Expired),
         _ => Ok(Answer::NotReady { bdr_status: download.status }),
     }
 }
 
-/// How long a URL may live: not longer than the ZIP.
-fn remaining(download: &Download, url_ttl: Duration) -> Duration {
+/// Returns the lifetime of a URL: at most `url_ttl`, and not longer than that of the ZIP.
+fn url_lifetime(download: &Download, url_ttl: Duration) -> Duration {
     let Some(expires_at) = download.expires_at else { return url_ttl };
-    // Whole seconds, as S3 counts them, rounded so that the URL never outlives the ZIP.
+    // Whole seconds (`X-Amz-Expires`), rounded down so that the URL does not outlive the ZIP.
     let left = (expires_at - download.now).whole_seconds();
     Duration::from_secs(u64::try_from(left).unwrap_or(0)).min(url_ttl)
 }
@@ -73,19 +73,19 @@ async fn sign(
     vault: &Vault,
     bdr_id: Uuid,
     download: &Download,
-    life: Duration,
+    lifetime: Duration,
 ) -> Result<Answer, Failure> {
     let key = download.file_path.as_deref().and_then(ArchiveKey::parse);
     let key = key.filter(|key| key.bdr_id() == Some(bdr_id)).ok_or_else(|| {
-        let problem = "it is ready, but file_path is not its archive";
+        let problem = "the request is ready, but file_path is not the key of its ZIP";
         Failure::permanent_fault("the row is malformed", problem)
     })?;
     let filename = format!("makapix-artworks-{}.zip", &bdr_id.to_string()[..8]);
     let url = vault
-        .presign_download(&key, &filename, life)
+        .presign_download(&key, &filename, lifetime)
         .await
         .map_err(|error| Failure::retry("failed to sign the URL", error))?;
-    let url_expires_at = download.now.truncate_to_second() + life;
+    let url_expires_at = download.now.truncate_to_second() + lifetime;
     Ok(Answer::Ok { url, filename, size_bytes: download.size_bytes, url_expires_at })
 }
 
@@ -96,12 +96,12 @@ mod tests {
     use shared::request::Download;
     use time::macros::datetime;
 
-    use super::remaining;
+    use super::url_lifetime;
 
     #[test]
     fn a_url_never_outlives_its_zip() {
         let now = datetime!(2025-01-01 0:00 UTC);
-        let life = |expires_at| {
+        let lifetime = |expires_at| {
             let download = Download {
                 status: "ready".to_owned(),
                 file_path: None,
@@ -109,12 +109,12 @@ mod tests {
                 expires_at,
                 now,
             };
-            remaining(&download, Duration::from_mins(15)).as_secs()
+            url_lifetime(&download, Duration::from_mins(15)).as_secs()
         };
-        assert_eq!(life(None), 900);
-        assert_eq!(life(Some(now + Duration::from_hours(24))), 900);
-        assert_eq!(life(Some(now + Duration::from_millis(59_999))), 59);
-        assert_eq!(life(Some(now + Duration::from_millis(999))), 0);
-        assert_eq!(life(Some(now - Duration::from_secs(1))), 0);
+        assert_eq!(lifetime(None), 900);
+        assert_eq!(lifetime(Some(now + Duration::from_hours(24))), 900);
+        assert_eq!(lifetime(Some(now + Duration::from_millis(59_999))), 59);
+        assert_eq!(lifetime(Some(now + Duration::from_millis(999))), 0);
+        assert_eq!(lifetime(Some(now - Duration::from_secs(1))), 0);
     }
 }

@@ -1,4 +1,4 @@
-//! The function's environment. Nothing else reads it.
+//! The environment variables of the function. No other module reads them.
 
 use std::time::Duration;
 
@@ -6,26 +6,26 @@ use shared::aws::Trust;
 use shared::config::{ConfigError, Environment};
 use shared::database::DatabaseSource;
 
-/// What `presign-bdr-download` can be told.
+/// The configuration of `presign-bdr-download`.
 #[derive(Clone)]
 pub struct Config {
     /// `DATABASE_URL` or `DATABASE_SECRET_ARN`.
     pub database: DatabaseSource,
-    /// `AWS_CA_BUNDLE`: who may vouch for AWS.
+    /// `AWS_CA_BUNDLE`: certificate authorities that the AWS clients trust.
     pub trust: Trust,
     /// `VAULT_BUCKET`.
     pub vault_bucket: String,
-    /// Whether S3 lives at an endpoint without host names per bucket.
+    /// Whether S3 requests use path-style addressing.
     pub s3_path_style: bool,
-    /// `DOWNLOAD_URL_TTL_SECONDS`: how long a URL lives at most.
+    /// `DOWNLOAD_URL_TTL_SECONDS`: maximum lifetime of a URL.
     pub url_ttl: Duration,
 }
 
 impl Config {
-    /// Reads the environment.
+    /// Reads the configuration from the environment.
     ///
     /// # Errors
-    /// Names the variable that is missing or malformed.
+    /// When a variable is missing or malformed; the error names it.
     pub fn from_environment(environment: &Environment) -> Result<Self, ConfigError> {
         let url_ttl = environment.parsed(
             "DOWNLOAD_URL_TTL_SECONDS",

@@ -1,4 +1,4 @@
-//! The invocation: its payload in, its answer out.
+//! The invocation: a payload in, an answer out.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::answer::{Answer, answer};
 
-/// Answers invocations.
+/// The handler of invocations.
 pub struct Handler {
     /// The rows of the requests.
     pub requests: Requests,
@@ -22,7 +22,7 @@ pub struct Handler {
     pub url_ttl: Duration,
 }
 
-/// What the API asks. Unknown members are ignored.
+/// The payload. Unknown members are ignored.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 struct Question {
     bdr_id: Uuid,
@@ -30,27 +30,28 @@ struct Question {
 }
 
 impl Handler {
-    /// Answers one invocation.
+    /// Returns the answer to one invocation.
     ///
     /// # Errors
-    /// When the payload is not `{"bdr_id": "<uuid>", "user_id": <int>}`, or no answer could be
-    /// found; the API gets the error's text.
+    /// When the payload is not `{"bdr_id": "<uuid>", "user_id": <int>}`, or [`answer`] fails.
+    /// Lambda returns the text of the error to the API.
     pub async fn handle(&self, event: LambdaEvent<Value>) -> Result<Answer, Error> {
         let question = serde_json::from_value::<Map<String, Value>>(event.payload)
             .and_then(|object| serde_json::from_value(object.into()));
         let Question { bdr_id, user_id } = question.map_err(|error| {
-            tracing::error!(result = "malformed", error = %error, "the payload is malformed");
+            tracing::error!(result = "malformed", error = %error, "payload is malformed");
             format!("the payload must be {{\"bdr_id\": \"<uuid>\", \"user_id\": <int>}}: {error}")
         })?;
-        let found = answer(&self.requests, &self.vault, self.url_ttl, bdr_id, user_id).await;
-        match &found {
-            // Not the answer itself: the URL is a secret.
+        let answered = answer(&self.requests, &self.vault, self.url_ttl, bdr_id, user_id).await;
+        match &answered {
+            // Without the answer: the URL is a secret.
             Ok(answer) => tracing::info!(%bdr_id, result = name(answer), "BDR {bdr_id}: answered"),
             Err(failure) => {
-                tracing::error!(%bdr_id, result = "error", error = chain(failure), "BDR {bdr_id}: failed");
+                let error = chain(failure);
+                tracing::error!(%bdr_id, result = "error", error, "BDR {bdr_id}: failed to answer");
             }
         }
-        Ok(found?)
+        Ok(answered?)
     }
 }
 

@@ -1,9 +1,9 @@
-//! `presign-bdr-download`: hands the API a short-lived presigned URL of an artist's ZIP.
+//! `presign-bdr-download`: returns a short-lived presigned URL of an artist's ZIP to the API.
 //!
-//! Invoked directly with `{"bdr_id": "<uuid>", "user_id": 42}` ([`handler`]). It asks the database
-//! only ([`answer`]): whether the request is this artist's, `ready`, and not expired; signing needs
-//! no call. E-mails never hold such a URL, because it dies with the session of the function's role:
-//! the API asks for a new one at every click.
+//! The API invokes it directly with `{"bdr_id": "<uuid>", "user_id": 42}` ([`handler`]). It checks
+//! in the database that the request belongs to this artist and is `ready` and not expired
+//! ([`answer`]). Signing needs no request. E-mails do not contain such a URL, because it expires
+//! with the session of the function's role: the API requests a new one at every click.
 
 pub mod answer;
 pub mod config;

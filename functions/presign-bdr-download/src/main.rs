@@ -5,7 +5,8 @@ use presign_bdr_download::config::Config;
 use presign_bdr_download::handler::Handler;
 use shared::config::Environment;
 
-// One thread: the function waits for the network, and most of its sizes have less than one CPU.
+// One thread: the function waits for the network, and below 1,769 MB of memory it has less than one
+// CPU (AWS Lambda, "Configure Lambda function memory").
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     shared::lambda::run("presign-bdr-download", init, async |handler, event| {

@@ -227,6 +227,6 @@ async fn delete(vault: &Vault, key: &ArchiveKey) -> Result<(), Failure> {
     let refused = vault.delete_archives([(key, None)]).await;
     match refused.map_err(|error| Failure::retry(FAILED, error))?.into_values().next() {
         None | Some(NotDeleted::Changed) => Ok(()),
-        Some(NotDeleted::Refused(code)) => Err(Failure::retry(FAILED, code)),
+        Some(NotDeleted::Rejected(code)) => Err(Failure::retry(FAILED, code)),
     }
 }

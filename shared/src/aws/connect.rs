@@ -1,4 +1,4 @@
-//! Connections to AWS.
+//! The connector: opens connections to AWS.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,18 +16,18 @@ use tower_service::Service;
 
 use super::Trust;
 
-/// Longest wait for a connection, TLS included. Within a region a healthy endpoint answers in
+/// Time limit for a connection, TLS included. Within a region a healthy endpoint accepts one in
 /// milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Opens connections, with TLS unless the endpoint's URL says otherwise.
+/// A connector that uses TLS unless the URL of the endpoint is `http://`.
 #[derive(Debug, Clone)]
 pub(super) struct Connector(HttpsConnector<HttpConnector>);
 
-/// There was no connection within the time limit.
+/// The connection did not open within the time limit.
 #[derive(Debug, thiserror::Error)]
-#[error("there was no connection within {} s", CONNECT_TIMEOUT.as_secs())]
-pub(super) struct TookTooLong;
+#[error("the connection did not open within {} s", CONNECT_TIMEOUT.as_secs())]
+pub(super) struct ConnectTimeout;
 
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
@@ -53,7 +53,7 @@ impl Service<Uri> for Connector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connecting = self.0.call(uri);
         Box::pin(
-            async move { timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| TookTooLong)? },
+            async move { timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| ConnectTimeout)? },
         )
     }
 }

@@ -1,8 +1,8 @@
-//! The HTTP client below the AWS clients.
+//! The HTTP client of the AWS clients.
 //!
-//! The SDK brings one, on hyper like this one, that keeps to itself what decides about memory and
-//! about the start of a function: how much of a body hyper reads ahead on each connection, and whose
-//! certificates are trusted, which it would read from the disk at every cold start.
+//! The SDK's own client is also built on hyper, but does not expose two settings that decide about
+//! the memory and the start of a function: how much of a body hyper reads ahead on each connection,
+//! and the trusted certificates, which it reads from disk at every cold start.
 
 use std::error::Error;
 use std::time::Duration;
@@ -25,38 +25,38 @@ use hyper_util::client::legacy::{Builder, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
 
-use super::connect::{Connector, TookTooLong};
+use super::connect::{ConnectTimeout, Connector};
 
-/// The most that hyper reads ahead of a body's reader on one connection, in bytes. By itself it
-/// would go up to 408 KiB, and many bodies are open at once.
-const READ_AHEAD: usize = 16 * 1024;
-/// Longest idleness after which a connection is used again. Lambda freezes an instance between
-/// invocations, and what lies between drops its connections without a word.
+/// Maximum that hyper reads ahead of the reader of a body, in bytes per connection. Its default is
+/// 408 KiB, and many bodies are open at once.
+const MAX_READ_AHEAD: usize = 16 * 1024;
+/// Maximum idle time after which a connection is reused. Lambda freezes an instance between
+/// invocations, and network devices drop its connections without notice.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A client with connections of its own.
+/// An HTTP client with its own connections.
 #[derive(Debug, Clone)]
 pub(super) struct Http {
     client: Client<Connector, Body>,
 }
 
-/// A request's body. Boxed: each connection has a queue with room for 32 requests (tokio's channels), and
-/// what lies in them lies there a hundred times.
+/// The body of a request. Boxed to keep requests small: each connection allocates a queue for 32
+/// requests (the block size of tokio's channels), and there are a hundred connections.
 type Body = UnsyncBoxBody<Bytes, BoxError>;
 
 impl Http {
-    /// A client that uses its connections again.
+    /// Creates a client that reuses its connections.
     pub(super) fn pooled(connector: Connector) -> Self {
         Self::new(Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE_TIMEOUT), connector)
     }
 
-    /// A client that opens a connection for every request.
+    /// Creates a client that opens a connection for every request.
     pub(super) fn unpooled(connector: Connector) -> Self {
         Self::new(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0), connector)
     }
 
     fn new(builder: &mut Builder, connector: Connector) -> Self {
-        builder.pool_timer(TokioTimer::new()).http1_max_buf_size(READ_AHEAD);
+        builder.pool_timer(TokioTimer::new()).http1_max_buf_size(MAX_READ_AHEAD);
         Self { client: builder.build(connector) }
     }
 }
@@ -67,7 +67,7 @@ impl HttpClient for Http {
         settings: &HttpConnectorSettings,
         _: &RuntimeComponents,
     ) -> SharedHttpConnector {
-        SharedHttpConnector::new(Requests {
+        SharedHttpConnector::new(OperationConnector {
             client: self.client.clone(),
             read_timeout: settings.read_timeout(),
         })
@@ -76,13 +76,13 @@ impl HttpClient for Http {
 
 /// The client with the time limit of an operation.
 #[derive(Debug)]
-struct Requests {
+struct OperationConnector {
     client: Client<Connector, Body>,
-    /// Longest wait for the head of an answer.
+    /// Time limit for the head of a response.
     read_timeout: Option<Duration>,
 }
 
-impl HttpConnector for Requests {
+impl HttpConnector for OperationConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let mut request = match request.try_into_http1x() {
             Ok(request) => request,
@@ -92,27 +92,27 @@ impl HttpConnector for Requests {
         };
         let connection = capture_connection(&mut request);
         if let Some(capture) = request.extensions().get::<CaptureSmithyConnection>() {
-            capture.set_connection_retriever(move || poisonable(&connection));
+            capture.set_connection_retriever(move || connection_metadata(&connection));
         }
-        let (answer, limit) =
+        let (response, limit) =
             (self.client.request(request.map(SdkBody::boxed_unsync)), self.read_timeout);
         HttpConnectorFuture::new(async move {
-            let answer = match limit {
-                Some(limit) => timeout(limit, answer)
+            let response = match limit {
+                Some(limit) => timeout(limit, response)
                     .await
                     .map_err(|late| ConnectorError::timeout(late.into()))?,
-                None => answer.await,
+                None => response.await,
             };
-            let answer = answer.map_err(|error| classified(Box::new(error)))?;
-            HttpResponse::try_from(answer.map(SdkBody::from_body_1_x))
+            let response = response.map_err(|error| classify(Box::new(error)))?;
+            HttpResponse::try_from(response.map(SdkBody::from_body_1_x))
                 .map_err(|error| ConnectorError::other(error.into(), None))
         })
     }
 }
 
-/// The connection behind a request, so that the SDK can keep it from being used again when its server
-/// is in trouble.
-fn poisonable(capture: &CaptureConnection) -> Option<ConnectionMetadata> {
+/// Returns the connection of a request, so that the SDK can exclude it from reuse after a server
+/// error.
+fn connection_metadata(capture: &CaptureConnection) -> Option<ConnectionMetadata> {
     capture.connection_metadata().as_ref()?;
     let capture = capture.clone();
     let poison = move || {
@@ -123,29 +123,29 @@ fn poisonable(capture: &CaptureConnection) -> Option<ConnectionMetadata> {
     Some(ConnectionMetadata::builder().proxied(false).poison_fn(poison).build())
 }
 
-/// What the SDK is to make of an error, which decides whether it tries again.
-fn classified(error: BoxError) -> ConnectorError {
-    if cause::<TookTooLong>(&*error).is_some() {
+/// Classifies an error for the SDK, which decides by the class whether to retry.
+fn classify(error: BoxError) -> ConnectorError {
+    if find_cause::<ConnectTimeout>(&*error).is_some() {
         return ConnectorError::timeout(error);
     }
-    if let Some(hyper) = cause::<hyper::Error>(&*error) {
+    if let Some(hyper) = find_cause::<hyper::Error>(&*error) {
         if hyper.is_timeout() {
             return ConnectorError::timeout(error);
         }
         if hyper.is_user() {
             return ConnectorError::user(error);
         }
-        // S3 closes connections that it has had enough of; whoever was using one asks again.
+        // S3 may close a connection between two requests; the SDK retries such a request.
         if hyper.is_incomplete_message() {
             return ConnectorError::other(error, Some(ErrorKind::TransientError));
         }
     }
-    // No connection, or one that broke.
+    // The connection failed to open, or it broke.
     ConnectorError::io(error)
 }
 
-/// The first of an error's causes, itself included, that is a `T`.
-fn cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+/// Returns the first `T` among an error and its causes.
+fn find_cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref() {

@@ -1,4 +1,4 @@
-//! The AWS SDK's configuration, one for all clients of a function.
+//! The configuration of the AWS SDK, shared by all clients of a function.
 
 mod connect;
 mod http;
@@ -25,19 +25,19 @@ use crate::config::Environment;
 use connect::Connector;
 use http::Http;
 
-/// Longest wait for the head of an answer, the connection and the sending of the request included:
+/// Time limit for the head of a response, the connection and the sending of the request included.
 /// 8 MiB in 30 s is a tenth of the bandwidth of the smallest function.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// Tries a request: the first one and two more, with the SDK's jittered backoff.
-const ATTEMPTS: u32 = 3;
+/// Attempts per request: the first one and 2 retries, with the SDK's jittered backoff.
+const MAX_ATTEMPTS: u32 = 3;
 
-/// Region, credentials and endpoints from the environment, in the SDK's variables: `AWS_REGION`,
-/// `AWS_ACCESS_KEY_ID` and those that go with it, `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_<SERVICE>`,
-/// `AWS_USE_FIPS_ENDPOINT`, `AWS_USE_DUALSTACK_ENDPOINT`.
+/// Reads region, credentials and endpoints from the SDK's variables: `AWS_REGION`,
+/// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_ENDPOINT_URL` and
+/// `AWS_ENDPOINT_URL_<SERVICE>`, `AWS_USE_FIPS_ENDPOINT`, `AWS_USE_DUALSTACK_ENDPOINT`.
 ///
-/// Lambda puts them there, and nowhere else, and its credentials last as long as the process. The SDK's
-/// own search (profiles, web identities, metadata services of EC2 and ECS) would be code to load at every
-/// cold start.
+/// Lambda sets only these, and its credentials are valid as long as the process. The SDK's default
+/// chain (profiles, web identities, metadata services of EC2 and ECS) would add code to load at
+/// every cold start.
 #[must_use]
 pub fn from_environment(environment: &Environment, trust: &Trust) -> SdkConfig {
     let text = |variable| environment.optional(variable).map(str::to_owned);
@@ -49,9 +49,9 @@ pub fn from_environment(environment: &Environment, trust: &Trust) -> SdkConfig {
         .use_fips(is_on("AWS_USE_FIPS_ENDPOINT"))
         .use_dual_stack(is_on("AWS_USE_DUALSTACK_ENDPOINT"))
         .http_client(http_client(trust))
-        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+        .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
         .timeout_config(time_limits())
-        // It mistakes back-pressure for a stalled peer; bodies have time limits of their own.
+        // Off: it mistakes back-pressure for a stalled server. Bodies have their own time limits.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     config.set_endpoint_url(text("AWS_ENDPOINT_URL"));
     let keys = text("AWS_ACCESS_KEY_ID").zip(text("AWS_SECRET_ACCESS_KEY"));
@@ -63,8 +63,8 @@ pub fn from_environment(environment: &Environment, trust: &Trust) -> SdkConfig {
     config.build()
 }
 
-/// Settings that the SDK looks up service by service, such as `AWS_ENDPOINT_URL_S3`, and then for all of
-/// them.
+/// The settings that the SDK looks up for one service first, such as `AWS_ENDPOINT_URL_S3`, and for
+/// all services second.
 struct ServiceSettings(Environment);
 
 impl LoadServiceConfig for ServiceSettings {
@@ -76,25 +76,25 @@ impl LoadServiceConfig for ServiceSettings {
 }
 
 impl fmt::Debug for ServiceSettings {
-    /// Without the values: there are credentials among them.
+    /// Omits the values, because they include credentials.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ServiceSettings")
     }
 }
 
-/// The HTTP client of all AWS clients but those that need one of their own.
+/// Creates an HTTP client that reuses its connections.
 #[must_use]
 pub fn http_client(trust: &Trust) -> SharedHttpClient {
     Http::pooled(Connector::new(trust)).into_shared()
 }
 
-/// An HTTP client that opens a connection for every request.
+/// Creates an HTTP client that opens a connection for every request.
 #[must_use]
 pub fn unpooled_http_client(trust: &Trust) -> SharedHttpClient {
     Http::unpooled(Connector::new(trust)).into_shared()
 }
 
-/// How long AWS is waited for, request by request. A connection has a time limit of its own.
+/// Returns the time limits of a request. A connection has its own time limit.
 #[must_use]
 pub fn time_limits() -> TimeoutConfig {
     TimeoutConfig::builder().read_timeout(READ_TIMEOUT).build()
@@ -104,10 +104,10 @@ pub fn time_limits() -> TimeoutConfig {
 /// on average: 15 s in all, which outlasts a burst of throttling. The caller's deadline bounds them.
 const S3_ATTEMPTS: u32 = 6;
 
-/// The S3 client. `path_style` goes with endpoints that have no host name per bucket.
+/// Creates an S3 client. `path_style` is for endpoints without a host name per bucket.
 ///
-/// Checksums: every upload carries a CRC32 that S3 verifies; downloads are protected by TLS, their
-/// length and the CRC32 of the ZIP, and are not hashed again.
+/// Every upload carries a CRC32 that S3 verifies. Downloads are not verified by a checksum: TLS,
+/// the length and the CRC32 in the ZIP protect them.
 #[must_use]
 pub fn s3(config: &SdkConfig, path_style: bool) -> aws_sdk_s3::Client {
     aws_sdk_s3::Client::from_conf(
@@ -135,7 +135,7 @@ mod tests {
     use crate::config::Environment;
 
     #[tokio::test]
-    async fn the_sdks_variables_are_understood() {
+    async fn the_variables_of_the_sdk_are_read() {
         let variables = [
             ("AWS_REGION", "eu-north-1"),
             ("AWS_ENDPOINT_URL", "http://all"),
@@ -174,6 +174,6 @@ mod tests {
             assert!(url.contains(part), "{part}: {url}");
         }
         let debug = format!("{config:?}");
-        assert!(!debug.contains("secret\"") && !debug.contains("token\""), "it may be logged");
+        assert!(!debug.contains("secret\"") && !debug.contains("token\""), "a log may contain it");
     }
 }

@@ -1,4 +1,4 @@
-//! Whom the AWS clients believe that they speak to AWS.
+//! Certificate authorities that the AWS clients trust.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,20 +9,20 @@ use rustls_pki_types::pem::PemObject;
 
 use crate::config::{ConfigError, Environment};
 
-/// The variable of the AWS SDKs and tools that names a file of certificates.
+/// The variable of the AWS SDKs and tools for a file of certificates.
 const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
 
-/// TLS, with the certificate authorities that may vouch for AWS: the public ones, as Mozilla lists
-/// them, which are part of the binary, or those of `AWS_CA_BUNDLE`.
+/// A TLS configuration with the certificate authorities that the AWS clients trust: the public ones
+/// of Mozilla's list, which are part of the binary, or those in `AWS_CA_BUNDLE`.
 #[derive(Debug, Clone)]
 pub struct Trust(pub(super) Arc<ClientConfig>);
 
 impl Trust {
-    /// Reads `AWS_CA_BUNDLE`: a file of certificates (PEM) to be trusted instead of the public ones, for
-    /// networks whose proxies break TLS open.
+    /// Reads `AWS_CA_BUNDLE`: a PEM file of certificates to trust instead of the public ones, for
+    /// networks with a TLS-inspecting proxy.
     ///
     /// # Errors
-    /// When the file is missing, or not what it should be.
+    /// When the file is missing or contains no valid certificates.
     pub fn from_environment(environment: &Environment) -> Result<Self, ConfigError> {
         let roots = match environment.optional(CA_BUNDLE) {
             None => RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() },
@@ -63,7 +63,7 @@ mod tests {
     use crate::config::Environment;
 
     #[test]
-    fn a_bundle_must_be_one() {
+    fn a_bundle_must_contain_certificates() {
         let trust = |file: &str| Trust::from_environment(&Environment::of([(CA_BUNDLE, file)]));
         assert!(trust("").is_ok());
         let missing = trust("/nowhere/roots.pem").unwrap_err();

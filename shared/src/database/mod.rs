@@ -1,11 +1,13 @@
-//! The connection to PostgreSQL: one a function instance, checked once an invocation.
+//! The connection to PostgreSQL: one per function instance.
 //!
-//! Lambda freezes an instance between invocations and may thaw it hours later, when the socket has
-//! long been dropped by something in between without a word; a long job leaves it silent for
-//! minutes. So a statement after such a pause runs through [`Database::execute_idempotent`], and reads run
-//! through [`Database::read`]: both open a new connection once when the old one turns out dead.
-//! Statements are unnamed (`query_typed`) and none is a `SET`: either would pin the session of an
-//! RDS Proxy, which therefore needs no code of its own here.
+//! The connection can break without notice: Lambda freezes an instance between invocations, for
+//! hours, and a long job leaves the connection idle for minutes. Meanwhile a network device may
+//! drop it. So statements that may follow such a pause run through
+//! [`Database::execute_idempotent`], and reads run through [`Database::read`]. Both reconnect and
+//! retry once if the connection is broken.
+//!
+//! Statements are unnamed (`query_typed`) and there is no `SET`: named statements and `SET` would
+//! pin the session of an RDS Proxy. So the proxy needs no code here.
 
 mod secret;
 mod server;
@@ -29,12 +31,12 @@ use crate::failure::Failure;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Longest wait for a connection, TLS and authentication included.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// Longest wait for a statement. All of them are single-row updates or reads by index.
-const STATEMENT_LIMIT: Duration = Duration::from_secs(20);
-/// Longest wait for the first statement on a connection that may have died in a pause.
-const THAW_LIMIT: Duration = Duration::from_secs(3);
+/// Time limit for a connection, TLS and authentication included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time limit for a statement. All statements use an index and touch at most a page of rows.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(20);
+/// Time limit for the first statement on a connection that a pause may have broken.
+const AFTER_PAUSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The database of the requests.
 pub struct Database {
@@ -43,25 +45,25 @@ pub struct Database {
     connection: Mutex<Option<Arc<Client>>>,
 }
 
-/// Why a statement did not yield what it should.
+/// An error of a connection, a statement or a row.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
-    /// No connection could be opened.
-    #[error("cannot connect to the database")]
+    /// The connection failed to open.
+    #[error("failed to connect to the database")]
     Connect(#[source] BoxError),
-    /// The server did not answer in time.
-    #[error("the database did not answer within {} s", .0.as_secs())]
+    /// The server did not respond in time.
+    #[error("the database did not respond within {} s", .0.as_secs())]
     TimedOut(Duration),
-    /// The connection broke or the server refused the statement.
-    #[error("the database refused a statement or the connection broke")]
+    /// The server rejected the statement, or the connection broke.
+    #[error("the database rejected the statement, or the connection broke")]
     Statement(#[source] tokio_postgres::Error),
-    /// A row holds a value of another type than the contract says, or a null where there is none.
+    /// A row holds a value of another type than the contract specifies, or an unexpected null.
     #[error("a row is malformed")]
     Malformed(#[source] tokio_postgres::Error),
 }
 
 impl DatabaseError {
-    /// Whether the connection itself is of no further use.
+    /// Returns whether the connection must be replaced.
     fn is_broken_connection(&self) -> bool {
         match self {
             Self::Connect(_) | Self::TimedOut(_) => true,
@@ -79,7 +81,8 @@ impl DatabaseError {
         }
     }
 
-    /// The decision: a malformed row never gets better, everything else may.
+    /// Converts the error to a failure: permanent for a malformed row, else to be retried.
+    /// `context` says what failed.
     #[must_use]
     pub fn context(self, context: &'static str) -> Failure {
         match self {
@@ -90,17 +93,17 @@ impl DatabaseError {
 }
 
 impl Database {
-    /// A database that is connected to when it is first needed. `secrets` is needed only where the
-    /// source is a secret.
+    /// Creates a database that connects at its first use. `secrets` is required only if the source
+    /// is a secret.
     #[must_use]
     pub fn new(source: DatabaseSource, secrets: Option<SecretReader>) -> Self {
         Self { source, secrets, connection: Mutex::new(None) }
     }
 
-    /// The connection, opened if there is none.
+    /// Returns the connection, and opens it if there is none.
     ///
     /// # Errors
-    /// When none can be opened.
+    /// When the connection fails to open.
     pub async fn connection(&self) -> Result<Arc<Client>, DatabaseError> {
         let mut slot = self.connection.lock().await;
         if let Some(client) = slot.as_ref().filter(|client| !client.is_closed()) {
@@ -111,19 +114,20 @@ impl Database {
         Ok(client)
     }
 
-    /// A connection for the caller alone, who may hold a transaction on it. The functions hold none.
+    /// Opens a connection for the exclusive use of the caller, who may hold a transaction on it.
+    /// The functions hold no transaction.
     ///
     /// # Errors
-    /// When none can be opened.
-    pub async fn connection_apart(&self) -> Result<Client, DatabaseError> {
+    /// When the connection fails to open.
+    pub async fn dedicated_connection(&self) -> Result<Client, DatabaseError> {
         Box::pin(self.connect()).await
     }
 
-    /// Runs the first statement after a pause; on a connection that turns out dead, once more on a
-    /// new one. The statement must bear being run twice.
+    /// Runs a statement that may follow a pause. If the connection is broken or does not respond
+    /// within 3 s, reconnects and retries once; the statement must be idempotent.
     ///
     /// # Errors
-    /// As the statement's, or when no connection can be opened.
+    /// When the statement fails, or the connection fails to open.
     pub async fn execute_idempotent<T, F>(
         &self,
         statement: impl Fn(Arc<Client>) -> F,
@@ -131,24 +135,24 @@ impl Database {
     where
         F: Future<Output = Result<T, tokio_postgres::Error>>,
     {
-        self.retry_once(THAW_LIMIT, statement).await
+        self.retry_once(AFTER_PAUSE_TIMEOUT, statement).await
     }
 
-    /// Runs reads; on a connection that breaks meanwhile, once more on a new one, which spares the
-    /// request another attempt.
+    /// Runs reads. If the connection breaks meanwhile, reconnects and retries once, which saves
+    /// another attempt at the request.
     ///
     /// # Errors
-    /// As the reads', or when no connection can be opened.
+    /// When a read fails, or the connection fails to open.
     pub async fn read<T, F>(&self, reads: impl Fn(Arc<Client>) -> F) -> Result<T, DatabaseError>
     where
         F: Future<Output = Result<T, tokio_postgres::Error>>,
     {
-        self.retry_once(STATEMENT_LIMIT, reads).await
+        self.retry_once(STATEMENT_TIMEOUT, reads).await
     }
 
     async fn retry_once<T, F>(
         &self,
-        first_limit: Duration,
+        first_timeout: Duration,
         statement: impl Fn(Arc<Client>) -> F,
     ) -> Result<T, DatabaseError>
     where
@@ -156,33 +160,33 @@ impl Database {
     {
         let kept = self.connection.lock().await.clone();
         if let Some(client) = kept.filter(|client| !client.is_closed()) {
-            match within(first_limit, statement(client)).await {
+            match within(first_timeout, statement(client)).await {
                 Err(error) if error.is_broken_connection() => {
-                    tracing::info!("the connection has died; opening a new one");
+                    tracing::info!("the database connection is broken; reconnecting");
                 }
                 result => return result,
             }
         }
         *self.connection.lock().await = None;
         let client = self.connection().await?;
-        within(STATEMENT_LIMIT, statement(client)).await
+        within(STATEMENT_TIMEOUT, statement(client)).await
     }
 
-    /// Connects; when the server refuses the password of a secret, which may just be rotating,
-    /// reads the secret again and connects once more.
+    /// Connects. If the server rejects the password of a secret, which may be rotating, reads the
+    /// secret again and retries once.
     async fn connect(&self) -> Result<Client, DatabaseError> {
         let opening = async {
             match self.open(SecretRead::First).await {
-                Err(error) if self.source.may_change() && is_rejected_login(&error) => {
-                    tracing::info!("the database refused the password; reading the secret again");
+                Err(error) if self.source.can_rotate() && is_rejected_login(&error) => {
+                    tracing::info!("the database rejected the password; reading the secret again");
                     self.open(SecretRead::AfterRejection).await
                 }
                 result => result,
             }
         };
-        timeout(CONNECT_LIMIT, opening)
+        timeout(CONNECT_TIMEOUT, opening)
             .await
-            .map_err(|_| DatabaseError::TimedOut(CONNECT_LIMIT))?
+            .map_err(|_| DatabaseError::TimedOut(CONNECT_TIMEOUT))?
             .map_err(DatabaseError::Connect)
     }
 
@@ -191,14 +195,14 @@ impl Database {
         let (client, connection) = server.config.connect(server.connector()?).await?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
-                tracing::debug!(error = %error, "the database connection ended");
+                tracing::debug!(error = %error, "the database connection ended with an error");
             }
         });
         Ok(client)
     }
 }
 
-/// Whether the server was reached and did not accept the name and the password.
+/// Returns whether the server rejected the user name or the password.
 fn is_rejected_login(error: &BoxError) -> bool {
     let code = error.downcast_ref::<tokio_postgres::Error>().and_then(tokio_postgres::Error::code);
     code.is_some_and(|code| {
@@ -206,14 +210,14 @@ fn is_rejected_login(error: &BoxError) -> bool {
     })
 }
 
-/// Runs a statement with a client-side time limit.
+/// Runs a statement with a client-side time limit of 20 s.
 ///
 /// # Errors
-/// As the statement's, or when it does not end in time.
+/// When the statement fails or does not end in time.
 pub async fn limited<T>(
     statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
 ) -> Result<T, DatabaseError> {
-    within(STATEMENT_LIMIT, statement).await
+    within(STATEMENT_TIMEOUT, statement).await
 }
 
 async fn within<T>(
@@ -226,10 +230,10 @@ async fn within<T>(
         .map_err(DatabaseError::Statement)
 }
 
-/// A column of a row, by name; its absence or another type makes the row malformed.
+/// Reads a column of a row by name.
 ///
 /// # Errors
-/// When the column is not there, or not a `T`.
+/// When the column is missing or not a `T`: the row is malformed.
 pub fn column<'a, T: tokio_postgres::types::FromSql<'a>>(
     row: &'a Row,
     name: &str,

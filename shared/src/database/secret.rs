@@ -1,4 +1,4 @@
-//! Reading the database's secret from Secrets Manager, also while it is being rotated.
+//! Reads the database's secret from Secrets Manager, also during a rotation.
 
 use aws_config::SdkConfig;
 use aws_sdk_secretsmanager::Client;
@@ -7,36 +7,37 @@ use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 
 use super::BoxError;
 
-/// The label that Secrets Manager gives to the version that a rotation has made, until the rotation
-/// makes it the current one.
+/// The staging label of the new version of a secret, until the rotation makes it `AWSCURRENT`.
 const PENDING: &str = "AWSPENDING";
 
-/// Reads secrets.
+/// A reader of secrets.
 #[derive(Clone)]
 pub struct SecretReader(Client);
 
 impl SecretReader {
-    /// With the SDK's configuration.
+    /// Creates a reader with the SDK's configuration.
     #[must_use]
     pub fn new(config: &SdkConfig) -> Self {
         Self(Client::new(config))
     }
 
-    /// The current text of the secret with this ARN.
+    /// Returns the current text of the secret with this ARN.
     pub(super) async fn read(&self, arn: &str) -> Result<String, BoxError> {
-        let answer = self.0.get_secret_value().secret_id(arn).send().await?;
-        answer.secret_string.ok_or_else(|| "the database secret holds no text".into())
+        let response = self.0.get_secret_value().secret_id(arn).send().await?;
+        response
+            .secret_string
+            .ok_or_else(|| "the database secret has no text (SecretString)".into())
     }
 
-    /// The text of the secret after the database has refused the one that was current.
+    /// Returns the text of the secret after the database rejected the current password.
     ///
-    /// A rotation changes the password in the database first and the current version second: in
-    /// between, the pending version is the one that fits. Without a pending one the rotation has
-    /// ended meanwhile, and the current version fits.
+    /// A rotation changes the password in the database first and makes the new version current
+    /// second. In between, the pending version is valid. Without a pending version the rotation has
+    /// ended, and the current version is valid.
     pub(super) async fn read_after_rejection(&self, arn: &str) -> Result<String, BoxError> {
         let pending = self.0.get_secret_value().secret_id(arn).version_stage(PENDING);
         let pending = match pending.send().await.map_err(SdkError::into_service_error) {
-            Ok(answer) => answer.secret_string,
+            Ok(response) => response.secret_string,
             Err(GetSecretValueError::ResourceNotFoundException(_)) => None,
             Err(error) => return Err(error.into()),
         };

@@ -1,5 +1,4 @@
-//! A database server as a URL or a secret describes it: where it is, who logs in, and whose
-//! certificate it must show.
+//! A database server: its address, its login, and the certificate authorities to trust.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -11,27 +10,28 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::tls;
 
-/// Where to connect, and how.
+/// The address, login and TLS settings of a server.
 #[derive(Clone)]
 pub(super) struct Server {
     pub(super) config: Config,
-    /// Trusts the operator's own choice of authorities.
-    own_choice: Option<MakeRustlsConnect>,
+    /// Trusts the authorities in `sslrootcert`; `None` without one.
+    custom_connector: Option<MakeRustlsConnect>,
 }
 
-/// Why there is no server to be had from a URL. Quotes none of it, since it may hold a password,
-/// but for the path of the certificates.
+/// An invalid URL or `sslrootcert`. The text quotes only the path of the certificates, because the
+/// URL may hold a password.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ServerError {
     #[error("must be a PostgreSQL URL")]
     NotAUrl,
-    #[error("has an sslrootcert that cannot be used: {}", .0.display())]
+    #[error("has an unusable sslrootcert: {}", .0.display())]
     RootCertificates(PathBuf, #[source] tls::TlsError),
 }
 
 impl Server {
-    /// Reads a PostgreSQL URL. Of libpq's parameters, the driver knows neither `sslrootcert` nor
-    /// `sslmode=verify-ca` and `verify-full`; both are what `require` does here.
+    /// Parses a PostgreSQL URL. Handles three of libpq's values that the driver rejects:
+    /// `sslrootcert`, and `sslmode=verify-ca` and `verify-full`, which both mean the same as
+    /// `require` here.
     pub(super) fn parse(url: &str) -> Result<Self, ServerError> {
         let (rest, query) = split_query(url);
         let mut root_certificates = None;
@@ -54,33 +54,34 @@ impl Server {
         Self::new(config, path.as_deref())
     }
 
-    /// Trusts the certificate authorities in the file `root_certificates`, and only these; by
-    /// default those of RDS and the public ones. Looks at the file only where TLS may be used.
+    /// Creates a server that trusts only the certificate authorities in the file
+    /// `root_certificates`; by default those of RDS and the public ones. Reads the file only if TLS
+    /// may be used.
     pub(super) fn new(
         config: Config,
         root_certificates: Option<&str>,
     ) -> Result<Self, ServerError> {
         let path = root_certificates.filter(|_| config.get_ssl_mode() != SslMode::Disable);
-        let trusting = |path: &Path| {
+        let connector = |path: &Path| {
             tls::connector_trusting(path)
                 .map_err(|error| ServerError::RootCertificates(path.to_owned(), error))
         };
-        let own_choice = path.map(Path::new).map(trusting).transpose()?;
-        Ok(Self { config, own_choice })
+        let custom_connector = path.map(Path::new).map(connector).transpose()?;
+        Ok(Self { config, custom_connector })
     }
 
-    /// Opens TLS to it. Not made before it is needed: reading the authorities of RDS was 5 of the 8 million
-    /// instructions that a function took to start.
+    /// Returns the TLS connector. Created at its first use: parsing the authorities of RDS was 5 of
+    /// the 8 million instructions that a function took to start.
     ///
     /// # Errors
-    /// When TLS cannot be set up.
+    /// When the TLS setup fails.
     pub(super) fn connector(&self) -> Result<MakeRustlsConnect, tls::TlsError> {
-        self.own_choice.clone().map_or_else(tls::connector, Ok)
+        self.custom_connector.clone().map_or_else(tls::connector, Ok)
     }
 }
 
-/// Parts a URL from its query, as the driver does: what comes before an `@` belongs to the name and
-/// the password, which may hold a `?`.
+/// Splits a URL from its query as the driver does: the text before an `@` is user name and
+/// password, which may contain a `?`.
 fn split_query(url: &str) -> (&str, &str) {
     let host = url.find('@').unwrap_or(0);
     match url[host..].find('?') {
@@ -96,7 +97,7 @@ mod tests {
     use super::{Server, ServerError};
 
     #[test]
-    fn what_asks_for_verification_gets_it_and_the_password_is_left_alone() {
+    fn verify_modes_become_require_and_the_password_is_unchanged() {
         for (mode, expected) in [
             ("verify-full", SslMode::Require),
             ("verify-ca", SslMode::Require),
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn root_certificates_that_are_none_are_an_error_that_names_their_file() {
+    fn the_error_of_an_unusable_sslrootcert_names_its_file() {
         let folder = tempfile::tempdir().unwrap();
         let empty = folder.path().join("no certificates.pem");
         std::fs::write(&empty, "hunter2").unwrap();

@@ -1,4 +1,4 @@
-//! Where the database is: a URL, or a secret that holds one.
+//! The source of the database's address and password: a URL or a secret.
 
 use std::time::Duration;
 
@@ -11,10 +11,11 @@ use super::secret::SecretReader;
 use super::server::{Server, ServerError};
 use crate::config::{ConfigError, Environment};
 
-/// Silence after which the connection shows that it is alive.
-const KEEPALIVE: Duration = Duration::from_mins(1);
+/// Idle time before a TCP keepalive. NAT gateways drop a connection after 350 s of silence, and a
+/// job may send no statement for minutes.
+const KEEPALIVE_IDLE: Duration = Duration::from_mins(1);
 
-/// Where the address and the password of the database come from.
+/// The source of the database's address and password.
 #[derive(Clone)]
 pub struct DatabaseSource(Source);
 
@@ -22,11 +23,11 @@ pub struct DatabaseSource(Source);
 enum Source {
     /// `DATABASE_URL`.
     Url(Box<Server>),
-    /// `DATABASE_SECRET_ARN`: a secret of Secrets Manager, read at every connection, so that a
-    /// rotated password is found.
+    /// `DATABASE_SECRET_ARN`: a secret of Secrets Manager. Each new connection reads it, so that it
+    /// uses a rotated password.
     Secret {
         arn: String,
-        /// `DATABASE_HOST`: where to connect instead of the secret's own host.
+        /// `DATABASE_HOST`: replaces the host in the secret.
         host: Option<String>,
     },
 }
@@ -40,7 +41,7 @@ pub(super) enum SecretRead {
     AfterRejection,
 }
 
-/// What a secret may hold: a URL, or the form that RDS writes.
+/// The content of a secret: a URL, or the JSON structure that RDS writes.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Secret {
@@ -59,32 +60,36 @@ enum Secret {
 }
 
 impl DatabaseSource {
-    /// Reads `DATABASE_URL` or `DATABASE_SECRET_ARN`; just one must be set, and only the latter goes
-    /// with a `DATABASE_HOST`.
+    /// Reads `DATABASE_URL` or `DATABASE_SECRET_ARN`. Exactly one of them must be set, and
+    /// `DATABASE_HOST` only with the latter.
     ///
     /// # Errors
-    /// When neither or both are set, or the URL is not one.
+    /// When neither or both are set, `DATABASE_HOST` is set with `DATABASE_URL`, or the URL is
+    /// invalid.
     pub fn from_environment(environment: &Environment) -> Result<Self, ConfigError> {
         let host = environment.optional("DATABASE_HOST").map(str::to_owned);
         match (environment.optional("DATABASE_URL"), environment.optional("DATABASE_SECRET_ARN")) {
-            (Some(_), None) if host.is_some() => {
-                Err(ConfigError::new("DATABASE_HOST", "goes with DATABASE_SECRET_ARN alone"))
-            }
+            (Some(_), None) if host.is_some() => Err(ConfigError::new(
+                "DATABASE_HOST",
+                "requires DATABASE_SECRET_ARN; with DATABASE_URL, set the host in the URL",
+            )),
             (Some(url), None) => Server::parse(url)
                 .map(|server| Self(Source::Url(Box::new(server))))
                 .map_err(|error| ConfigError::new("DATABASE_URL", error.to_string())),
             (None, Some(arn)) => Ok(Self(Source::Secret { arn: arn.to_owned(), host })),
-            (None, None) => {
-                Err(ConfigError::new("DATABASE_URL", "is not set, nor is DATABASE_SECRET_ARN"))
-            }
-            (Some(_), Some(_)) => {
-                Err(ConfigError::new("DATABASE_URL", "and DATABASE_SECRET_ARN are both set"))
-            }
+            (None, None) => Err(ConfigError::new(
+                "DATABASE_URL",
+                "is not set, and neither is DATABASE_SECRET_ARN; set one of them",
+            )),
+            (Some(_), Some(_)) => Err(ConfigError::new(
+                "DATABASE_URL",
+                "and DATABASE_SECRET_ARN are both set; set only one of them",
+            )),
         }
     }
 
-    /// Whether another attempt may find another password.
-    pub(super) fn may_change(&self) -> bool {
+    /// Returns whether the password may have been rotated since it was read.
+    pub(super) fn can_rotate(&self) -> bool {
         matches!(self.0, Source::Secret { .. })
     }
 
@@ -96,7 +101,8 @@ impl DatabaseSource {
         let mut server = match &self.0 {
             Source::Url(server) => server.as_ref().clone(),
             Source::Secret { arn, host } => {
-                let reader = secrets.ok_or("no client for Secrets Manager was given")?;
+                let reader = secrets
+                    .ok_or("the source is a secret, but there is no client for Secrets Manager")?;
                 let text = match secret_read {
                     SecretRead::First => reader.read(arn).await?,
                     SecretRead::AfterRejection => reader.read_after_rejection(arn).await?,
@@ -104,28 +110,28 @@ impl DatabaseSource {
                 from_secret(&text, host.as_deref())?
             }
         };
-        // A job may not speak to the database for minutes; NAT gateways forget a silent connection
-        // after 350 s.
-        server.config.keepalives_idle(KEEPALIVE);
+        server.config.keepalives_idle(KEEPALIVE_IDLE);
         Ok(server)
     }
 }
 
-/// `instead` replaces the secret's host.
-fn from_secret(text: &str, instead: Option<&str>) -> Result<Server, BoxError> {
-    let secret: Secret = serde_json::from_str(text)
-        .map_err(|_| "the database secret is neither {\"url\"} nor the form that RDS writes")?;
+/// Reads a secret. `host_override` replaces its host.
+fn from_secret(text: &str, host_override: Option<&str>) -> Result<Server, BoxError> {
+    let secret: Secret = serde_json::from_str(text).map_err(
+        |_| "the database secret is neither {\"url\"} nor the JSON structure that RDS writes",
+    )?;
     let server = match secret {
-        Secret::Url { .. } if instead.is_some() => {
+        Secret::Url { .. } if host_override.is_some() => {
             return Err(
-                "the database secret holds a url, with which DATABASE_HOST cannot go".into()
+                "the database secret holds a url: unset DATABASE_HOST, or set the host in the url"
+                    .into(),
             );
         }
         Secret::Url { url } => Server::parse(&url),
         Secret::Rds { host, port, username, password, dbname, sslmode, sslrootcert } => {
             let mut config = Config::new();
-            let host = instead.or(host.as_deref()).ok_or(
-                "the database secret names no host (one that RDS manages does not): set DATABASE_HOST",
+            let host = host_override.or(host.as_deref()).ok_or(
+                "the database secret has no host (RDS does not store one): set DATABASE_HOST",
             )?;
             config.host(host).port(port.unwrap_or(5432)).user(&username).password(password);
             config.dbname(dbname.as_deref().unwrap_or("postgres"));
@@ -138,7 +144,7 @@ fn from_secret(text: &str, instead: Option<&str>) -> Result<Server, BoxError> {
         }
     };
     server.map_err(|error| match error {
-        ServerError::NotAUrl => "the database secret's url is no PostgreSQL URL".into(),
+        ServerError::NotAUrl => "the url in the database secret is not a PostgreSQL URL".into(),
         other @ ServerError::RootCertificates(..) => other.into(),
     })
 }
@@ -151,7 +157,7 @@ mod tests {
     use crate::config::Environment;
 
     #[test]
-    fn the_rds_form_asks_for_tls_unless_told_otherwise() {
+    fn a_secret_of_rds_requires_tls_by_default() {
         let secret = r#"{"host":"db.example","port":5433,"username":"u","password":"p","dbname":"d","engine":"postgres"}"#;
         let config = from_secret(secret, None).unwrap().config;
         assert_eq!(config.get_hosts(), [Host::Tcp("db.example".into())]);
@@ -165,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_may_be_another_than_the_secret_names_or_the_only_one() {
+    fn database_host_replaces_or_supplies_the_host_of_a_secret() {
         for host in [r#""host":"db.example","#, ""] {
             let secret = format!(r#"{{{host}"username":"u","password":"p"}}"#);
             let config = from_secret(&secret, Some("proxy.example")).unwrap().config;
@@ -181,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn no_error_quotes_a_password() {
+    fn no_error_contains_a_password() {
         let environment = Environment::of([("DATABASE_URL", "postgresql://u:hunter2@h:port/d")]);
         let error = DatabaseSource::from_environment(&environment).err().unwrap().to_string();
         assert!(error.contains("DATABASE_URL") && !error.contains("hunter2"), "{error}");
@@ -191,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn one_source_and_one_only() {
+    fn exactly_one_source_must_be_set() {
         assert!(DatabaseSource::from_environment(&Environment::default()).is_err());
         let both = [("DATABASE_URL", "postgresql://h/d"), ("DATABASE_SECRET_ARN", "arn:x")];
         assert!(DatabaseSource::from_environment(&Environment::of(both)).is_err());

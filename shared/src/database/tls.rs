@@ -1,5 +1,5 @@
-//! TLS to PostgreSQL: the server's certificate and its name are always verified, against the roots
-//! of RDS and the public ones, or those of the operator's own choice.
+//! TLS to PostgreSQL. The certificate and the host name are always verified, against the roots of
+//! RDS and the public roots, or against those in `sslrootcert`.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -9,23 +9,23 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::{self, PemObject};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// The certificate authorities of Amazon RDS in all regions, as AWS publishes them in its global
-/// bundle, without those that have expired.
+/// The certificate authorities of Amazon RDS in all regions: the global bundle of AWS without
+/// expired certificates.
 const RDS_BUNDLE: &[u8] = include_bytes!("rds-global-bundle.pem");
 
-/// Why there can be no TLS.
+/// An error of the TLS setup.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TlsError {
-    #[error("the file cannot be read as PEM")]
+    #[error("failed to read the file as PEM")]
     Unreadable(#[source] pem::Error),
-    #[error("the file holds no certificate")]
+    #[error("the file contains no certificate")]
     NoCertificate,
-    #[error("TLS refuses")]
-    Refused(#[from] rustls::Error),
+    #[error("failed to set up TLS")]
+    Setup(#[from] rustls::Error),
 }
 
-/// A connector that trusts the roots of RDS and the public ones. Cheap to make after the first
-/// time.
+/// Returns a connector that trusts the roots of RDS and the public roots. Parses them once per
+/// process.
 pub(super) fn connector() -> Result<MakeRustlsConnect, TlsError> {
     static CONFIG: OnceLock<ClientConfig> = OnceLock::new();
     if let Some(config) = CONFIG.get() {
@@ -39,7 +39,7 @@ pub(super) fn connector() -> Result<MakeRustlsConnect, TlsError> {
     Ok(MakeRustlsConnect::new(CONFIG.get_or_init(|| config).clone()))
 }
 
-/// A connector that trusts the certificates in this PEM file, and no others.
+/// Returns a connector that trusts only the certificates in this PEM file.
 pub(super) fn connector_trusting(file: &Path) -> Result<MakeRustlsConnect, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(file).map_err(TlsError::Unreadable)? {

@@ -1,13 +1,14 @@
-//! The format ("Specification: Embedded metric format", Amazon CloudWatch User Guide).
+//! The embedded metric format ("Specification: Embedded metric format", Amazon CloudWatch User
+//! Guide).
 //!
-//! The dimensions of a directive are those of all its metrics, so metrics of different dimensions
-//! stand in directives of their own. A dimension has one value a line.
+//! The dimensions of a directive apply to all its metrics, so metrics with different dimensions
+//! need different directives. A dimension has one value per line.
 
 use serde_json::{Value, json};
 
 use super::{Metric, NAMESPACE, Record};
 
-/// The record as one line, without its end.
+/// Formats a record as one line without a line break.
 pub(super) fn line(record: &Record, timestamp_ms: i128) -> String {
     let mut directives: Vec<(&[&[&str]], Vec<&Metric>)> = Vec::new();
     for metric in &record.metrics {
@@ -40,7 +41,7 @@ mod tests {
     use crate::metrics::{ARTWORKS, FILE_SIZE, STATUS};
 
     #[test]
-    fn metrics_of_different_dimensions_stand_apart() {
+    fn metrics_with_different_dimensions_are_in_different_directives() {
         let mut record = Record::of(Map::from_iter([("status".to_owned(), json!("ready"))]));
         record.put(FILE_SIZE, 7);
         record.put(STATUS, 1);

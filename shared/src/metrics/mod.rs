@@ -1,18 +1,17 @@
-//! Metrics, as lines of CloudWatch's embedded metric format (EMF) on standard output, of which
-//! CloudWatch makes metrics by itself: no call, no agent.
+//! Metrics as lines of CloudWatch's embedded metric format (EMF) on standard output. CloudWatch
+//! extracts the metrics from the log, without an API call or an agent.
 //!
-//! The names stand here and nowhere else; `infra/observability.yaml` and the alarms of
-//! `template.yaml` may use no other. Every attempt and every cleanup run is one event, typed where it
-//! belongs and emitted when it is dropped: also after an early return, a panic or a cancellation.
+//! All metric names are defined here; `infra/observability.yaml` and the alarms of `template.yaml`
+//! use no others. Each attempt and each cleanup run emits its metrics once, also after an early
+//! return, a panic or a cancellation.
 //!
-//! # Why no crate writes the lines
-//! `metrique` 0.1.33 was tried: 44 more packages in `process-bdr-job`, whatever features are left out
-//! (its EMF formatter wants a background queue, a bridge to `metrics`, and `tracing-subscriber` with
-//! defaults that hand the records of `log` to our log), and 644,536 bytes more in the stripped
-//! binary, which is then larger than 12 MiB. `metrics_cloudwatch_embedded` 0.10 is small (3 packages),
-//! but records into one recorder a process, so that what two events count at once is mixed. What is
-//! left to do is one JSON object, and a test holds every line that any scenario makes to the
-//! specification of EMF.
+//! # Why there is no crate for EMF
+//! `metrique` 0.1.33 adds 44 packages to `process-bdr-job` with any set of features (its EMF
+//! formatter needs a background queue, a bridge to `metrics`, and `tracing-subscriber` with
+//! defaults that forward the records of `log`) and 644,536 bytes to the stripped binary, which then
+//! exceeds 12 MiB. `metrics_cloudwatch_embedded` 0.10 is small (3 packages), but has one recorder
+//! per process, so that the counts of two concurrent attempts would mix. A line is one JSON object,
+//! and a test checks each line that a scenario emits against the specification of EMF.
 
 mod emf;
 
@@ -30,53 +29,55 @@ pub const NAMESPACE: &str = "MakapixBDR";
 /// A metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metric {
-    /// Its name.
+    /// The name.
     pub name: &'static str,
-    /// Its unit, as CloudWatch spells it.
+    /// The unit as CloudWatch spells it.
     pub unit: &'static str,
-    /// By what it is kept apart: a metric of its own for each set, and each value of its members.
+    /// The sets of dimensions. CloudWatch keeps one metric for each set and each value of its
+    /// members.
     pub dimensions: &'static [&'static [&'static str]],
 }
 
-/// No dimension: one metric.
-const WHOLE: &[&[&str]] = &[&[]];
+/// A metric without dimensions.
+const NO_DIMENSIONS: &[&[&str]] = &[&[]];
 
-/// Seconds from the receive of a message to the end of its attempt, for every attempt that held the
-/// request's row.
+/// Seconds from the receive of a message to the end of its attempt, for each attempt that claimed
+/// the row.
 pub const PROCESSING_DURATION: Metric =
-    Metric { name: "bdr_processing_duration_seconds", unit: "Seconds", dimensions: WHOLE };
-/// Bytes of a ZIP that became `ready`.
+    Metric { name: "bdr_processing_duration_seconds", unit: "Seconds", dimensions: NO_DIMENSIONS };
+/// Bytes of the ZIP of a request that became `ready`.
 pub const FILE_SIZE: Metric =
-    Metric { name: "bdr_file_size_bytes", unit: "Bytes", dimensions: WHOLE };
-/// Artworks in a ZIP that became `ready`; none of an adopted one, whose content nobody has counted.
+    Metric { name: "bdr_file_size_bytes", unit: "Bytes", dimensions: NO_DIMENSIONS };
+/// Artworks in the ZIP of a request that became `ready`. Not emitted for an adopted ZIP, whose
+/// content is not counted.
 pub const ARTWORKS: Metric =
-    Metric { name: "bdr_artworks_count", unit: "Count", dimensions: WHOLE };
-/// Artworks that such a ZIP lacks.
+    Metric { name: "bdr_artworks_count", unit: "Count", dimensions: NO_DIMENSIONS };
+/// Artworks missing from such a ZIP.
 pub const ARTWORKS_FAILED: Metric =
-    Metric { name: "bdr_artworks_failed_total", unit: "Count", dimensions: WHOLE };
-/// Attempts, by how they ended. Beside its 1, an attempt that ended a request as `ready` has a 0 for
-/// `failed`: so the average of `failed` is the share of the requests that failed.
+    Metric { name: "bdr_artworks_failed_total", unit: "Count", dimensions: NO_DIMENSIONS };
+/// Attempts by outcome. An attempt with the outcome `ready` emits 1 for `ready` and 0 for `failed`,
+/// so that the average of `failed` is the share of failed requests.
 pub const STATUS: Metric =
     Metric { name: "bdr_status_total", unit: "Count", dimensions: &[&["status"]] };
-/// E-mails that SES did not take (1) among those given to it (0).
+/// E-mails that failed to send (1) or that SES accepted (0).
 pub const EMAIL_FAILED: Metric =
-    Metric { name: "bdr_email_failed_total", unit: "Count", dimensions: WHOLE };
-/// Attempts that gave their message back for another one (1) among all (0).
+    Metric { name: "bdr_email_failed_total", unit: "Count", dimensions: NO_DIMENSIONS };
+/// Attempts that returned their message for another attempt (1) or did not (0).
 pub const RETRIED: Metric =
-    Metric { name: "bdr_attempts_retried_total", unit: "Count", dimensions: WHOLE };
-/// Seconds that an attempt which held the row spent in one phase.
+    Metric { name: "bdr_attempts_retried_total", unit: "Count", dimensions: NO_DIMENSIONS };
+/// Seconds that an attempt spent in one phase, for each attempt that claimed the row.
 pub const PHASE_DURATION: Metric =
     Metric { name: "bdr_phase_duration_seconds", unit: "Seconds", dimensions: &[&["phase"]] };
-/// Requests whose ZIPs a cleanup has deleted.
+/// Requests that a cleanup marked `expired`.
 pub const CLEANUP_EXPIRED: Metric =
-    Metric { name: "bdr_cleanup_expired_total", unit: "Count", dimensions: WHOLE };
-/// Requests and objects that a cleanup could not deal with; a run that failed counts as one more.
+    Metric { name: "bdr_cleanup_expired_total", unit: "Count", dimensions: NO_DIMENSIONS };
+/// Requests that a cleanup failed to clean up, plus 1 if the run did not succeed.
 pub const CLEANUP_ERRORS: Metric =
-    Metric { name: "bdr_cleanup_errors_total", unit: "Count", dimensions: WHOLE };
-/// Cleanups of all tasks, the daily ones, that came to their end. The hourly ones do not count: that
-/// is how a missed day shows.
+    Metric { name: "bdr_cleanup_errors_total", unit: "Count", dimensions: NO_DIMENSIONS };
+/// Cleanups of all tasks (the daily ones) that succeeded. The hourly ones do not count, so that an
+/// alarm detects a missed day.
 pub const CLEANUP_COMPLETED: Metric =
-    Metric { name: "bdr_cleanup_completed_total", unit: "Count", dimensions: WHOLE };
+    Metric { name: "bdr_cleanup_completed_total", unit: "Count", dimensions: NO_DIMENSIONS };
 
 /// All metrics.
 pub const ALL: [Metric; 11] = [
@@ -93,10 +94,10 @@ pub const ALL: [Metric; 11] = [
     CLEANUP_COMPLETED,
 ];
 
-/// Takes whole lines.
+/// A sink for whole lines.
 type Writer = Arc<dyn Fn(&[u8]) + Send + Sync>;
 
-/// Where metrics go.
+/// The output of metrics.
 #[derive(Clone)]
 pub struct Metrics {
     clock: Clock,
@@ -104,7 +105,7 @@ pub struct Metrics {
     memory_mib: u64,
 }
 
-/// One line: what is known of an event, and which of it are metrics.
+/// A line: properties, some of which are metrics.
 #[derive(Debug, Default)]
 pub struct Record {
     properties: Map<String, Value>,
@@ -112,13 +113,13 @@ pub struct Record {
 }
 
 impl Record {
-    /// A line with these members, some of which may be the values of dimensions.
+    /// Creates a line with these properties, some of which may be values of dimensions.
     #[must_use]
     pub fn of(properties: Map<String, Value>) -> Self {
         Self { properties, metrics: Vec::new() }
     }
 
-    /// Adds a metric's value.
+    /// Adds the value of a metric.
     pub fn put(&mut self, metric: Metric, value: impl Into<Value>) {
         self.properties.insert(metric.name.to_owned(), value.into());
         self.metrics.push(metric);
@@ -126,17 +127,17 @@ impl Record {
 }
 
 impl Metrics {
-    /// To standard output, of a function with so much memory, in MiB.
+    /// Creates an output to standard output, for a function with `memory_mib` MiB of memory.
     #[must_use]
     pub fn to_stdout(clock: Clock, memory_mib: u64) -> Self {
         Self::to(clock, memory_mib, |lines| {
-            // Metrics that cannot be written must not fail the job they are about.
+            // A failure to write metrics must not fail the job.
             let mut stdout = std::io::stdout().lock();
             let _ = stdout.write_all(lines).and_then(|()| stdout.flush());
         })
     }
 
-    /// To a writer of one's choice, which is given whole lines.
+    /// Creates an output to `write`, which gets whole lines.
     #[must_use]
     pub fn to(
         clock: Clock,
@@ -146,7 +147,7 @@ impl Metrics {
         Self { clock, write: Arc::new(write), memory_mib }
     }
 
-    /// Writes records, all at once: they are out when this returns.
+    /// Writes all records before it returns.
     pub fn emit(&self, records: &[Record]) {
         let timestamp_ms = self.clock.now().unix_timestamp_nanos() / 1_000_000;
         let lines: String =
@@ -154,8 +155,8 @@ impl Metrics {
         (self.write)(lines.as_bytes());
     }
 
-    /// What Lambda charges for so much time of this function, in GB-seconds. Left out: the start of a
-    /// new environment, requests, and whatever other services charge.
+    /// Returns the GB-seconds that Lambda charges for `duration` of this function, without the
+    /// initialization of an environment, requests, and the charges of other services.
     #[must_use]
     pub fn gb_seconds(&self, duration: Duration) -> f64 {
         let mib = u32::try_from(self.memory_mib).unwrap_or(u32::MAX);
@@ -163,7 +164,7 @@ impl Metrics {
     }
 }
 
-/// Whole milliseconds.
+/// Returns whole milliseconds.
 #[must_use]
 pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)

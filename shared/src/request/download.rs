@@ -1,4 +1,4 @@
-//! What is to be known of a request before its ZIP is handed out.
+//! The columns of a request that decide about its download.
 
 use time::OffsetDateTime;
 use tokio_postgres::types::Type;
@@ -7,10 +7,10 @@ use uuid::Uuid;
 use super::Requests;
 use crate::database::{DatabaseError, column};
 
-/// A request as the download sees it.
+/// A request whose ZIP may be downloaded.
 #[derive(Debug, Clone)]
 pub struct Download {
-    /// `status`, as the column spells it.
+    /// `status` as stored.
     pub status: String,
     /// `file_path`.
     pub file_path: Option<String>,
@@ -18,21 +18,22 @@ pub struct Download {
     pub size_bytes: Option<i64>,
     /// `expires_at`.
     pub expires_at: Option<OffsetDateTime>,
-    /// The database's time of day, by which `expires_at` was set.
+    /// The current time of the database, whose clock sets `expires_at`.
     pub now: OffsetDateTime,
 }
 
-/// A request of this artist's; somebody else's is none.
+/// A request of this artist; no row for another artist's request.
 const DOWNLOAD: &str = "
     SELECT r.status, r.file_path, r.file_size_bytes, r.expires_at, now() AS now
       FROM batch_download_requests AS r
      WHERE r.id = $1 AND r.user_id = $2";
 
 impl Requests {
-    /// The request `bdr_id` if it is `user_id`'s. This is the first statement of an invocation.
+    /// Returns the request `bdr_id` if it belongs to `user_id`. This is the first statement of an
+    /// invocation.
     ///
     /// # Errors
-    /// When the database does not answer, or the row is malformed.
+    /// When the database does not respond, or the row is malformed.
     pub async fn download(
         &self,
         bdr_id: Uuid,

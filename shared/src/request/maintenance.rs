@@ -1,7 +1,7 @@
-//! The statements by which the cleanup closes, frees and forgets requests.
+//! The statements of the cleanup.
 //!
-//! All work in pages of at most [`PAGE`] rows and by the database's clock. Each may be run by two
-//! cleanups at once: a row is changed by one of them, and counted by that one.
+//! They work in pages of at most [`PAGE`] rows and use the database's clock. Two cleanups can run
+//! at once: each row is changed and counted by one of them.
 
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -12,11 +12,11 @@ use uuid::Uuid;
 use super::Requests;
 use crate::database::{DatabaseError, column, limited};
 
-/// Rows a page: as many as `DeleteObjects` takes keys.
+/// Rows per page: the keys that one `DeleteObjects` call accepts.
 pub const PAGE: i64 = 1000;
 
-/// Where the next page of expired requests begins: rows that could not be dealt with are behind it,
-/// so that they block nobody and no run turns in circles.
+/// The position after a page of expired requests. It skips rows that failed to clean up, so that a
+/// run neither repeats them nor stops at them.
 #[derive(Debug, Clone, Copy)]
 pub struct ExpiryCursor(OffsetDateTime, Uuid);
 
@@ -26,7 +26,7 @@ impl Default for ExpiryCursor {
     }
 }
 
-/// A request whose time is over.
+/// A request whose `expires_at` has passed.
 #[derive(Debug, Clone)]
 pub struct Expired {
     /// `id`.
@@ -35,19 +35,20 @@ pub struct Expired {
     pub file_path: Option<String>,
 }
 
-/// A state in which no request stays for ever.
+/// A state in which a request is stuck after a time limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stuck {
-    /// For 6 h: longer than all attempts and their delays together.
+    /// `processing` for 6 h: longer than all attempts and their delays together.
     Processing,
-    /// For 7 days, published again all the while.
+    /// `pending` for 7 days, although the cleanup published it again every hour.
     Pending,
 }
 
-// The statements that look for rows are public so that their plans can be looked at. The indexes they
-// want are in `infra/sql/indexes.sql`.
+// Statements that search for rows are public so that a test can check their plans. Their indexes
+// are in `infra/sql/indexes.sql`.
 
-/// A page of requests whose time is over, oldest first, by the index on `(status, expires_at)`.
+/// A page of requests whose `expires_at` has passed, oldest first, by the index on
+/// `(status, expires_at)`.
 pub const EXPIRED: &str = "
     SELECT r.id, r.file_path, r.expires_at
       FROM batch_download_requests AS r
@@ -56,14 +57,14 @@ pub const EXPIRED: &str = "
      ORDER BY r.expires_at, r.id
      LIMIT $3";
 
-/// Closes requests whose ZIPs are gone.
+/// Marks requests `expired` whose ZIPs are deleted.
 const EXPIRE: &str = "
     UPDATE batch_download_requests AS r
        SET status = 'expired', file_path = NULL, file_size_bytes = NULL
      WHERE r.id = ANY ($1) AND r.status = 'ready' AND r.expires_at < now()
  RETURNING r.id";
 
-/// Fails a page of requests that have stood still in a state for so many hours.
+/// Marks a page of requests `failed` that have been in a state for over `$2` hours.
 pub const GIVE_UP: &str = "
     UPDATE batch_download_requests AS r
        SET status = 'failed', error_message = $3, completed_at = now()
@@ -77,7 +78,7 @@ pub const GIVE_UP: &str = "
                                 FOR UPDATE SKIP LOCKED))
  RETURNING r.id";
 
-/// Requests that have waited for over an hour: perhaps their message was never published.
+/// Requests that have been `pending` for over an hour: their message may never have been published.
 pub const UNPUBLISHED: &str = "
     SELECT r.id
       FROM batch_download_requests AS r
@@ -86,11 +87,11 @@ pub const UNPUBLISHED: &str = "
      ORDER BY greatest(r.created_at, r.started_at), r.id
      LIMIT $1";
 
-/// The states of requests. One that is not answered for does not exist.
+/// The states of requests. Those that do not exist have no row.
 const STATES: &str =
     "SELECT r.id, r.status FROM batch_download_requests AS r WHERE r.id = ANY ($1)";
 
-/// Forgets a page of requests that have been closed for so many days.
+/// Deletes a page of requests that have been closed for over `$1` days.
 pub const PURGE: &str = "
     DELETE FROM batch_download_requests AS r
      WHERE r.id = ANY (ARRAY(SELECT s.id
@@ -102,11 +103,22 @@ pub const PURGE: &str = "
                                 FOR UPDATE SKIP LOCKED))
  RETURNING r.id";
 
+impl Stuck {
+    /// Returns the state as the column `status` spells it.
+    #[must_use]
+    pub fn state(self) -> &'static str {
+        match self {
+            Self::Processing => "processing",
+            Self::Pending => "pending",
+        }
+    }
+}
+
 impl Requests {
-    /// The next page of requests whose time is over, and where the one after it begins.
+    /// Returns the next page of requests whose `expires_at` has passed, and the position after it.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not respond.
     pub async fn expired(
         &self,
         cursor: ExpiryCursor,
@@ -126,26 +138,27 @@ impl Requests {
         Ok((page.collect::<Result<_, DatabaseError>>()?, next.transpose()?.unwrap_or(cursor)))
     }
 
-    /// Marks requests `expired` whose ZIPs are gone; returns how many this call changed.
+    /// Marks requests `expired` whose ZIPs are deleted. Returns the number of rows that this call
+    /// changed.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not respond.
     pub async fn expire(&self, bdr_ids: &[Uuid]) -> Result<usize, DatabaseError> {
         Ok(self.rows(EXPIRE, &[(&bdr_ids, Type::UUID_ARRAY)]).await?.len())
     }
 
-    /// Fails a page of requests that have stood still for longer than `stuck` allows; returns their
-    /// ids.
+    /// Marks a page of requests `failed` that are stuck as `stuck` says, with `message` as their
+    /// `error_message`. Returns their ids.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not respond.
     pub async fn give_up(&self, stuck: Stuck, message: &str) -> Result<Vec<Uuid>, DatabaseError> {
-        let (status, hours) = match stuck {
-            Stuck::Processing => ("processing", 6),
-            Stuck::Pending => ("pending", 7 * 24),
+        let hours = match stuck {
+            Stuck::Processing => 6,
+            Stuck::Pending => 7 * 24,
         };
         let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
-            (&status, Type::TEXT),
+            (&stuck.state(), Type::TEXT),
             (&hours, Type::INT4),
             (&message, Type::TEXT),
             (&PAGE, Type::INT8),
@@ -153,28 +166,28 @@ impl Requests {
         self.ids(GIVE_UP, &parameters).await
     }
 
-    /// At most a page of requests that have been `pending` for over an hour, oldest first.
+    /// Returns at most a page of requests that have been `pending` for over an hour, oldest first.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not respond.
     pub async fn unpublished(&self) -> Result<Vec<Uuid>, DatabaseError> {
         self.ids(UNPUBLISHED, &[(&PAGE, Type::INT8)]).await
     }
 
-    /// The states of those requests that exist.
+    /// Returns the states of those requests that exist.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not respond.
     pub async fn states(&self, bdr_ids: &[Uuid]) -> Result<Vec<(Uuid, String)>, DatabaseError> {
         let rows = self.rows(STATES, &[(&bdr_ids, Type::UUID_ARRAY)]).await?;
         rows.iter().map(|row| Ok((column(row, "id")?, column(row, "status")?))).collect()
     }
 
-    /// Deletes a page of rows that have been `expired` or `failed` for so many days; returns how
-    /// many.
+    /// Deletes a page of rows that have been `expired` or `failed` for over `days` days. Returns
+    /// their number.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not respond.
     pub async fn purge(&self, days: i32) -> Result<usize, DatabaseError> {
         Ok(self.rows(PURGE, &[(&days, Type::INT4), (&PAGE, Type::INT8)]).await?.len())
     }

@@ -1,21 +1,22 @@
-//! The row of a request (`batch_download_requests`), its states and every statement that changes
+//! The row of a request (`batch_download_requests`), its states, and all statements that change
 //! them.
 //!
 //! ```text
 //! pending ──claim──▶ processing ──ready──▶ ready ──expire──▶ expired
 //!    ▲                 │     │
-//!    └────release──────┘     └──fail, give up──▶ failed   (pending gives up too, after a week)
+//!    └────release──────┘     └──fail, give up──▶ failed   (pending gives up after a week)
 //!    └───────────────────reopen (an operator)──────┘
 //! ```
 //!
-//! Nothing is locked while bytes move. A claim sets `started_at`, which is the attempt's fencing
-//! token: `release` and `fail` change the row only while it still holds that token. `ready` may be
-//! set by any attempt, because the object in the vault is write-once, and leaves that attempt's
-//! token in the row.
+//! No lock is held while bytes move. A claim sets `started_at`, which is the fencing token of the
+//! attempt: `release` and `fail` change the row only while it holds that token. Any attempt may set
+//! `ready`, because the object in the vault is write-once; this puts the attempt's token in the
+//! row.
 //!
-//! All of them may be run twice. When a connection breaks, nobody knows whether the statement was
-//! carried out; run again, it finds its own token in the state it leads to, and answers as if it had
-//! not been carried out before. So no lost answer makes an attempt take its own change for another's.
+//! These statements are idempotent. When a connection breaks, the result of the statement is
+//! unknown. The retry finds its own token in the target state and returns the same result as a
+//! first run. So an attempt with a lost response does not mistake its own change for that of
+//! another attempt.
 
 mod download;
 mod maintenance;
@@ -35,23 +36,23 @@ pub use operator::{Filter, NewRequest, Overview, Remedy};
 use crate::database::{Database, DatabaseError, column};
 use crate::vault::ArchiveKey;
 
-/// The state of a request, as the column `status` spells it.
+/// The state of a request (the column `status`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestState {
-    /// Waiting for a first attempt, or for another one.
+    /// Waiting for an attempt.
     Pending,
-    /// An attempt is, or was, at work.
+    /// Claimed by an attempt, which may have died since.
     Processing,
-    /// The ZIP stands in the vault.
+    /// The ZIP is in the vault.
     Ready,
-    /// Failed for good.
+    /// Failed permanently.
     Failed,
-    /// The ZIP was deleted after its time.
+    /// The ZIP was deleted after `expires_at`.
     Expired,
 }
 
 impl RequestState {
-    /// Reads the column. Other text is no state of ours.
+    /// Parses the column. Returns `None` for other text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Some(match text {
@@ -64,7 +65,7 @@ impl RequestState {
         })
     }
 
-    /// Whether an attempt may still work on a request in this state.
+    /// Returns whether an attempt may claim a request in this state.
     #[must_use]
     pub fn is_open(self) -> bool {
         matches!(self, Self::Pending | Self::Processing)
@@ -76,52 +77,52 @@ impl RequestState {
 pub struct Claim {
     /// `id`.
     pub bdr_id: Uuid,
-    /// `started_at` as this claim set it: the fencing token.
+    /// `started_at` as set by this claim: the fencing token.
     pub token: OffsetDateTime,
-    /// The artist who asked.
+    /// The artist who made the request.
     pub user_id: Option<i32>,
-    /// The artworks asked for, in order, possibly with duplicates.
+    /// The requested artworks, in order, possibly with duplicates.
     pub post_ids: Vec<i32>,
-    /// Whether `comments.json` was asked for.
+    /// Whether the ZIP includes `comments.json`.
     pub include_comments: bool,
-    /// Whether `reactions.json` was asked for.
+    /// Whether the ZIP includes `reactions.json`.
     pub include_reactions: bool,
     /// Whether the artist wants an e-mail.
     pub send_email: bool,
 }
 
-/// What became of an attempt to claim a request.
+/// The result of claiming a request.
 #[derive(Debug)]
 pub enum Claimed {
-    /// The request is ours until somebody claims it anew.
+    /// This attempt holds the request, until another attempt claims it.
     Ours(Claim),
-    /// The request is ours, but its row cannot be read.
+    /// This attempt holds the request, but its row is malformed.
     Malformed(Claim, DatabaseError),
-    /// It is past being processed: `ready`, `failed`, `expired`, or a state that is not ours.
+    /// The request is closed: `ready`, `failed`, `expired`, or (`None`) in an unknown state.
     Closed(Option<RequestState>),
-    /// There is no such row.
+    /// The request does not exist.
     NotFound,
 }
 
-/// What became of a change that depends on the row's state.
+/// The result of a change that depends on the state of the row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change<T> {
     /// The row was changed.
     Done(T),
-    /// Nothing was changed: the row is closed (`ready`, `failed`, `expired`) or gone.
+    /// The row was not changed: it is closed (`ready`, `failed`, `expired`) or deleted.
     Closed,
-    /// Nothing was changed: a newer attempt holds the row.
+    /// The row was not changed: a newer attempt holds it.
     Superseded,
 }
 
-/// The statements on requests.
+/// The requests in the database. Cloning is cheap.
 #[derive(Clone)]
 pub struct Requests {
     database: Arc<Database>,
 }
 
-/// Claims a request. An earlier attempt may still hold it (`processing`): it is dead or will find
-/// its token gone. The token only ever grows, even if the server's clock is set back.
+/// Claims a request. An earlier attempt may hold it (`processing`): that attempt is dead or will
+/// find another token. The token always grows, even if the server's clock is set back.
 const CLAIM: &str = "
     UPDATE batch_download_requests AS r
        SET status = 'processing',
@@ -135,8 +136,8 @@ const CLAIM: &str = "
 /// The state of a request.
 const STATUS: &str = "SELECT r.status FROM batch_download_requests AS r WHERE r.id = $1";
 
-/// Publishes the ZIP. Expiry counts from now, by the database's clock; from the first time, when a
-/// statement given up for lost arrives after it was run again.
+/// Marks the request `ready`. `expires_at` counts from the first run by the database's clock; a
+/// retry, and a first run that arrives after its retry, keep it.
 const READY: &str = "
     UPDATE batch_download_requests AS r
        SET status = 'ready', started_at = $2, file_path = $3, file_size_bytes = $4,
@@ -148,14 +149,15 @@ const READY: &str = "
        AND (r.status IN ('pending', 'processing') OR (r.status = 'ready' AND r.started_at = $2))
  RETURNING r.expires_at";
 
-/// Gives the request back for a later attempt. `started_at` stays, so that its age is known.
+/// Releases the request for a later attempt. Keeps `started_at`, from which the age of the request
+/// counts.
 const RELEASE: &str = "
     UPDATE batch_download_requests AS r
        SET status = 'pending'
      WHERE r.id = $1 AND r.status IN ('processing', 'pending') AND r.started_at = $2
  RETURNING r.id";
 
-/// Ends the request for good.
+/// Marks the request `failed`.
 const FAIL: &str = "
     UPDATE batch_download_requests AS r
        SET status = 'failed', error_message = $3, completed_at = now()
@@ -163,17 +165,18 @@ const FAIL: &str = "
  RETURNING r.id";
 
 impl Requests {
-    /// The requests of this database.
+    /// Creates the requests of `database`.
     #[must_use]
     pub fn new(database: Arc<Database>) -> Self {
         Self { database }
     }
 
-    /// Sees to a living connection, where an invocation has no first statement of its own.
+    /// Checks the connection and reconnects if it is broken, for an invocation whose first
+    /// statement is not retried.
     ///
     /// # Errors
-    /// When the database does not answer.
-    pub async fn begin(&self) -> Result<(), DatabaseError> {
+    /// When the database does not respond.
+    pub async fn check_connection(&self) -> Result<(), DatabaseError> {
         self.database
             .execute_idempotent(|client| async move { client.check_connection().await })
             .await
@@ -182,7 +185,7 @@ impl Requests {
     /// Claims `bdr_id`. This is the first statement of an invocation.
     ///
     /// # Errors
-    /// When the database does not answer, or the row is malformed.
+    /// When the database does not respond, or the row is malformed.
     pub async fn claim(&self, bdr_id: Uuid) -> Result<Claimed, DatabaseError> {
         let row = self
             .database
@@ -205,17 +208,17 @@ impl Requests {
             include_reactions: false,
             send_email: false,
         };
-        Ok(match read(&row, &mut claim) {
+        Ok(match read_columns(&row, &mut claim) {
             Ok(()) => Claimed::Ours(claim),
             Err(error) => Claimed::Malformed(claim, error),
         })
     }
 
-    /// Marks the request `ready` with its ZIP. `Done` holds `expires_at`, and is seen by one
-    /// attempt only: the one that tells the artist.
+    /// Marks the request `ready` with its ZIP. `Done` holds `expires_at`; only one attempt gets it,
+    /// and that attempt sends the e-mail.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not respond.
     pub async fn ready(
         &self,
         claim: &Claim,
@@ -243,10 +246,10 @@ impl Requests {
         }
     }
 
-    /// Gives the request back to `pending`, if this attempt still holds it.
+    /// Releases the request to `pending`, if this attempt holds it.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not respond.
     pub async fn release(&self, claim: &Claim) -> Result<Change<()>, DatabaseError> {
         let row = self
             .database
@@ -262,10 +265,10 @@ impl Requests {
         }
     }
 
-    /// Marks the request `failed`, if this attempt still holds it.
+    /// Marks the request `failed`, if this attempt holds it.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not respond.
     pub async fn fail(&self, claim: &Claim, message: &str) -> Result<Change<()>, DatabaseError> {
         let row = self
             .database
@@ -294,7 +297,7 @@ impl Requests {
         row.map(|row| column(&row, "status")).transpose()
     }
 
-    /// Why an UPDATE changed no row.
+    /// Returns why an UPDATE changed no row.
     async fn unchanged<T>(&self, bdr_id: Uuid) -> Result<Change<T>, DatabaseError> {
         let status = self.status(bdr_id).await?;
         let open = status
@@ -304,8 +307,9 @@ impl Requests {
     }
 }
 
-/// Reads what a claimed row asks for; first whom to tell if the rest is malformed.
-fn read(row: &Row, claim: &mut Claim) -> Result<(), DatabaseError> {
+/// Reads the columns of a claimed row. Reads the e-mail's columns first, because a malformed row
+/// also leads to an e-mail.
+fn read_columns(row: &Row, claim: &mut Claim) -> Result<(), DatabaseError> {
     let flag = |name| Ok(column::<Option<bool>>(row, name)?.unwrap_or(false));
     claim.user_id = column(row, "user_id")?;
     claim.send_email = flag("send_email")?;

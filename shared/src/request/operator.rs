@@ -1,6 +1,7 @@
-//! The statements of an operator: to see requests, to make one, and to open a failed one again.
+//! The statements of an operator: list requests, insert one, and reopen a failed one.
 //!
-//! All but [`Requests::insert`] need no more rights than the functions have (`infra/sql/role.sql`).
+//! Except [`Requests::insert`], they need no more privileges than the functions
+//! (`infra/sql/role.sql`).
 
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -13,23 +14,23 @@ use super::{RequestState, Requests};
 use crate::database::{DatabaseError, column, limited};
 use crate::failure::Failure;
 
-/// Longest that an attempt can live (AWS Lambda, "Function timeout"), in whole minutes, and the time
-/// in which clocks may differ. A row that has been `processing` for longer is nobody's.
-const MAX_ATTEMPT: time::Duration = time::Duration::minutes(16);
+/// Maximum duration of an attempt: 15 min (AWS Lambda, "Function timeout") and 1 min for the
+/// difference of clocks. An attempt that has been `processing` for longer is dead.
+const MAX_ATTEMPT_DURATION: time::Duration = time::Duration::minutes(16);
 
-/// A request as an operator sees it. Times are the database's.
+/// A request with the columns an operator needs. Times are those of the database's clock.
 #[derive(Debug, Clone, Serialize)]
 pub struct Overview {
     /// `id`.
     pub bdr_id: Uuid,
-    /// `status`, as the column spells it.
+    /// `status` as stored.
     pub status: String,
-    /// Since when it has been in this state.
+    /// The time of the change to this state.
     #[serde(with = "time::serde::rfc3339::option")]
     pub since: Option<OffsetDateTime>,
-    /// The artist who asked.
+    /// The artist who made the request.
     pub user_id: Option<i32>,
-    /// How many artworks were asked for, duplicates included.
+    /// Number of requested artworks, including duplicates.
     pub artworks: Option<i32>,
     /// `file_path`.
     pub file_path: Option<String>,
@@ -50,54 +51,54 @@ pub struct Overview {
     /// `users.public_sqid` of the artist.
     #[serde(skip)]
     pub user_sqid: Option<String>,
-    /// The database's time of day.
+    /// The current time of the database.
     #[serde(skip)]
     pub now: OffsetDateTime,
 }
 
-/// What can be done to have a request processed.
+/// The action that gets a request processed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remedy {
-    /// It is `failed`: open it again, then publish it.
+    /// The request is `failed`: reopen it, then publish it.
     Reopen,
-    /// It waits, or its attempt has died: publish it.
+    /// The request is `pending`, or its attempt is dead: publish it.
     Publish,
-    /// An attempt may be at work on it: wait.
+    /// An attempt may be processing the request: wait.
     Wait,
-    /// It was done, and is `ready` or `expired`: nothing.
+    /// The request is `ready` or `expired`: do nothing.
     Nothing,
 }
 
-/// A request to be made.
+/// A request to insert.
 #[derive(Debug, Clone)]
 pub struct NewRequest {
     /// The artist.
     pub user_id: i32,
-    /// The posts, in the order they are to have in the archive.
+    /// The posts, in the order of the archive.
     pub post_ids: Vec<i32>,
-    /// Whether `comments.json` is wanted.
+    /// Whether the ZIP includes `comments.json`.
     pub include_comments: bool,
-    /// Whether `reactions.json` is wanted.
+    /// Whether the ZIP includes `reactions.json`.
     pub include_reactions: bool,
-    /// Whether an e-mail is wanted.
+    /// Whether the artist wants an e-mail.
     pub send_email: bool,
 }
 
-/// Which requests are looked for.
+/// A filter of requests.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// These alone; of any id when empty.
+    /// These requests only; all if empty.
     pub bdr_ids: Vec<Uuid>,
-    /// In one of these states; in any when empty.
+    /// In one of these states only; in any state if empty.
     pub states: Vec<String>,
-    /// For so many seconds at least in their state; for however long when 0: one may have come to it since
-    /// the statement began.
+    /// Minimum time in the state, in seconds. 0 disables the check: a request may have changed its
+    /// state after the statement started.
     pub age_seconds: f64,
-    /// At most so many, those that came to their state last.
+    /// Maximum number of requests; those with the latest change of state.
     pub limit: i64,
 }
 
-/// Requests, those that came to their state last first.
+/// Requests by their change of state, latest first.
 const OVERVIEW: &str = "
     SELECT r.id, r.status, r.user_id, cardinality(r.post_ids) AS artworks, r.file_path,
            r.file_size_bytes, r.created_at, r.started_at, r.completed_at, r.expires_at,
@@ -115,11 +116,12 @@ const OVERVIEW: &str = "
      ORDER BY s.since DESC, r.id
      LIMIT $4";
 
-/// What the artist was told of a failure. The functions' role may not read it.
+/// The message to the artist about a failure. The role of the functions has no privilege to read
+/// it.
 const ERROR_MESSAGE: &str =
     "SELECT r.error_message FROM batch_download_requests AS r WHERE r.id = $1";
 
-/// Makes a request as the API does. Relies on no default of the table's.
+/// Inserts a request as the API does. Does not rely on defaults of the table.
 const INSERT: &str = "
     INSERT INTO batch_download_requests
            (id, user_id, post_ids, include_comments, include_reactions, send_email,
@@ -127,7 +129,8 @@ const INSERT: &str = "
     VALUES ($1, $2, $3, $4, $5, $6, cardinality($3), 'pending', now())
         ON CONFLICT (id) DO NOTHING";
 
-/// Opens a failed request again. Its age counts anew: what has waited for a week is given up.
+/// Reopens a failed request. Restarts its age, because the cleanup gives up requests after 7 days
+/// of `pending`.
 const REOPEN: &str = "
     UPDATE batch_download_requests AS r
        SET status = 'pending', error_message = NULL, completed_at = NULL,
@@ -136,14 +139,14 @@ const REOPEN: &str = "
  RETURNING r.id";
 
 impl Overview {
-    /// What can be done for it. `None` for a state that is none of ours.
+    /// Returns the action that gets the request processed, or `None` for an unknown state.
     #[must_use]
     pub fn remedy(&self) -> Option<Remedy> {
         Some(match RequestState::parse(&self.status)? {
             RequestState::Failed => Remedy::Reopen,
             RequestState::Pending => Remedy::Publish,
             RequestState::Processing => match self.started_at {
-                Some(started) if self.now - started <= MAX_ATTEMPT => Remedy::Wait,
+                Some(started) if self.now - started <= MAX_ATTEMPT_DURATION => Remedy::Wait,
                 _ => Remedy::Publish,
             },
             RequestState::Ready | RequestState::Expired => Remedy::Nothing,
@@ -152,10 +155,10 @@ impl Overview {
 }
 
 impl Requests {
-    /// The requests that `filter` describes.
+    /// Returns the requests that match `filter`.
     ///
     /// # Errors
-    /// When the database does not answer, or a row is malformed.
+    /// When the database does not respond, or a row is malformed.
     pub async fn overview(&self, filter: &Filter) -> Result<Vec<Overview>, DatabaseError> {
         let rows = self
             .database
@@ -172,19 +175,20 @@ impl Requests {
         rows.iter().map(overview).collect()
     }
 
-    /// The request `bdr_id`, if there is one.
+    /// Returns the request `bdr_id`, if it exists.
     ///
     /// # Errors
-    /// When the database does not answer, or the row is malformed.
+    /// When the database does not respond, or the row is malformed.
     pub async fn find(&self, bdr_id: Uuid) -> Result<Option<Overview>, DatabaseError> {
         let filter = Filter { bdr_ids: vec![bdr_id], limit: 1, ..Filter::default() };
         Ok(self.overview(&filter).await?.pop())
     }
 
-    /// `error_message` of a request; none as well where this role may not read it.
+    /// Returns `error_message` of a request. Returns `None` if the role has no privilege to read
+    /// it.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not respond.
     pub async fn error_message(&self, bdr_id: Uuid) -> Result<Option<String>, DatabaseError> {
         let row = self
             .database
@@ -202,10 +206,11 @@ impl Requests {
         }
     }
 
-    /// Makes a request, `pending` and not published. May be run twice with the same id.
+    /// Inserts a request as `pending` and does not publish it. Idempotent for the same id.
     ///
     /// # Errors
-    /// When the database does not answer, or refuses the row: only the API's own role may make one.
+    /// When the database does not respond, or rejects the row: only the API's role may insert
+    /// requests.
     pub async fn insert(&self, bdr_id: Uuid, request: &NewRequest) -> Result<(), DatabaseError> {
         let inserted = self.database.read(|client| async move {
             let parameters: [(&(dyn ToSql + Sync), Type); 6] = [
@@ -221,27 +226,27 @@ impl Requests {
         inserted.await.map(drop)
     }
 
-    /// Opens a `failed` request again, and does `meanwhile` while its row is locked, so that no
-    /// attempt and no other operator can open or claim it before that is done. Returns whether it
-    /// was `failed`. When `meanwhile` fails, or we die, the row is as it was.
+    /// Reopens a `failed` request. Runs `while_locked` while the row is locked, so that no attempt
+    /// can claim and no other operator can reopen the request before it ends. Returns whether the
+    /// request was `failed`. If `while_locked` fails or the process dies, the row is unchanged.
     ///
     /// # Errors
-    /// As `meanwhile`, or when the database does not answer.
+    /// When `while_locked` fails, or the database does not respond.
     pub async fn reopen(
         &self,
         bdr_id: Uuid,
-        meanwhile: impl AsyncFnOnce() -> Result<(), Failure>,
+        while_locked: impl AsyncFnOnce() -> Result<(), Failure>,
     ) -> Result<bool, Failure> {
-        const FAILED: &str = "failed to open the request again";
+        const FAILED: &str = "failed to reopen the request";
         let fault = |error: DatabaseError| error.context(FAILED);
-        // Dropped, the connection ends, and the transaction with it.
-        let mut client = self.database.connection_apart().await.map_err(fault)?;
+        // A drop closes the connection, which rolls the transaction back.
+        let mut client = self.database.dedicated_connection().await.map_err(fault)?;
         let transaction = limited(client.transaction()).await.map_err(fault)?;
         let row = limited(transaction.query_typed_opt(REOPEN, &[(&bdr_id, Type::UUID)])).await;
         if row.map_err(fault)?.is_none() {
             return Ok(false);
         }
-        meanwhile().await?;
+        while_locked().await?;
         limited(transaction.commit()).await.map_err(fault)?;
         Ok(true)
     }

@@ -1,4 +1,4 @@
-//! The ZIPs in the vault: handing them out, listing and deleting them.
+//! The ZIPs in the vault: presign, list and delete.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,44 +7,45 @@ use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use time::OffsetDateTime;
 
-use super::key::ARCHIVES;
+use super::key::ARCHIVE_PREFIX;
 use super::{ArchiveKey, Vault, VaultError};
 
-/// Keys that one call deletes or lists (S3, `DeleteObjects` and `ListObjectsV2`).
+/// Maximum keys that one call deletes or lists (Amazon S3, `DeleteObjects` and `ListObjectsV2`).
 pub const MAX_DELETED_PER_CALL: usize = 1000;
 
 /// An object under `bdr/`.
 #[derive(Debug, Clone)]
 pub struct ListedArchive {
-    /// Its key, of whatever form.
+    /// The key, which may not be that of a ZIP.
     pub key: String,
-    /// When it was written.
+    /// The time of the write.
     pub last_modified: Option<OffsetDateTime>,
-    /// Tells it from what may stand at its key later.
+    /// The ETag, which differs from that of a later object at the same key.
     pub e_tag: Option<String>,
 }
 
-/// Why a ZIP was not deleted.
+/// The reason why a ZIP was not deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotDeleted {
-    /// It is gone already, or another one stands in its place.
+    /// The object does not exist, or another object replaced it.
     Changed,
-    /// S3 refused, with this code.
-    Refused(String),
+    /// S3 returned this error code.
+    Rejected(String),
 }
 
 impl Vault {
-    /// A URL by which anybody may download the ZIP for so long, under this file name.
+    /// Returns a presigned URL that downloads the ZIP as `filename` and expires after `expires_in`.
     ///
     /// # Errors
-    /// When there are no credentials to sign with, or `life` is over a week (the limit of signature version 4).
+    /// When there are no credentials, or `expires_in` is over 7 days (limit of AWS Signature
+    /// Version 4).
     pub async fn presign_download(
         &self,
         key: &ArchiveKey,
         filename: &str,
-        life: Duration,
+        expires_in: Duration,
     ) -> Result<String, VaultError> {
-        let life = PresigningConfig::expires_in(life)
+        let presigning = PresigningConfig::expires_in(expires_in)
             .map_err(|error| VaultError::Service(error.to_string()))?;
         let signed = self
             .client
@@ -52,16 +53,16 @@ impl Vault {
             .bucket(&*self.bucket)
             .key(key.as_str())
             .response_content_disposition(format!("attachment; filename=\"{filename}\""))
-            .presigned(life)
+            .presigned(presigning)
             .await?;
         Ok(signed.uri().to_owned())
     }
 
-    /// One page of the objects under `bdr/`, by key, after `after`; an empty one
-    /// means that there are no more.
+    /// Returns one page of the objects under `bdr/`, ordered by key, after the key `after`. An
+    /// empty page is the end.
     ///
     /// # Errors
-    /// What S3 answered.
+    /// When the S3 request fails.
     pub async fn list_archives(
         &self,
         after: Option<&str>,
@@ -70,7 +71,7 @@ impl Vault {
             .client
             .list_objects_v2()
             .bucket(&*self.bucket)
-            .prefix(ARCHIVES)
+            .prefix(ARCHIVE_PREFIX)
             .set_start_after(after.map(str::to_owned))
             .send()
             .await?;
@@ -85,12 +86,12 @@ impl Vault {
         Ok(listed.collect())
     }
 
-    /// Deletes at most [`MAX_DELETED_PER_CALL`] ZIPs: what stands at a key, or only the object of
-    /// this ETag (which takes `s3:GetObject` as well). One that is not there counts as deleted,
-    /// unless there is an ETag. Returns those that were not deleted.
+    /// Deletes at most [`MAX_DELETED_PER_CALL`] ZIPs. With an ETag, deletes only an object with
+    /// that ETag (which requires `s3:GetObject` too). Without an ETag, a missing object counts as
+    /// deleted. Returns those that were not deleted.
     ///
     /// # Errors
-    /// When S3 does not take the call at all.
+    /// When S3 rejects the whole call.
     pub async fn delete_archives(
         &self,
         archives: impl IntoIterator<Item = (&ArchiveKey, Option<&str>)>,
@@ -111,12 +112,12 @@ impl Vault {
             .quiet(true)
             .build()
             .map_err(|error| VaultError::Service(error.to_string()))?;
-        let answer =
+        let response =
             self.client.delete_objects().bucket(&*self.bucket).delete(delete).send().await?;
-        let not_deleted = answer.errors.unwrap_or_default().into_iter().filter_map(|error| {
+        let not_deleted = response.errors.unwrap_or_default().into_iter().filter_map(|error| {
             let reason = match error.code.as_deref() {
                 Some("PreconditionFailed" | "NoSuchKey" | "NotFound") => NotDeleted::Changed,
-                code => NotDeleted::Refused(code.unwrap_or("no reason given").to_owned()),
+                code => NotDeleted::Rejected(code.unwrap_or("no error code").to_owned()),
             };
             Some((error.key?, reason))
         });

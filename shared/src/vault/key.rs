@@ -1,4 +1,4 @@
-//! The keys of the vault's bucket. They are built here and nowhere else.
+//! The keys of the vault's bucket. No other module builds keys.
 
 use std::fmt;
 
@@ -6,12 +6,12 @@ use uuid::Uuid;
 
 use crate::sqid::Sqid;
 
-/// Where the ZIPs stand. Nobody's artwork does.
-pub(super) const ARCHIVES: &str = "bdr/";
-/// How `posts.art_url` marks an object of the vault.
-const VAULT_URL: &str = "/vault/";
-/// Longest key, in bytes (S3, "Object key naming guidelines").
-const MAX_KEY: usize = 1024;
+/// The prefix of the ZIPs. Artworks have other keys.
+pub(super) const ARCHIVE_PREFIX: &str = "bdr/";
+/// The prefix of a `posts.art_url` that refers to an object of the vault.
+const VAULT_URL_PREFIX: &str = "/vault/";
+/// Maximum length of a key, in bytes (Amazon S3, "Object key naming guidelines").
+const MAX_KEY_LENGTH: usize = 1024;
 
 /// The key of an artwork's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,18 +21,18 @@ pub struct ArtworkKey(String);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArchiveKey(String);
 
-/// An `art_url` that points into the vault, but to nothing that may be read.
+/// An `art_url` in the vault that is not the key of an artwork.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the address is no key of an artwork in the vault")]
-pub struct BadArtworkKey;
+#[error("the art_url is not the key of an artwork in the vault")]
+pub struct InvalidArtworkKey;
 
 impl ArtworkKey {
-    /// Reads an `art_url`: `/vault/8c/4f/x.png` is the key `8c/4f/x.png`. `None` when it does not
-    /// begin with `/vault/`.
+    /// Parses an `art_url`: `/vault/8c/4f/x.png` is the key `8c/4f/x.png`. Returns `None` when it
+    /// does not start with `/vault/`.
     ///
     /// # Errors
-    /// When the key is empty, too long, has a `..` segment or control characters, or lies under
-    /// `bdr/`, where other people's archives are.
+    /// When the key is empty, too long, has a `.` or `..` segment or control characters, or is
+    /// under `bdr/`, where the archives of other artists are.
     ///
     /// ```
     /// use shared::vault::ArtworkKey;
@@ -42,17 +42,17 @@ impl ArtworkKey {
     /// assert!(ArtworkKey::from_art_url("/vault/bdr/u1/other.zip").unwrap().is_err());
     /// ```
     #[must_use]
-    pub fn from_art_url(art_url: &str) -> Option<Result<Self, BadArtworkKey>> {
-        let key = art_url.strip_prefix(VAULT_URL)?;
-        let bad = key.is_empty()
-            || key.len() > MAX_KEY
+    pub fn from_art_url(art_url: &str) -> Option<Result<Self, InvalidArtworkKey>> {
+        let key = art_url.strip_prefix(VAULT_URL_PREFIX)?;
+        let is_invalid = key.is_empty()
+            || key.len() > MAX_KEY_LENGTH
             || key.chars().any(char::is_control)
             || key.split('/').any(|segment| segment == "." || segment == "..")
-            || key.trim_start_matches('/').starts_with(ARCHIVES);
-        Some(if bad { Err(BadArtworkKey) } else { Ok(Self(key.to_owned())) })
+            || key.trim_start_matches('/').starts_with(ARCHIVE_PREFIX);
+        Some(if is_invalid { Err(InvalidArtworkKey) } else { Ok(Self(key.to_owned())) })
     }
 
-    /// The key as text.
+    /// Returns the key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -60,30 +60,30 @@ impl ArtworkKey {
 }
 
 impl ArchiveKey {
-    /// The ZIP of this artist's request.
+    /// Creates the key of the ZIP of a request.
     #[must_use]
     pub fn new(user: &Sqid, bdr_id: Uuid) -> Self {
-        Self(format!("{ARCHIVES}{user}/{bdr_id}.zip"))
+        Self(format!("{ARCHIVE_PREFIX}{user}/{bdr_id}.zip"))
     }
 
-    /// Reads a key of this form, such as a row's `file_path` or the name of an object under `bdr/`.
-    /// `None` when it is not one: then it is not ours to delete.
+    /// Parses a key of this form, such as a row's `file_path` or the key of an object under `bdr/`.
+    /// Returns `None` for another key; such an object must not be deleted.
     #[must_use]
     pub fn parse(key: &str) -> Option<Self> {
-        let (user, file) = key.strip_prefix(ARCHIVES)?.split_once('/')?;
+        let (user, file) = key.strip_prefix(ARCHIVE_PREFIX)?.split_once('/')?;
         let bdr_id = Uuid::parse_str(file.strip_suffix(".zip")?).ok()?;
         let archive = Self::new(&Sqid::parse(user)?, bdr_id);
         (archive.as_str() == key).then_some(archive)
     }
 
-    /// The request whose ZIP this is.
+    /// Returns the request of the ZIP.
     #[must_use]
     pub fn bdr_id(&self) -> Option<Uuid> {
         let (_, file) = self.0.rsplit_once('/')?;
         Uuid::parse_str(file.strip_suffix(".zip")?).ok()
     }
 
-    /// The key as text; also the row's `file_path`.
+    /// Returns the key as text, which is also the row's `file_path`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -104,11 +104,11 @@ impl fmt::Display for ArchiveKey {
 
 #[cfg(test)]
 mod tests {
-    use super::{ArchiveKey, ArtworkKey, BadArtworkKey};
+    use super::{ArchiveKey, ArtworkKey, InvalidArtworkKey};
     use crate::sqid::Sqid;
 
     #[test]
-    fn the_prefix_is_stripped_as_a_prefix_and_not_as_a_set_of_letters() {
+    fn the_url_prefix_is_stripped_as_a_prefix() {
         for (art_url, key) in [
             ("/vault/8c/4f/2a/x.png", "8c/4f/2a/x.png"),
             ("/vault/tavult/a.png", "tavult/a.png"),
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_but_artworks_can_be_named() {
+    fn a_key_outside_the_artworks_is_rejected() {
         for art_url in [
             "/vault/",
             "/vault/../secret",
@@ -131,19 +131,23 @@ mod tests {
             "/vault/a\nb",
             &format!("/vault/{}", "a".repeat(1025)),
         ] {
-            assert_eq!(ArtworkKey::from_art_url(art_url), Some(Err(BadArtworkKey)), "{art_url}");
+            assert_eq!(
+                ArtworkKey::from_art_url(art_url),
+                Some(Err(InvalidArtworkKey)),
+                "{art_url}"
+            );
         }
     }
 
     #[test]
-    fn an_archive_stands_under_its_artist() {
+    fn an_archive_key_contains_its_artist() {
         let key = ArchiveKey::new(&Sqid::parse("u5Kx").unwrap(), uuid::Uuid::nil());
         assert_eq!(key.as_str(), "bdr/u5Kx/00000000-0000-0000-0000-000000000000.zip");
         assert_eq!(ArchiveKey::parse(key.as_str()), Some(key));
     }
 
     #[test]
-    fn what_is_no_archive_is_not_taken_for_one() {
+    fn another_key_is_not_parsed_as_an_archive() {
         let id = uuid::Uuid::nil();
         for key in [
             "8c/4f/x.png".to_owned(),

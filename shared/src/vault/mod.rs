@@ -1,4 +1,4 @@
-//! The vault: one S3 bucket with everybody's artworks and, under `bdr/`, the ZIPs.
+//! The vault: one S3 bucket with the artworks of all artists and, under `bdr/`, the ZIPs.
 
 mod archives;
 mod buffers;
@@ -12,11 +12,11 @@ use std::sync::{Arc, OnceLock};
 
 use aws_sdk_s3::config::retry::RetryConfig;
 
-use buffers::Buffers;
+use buffers::BufferPool;
 
 pub use archives::{ListedArchive, MAX_DELETED_PER_CALL, NotDeleted};
 pub use error::VaultError;
-pub use key::{ArchiveKey, ArtworkKey, BadArtworkKey};
+pub use key::{ArchiveKey, ArtworkKey, InvalidArtworkKey};
 pub use object::ArchiveObject;
 pub use read::OpenArtwork;
 pub use upload::{Finished, PART_BUFFERS, Upload, part_size};
@@ -29,26 +29,26 @@ pub struct Vault {
     /// has to see every response.
     reads: Arc<OnceLock<aws_sdk_s3::Client>>,
     bucket: Arc<str>,
-    /// For the files of large artworks.
-    artworks: Buffers,
+    /// Buffers for the files of large artworks.
+    artwork_buffers: BufferPool,
 }
 
-/// Buffers for artworks that are kept while they are not in use, at most, and the largest that is, in
-/// bytes. What they hold together is part of the function's memory.
-const ARTWORK_BUFFERS: usize = 2;
-const MAX_ARTWORK_BUFFER: usize = 6 * 1024 * 1024;
-/// The most that the vault holds on to between artworks, in bytes.
-pub const KEPT_BUFFERS: usize = ARTWORK_BUFFERS * MAX_ARTWORK_BUFFER;
+/// Maximum number of unused buffers for artworks that the vault keeps.
+const MAX_ARTWORK_BUFFERS: usize = 2;
+/// Maximum size of such a buffer, in bytes.
+const MAX_ARTWORK_BUFFER_SIZE: usize = 6 * 1024 * 1024;
+/// Maximum memory of unused buffers, in bytes. Part of the memory of the function.
+pub const KEPT_BUFFERS: usize = MAX_ARTWORK_BUFFERS * MAX_ARTWORK_BUFFER_SIZE;
 
 impl Vault {
-    /// The vault in `bucket`.
+    /// Creates the vault in `bucket`.
     #[must_use]
     pub fn new(client: aws_sdk_s3::Client, bucket: &str) -> Self {
         Self {
             client,
             reads: Arc::default(),
             bucket: bucket.into(),
-            artworks: Buffers::new(ARTWORK_BUFFERS, MAX_ARTWORK_BUFFER),
+            artwork_buffers: BufferPool::new(MAX_ARTWORK_BUFFERS, MAX_ARTWORK_BUFFER_SIZE),
         }
     }
 

@@ -1,4 +1,4 @@
-//! A ZIP that already stands in the vault: another attempt's, or a leftover.
+//! A ZIP that is already in the vault: written by another attempt, or a leftover.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use time::OffsetDateTime;
 
 use super::{ArchiveKey, Vault, VaultError};
 
-/// A ZIP younger than this was made by an attempt at the same request and is as good as one's own;
-/// an older one is a leftover from before the request was last opened.
-const ADOPTABLE: Duration = Duration::from_hours(12);
-/// A ZIP older than this is deleted. Whoever adopted it has ended by then (AWS Lambda, "Function
-/// timeout": 15 minutes), or a row could become `ready` whose ZIP is just being deleted.
-const LEFTOVER: Duration = Duration::from_mins(12 * 60 + 15);
+/// Age below which a ZIP can be adopted: another attempt at the same opening of the request wrote
+/// it. An older ZIP is a leftover from before the request was reopened.
+const MAX_ADOPTED_AGE: Duration = Duration::from_hours(12);
+/// Age from which a leftover is deleted: 15 min later (AWS Lambda, "Function timeout"), because an
+/// attempt that adopted the ZIP may still be about to mark its row `ready`.
+const MIN_DELETED_AGE: Duration = Duration::from_mins(12 * 60 + 15);
 
-/// What is known of a ZIP in the vault.
+/// A ZIP in the vault.
 #[derive(Debug, Clone)]
 pub struct ArchiveObject {
     /// Size in bytes.
@@ -23,13 +23,14 @@ pub struct ArchiveObject {
 }
 
 impl Vault {
-    /// The ZIP at `key`, if there is one.
+    /// Returns the ZIP at `key`, if there is one.
     ///
     /// # Errors
-    /// When S3 does not say.
+    /// When the S3 request fails.
     pub async fn archive(&self, key: &ArchiveKey) -> Result<Option<ArchiveObject>, VaultError> {
-        let answer = self.client.head_object().bucket(&*self.bucket).key(key.as_str()).send().await;
-        match answer.map_err(VaultError::from) {
+        let response =
+            self.client.head_object().bucket(&*self.bucket).key(key.as_str()).send().await;
+        match response.map_err(VaultError::from) {
             Err(VaultError::NotFound) => Ok(None),
             Err(error) => Err(error),
             Ok(head) => Ok(Some(ArchiveObject {
@@ -42,26 +43,27 @@ impl Vault {
         }
     }
 
-    /// The ZIP at `key` if it may serve as this request's: made within the last 12 h. A leftover is
-    /// deleted, so that a new one can be written; one in between is left to a later attempt.
+    /// Returns the ZIP at `key` if it can be adopted: written within the last 12 h. Deletes a
+    /// leftover of over 12 h 15 min, so that a new ZIP can be written; leaves one in between to a
+    /// later attempt.
     ///
     /// # Errors
-    /// When S3 does not say, or refuses to delete the leftover.
+    /// When an S3 request fails.
     pub async fn adopt(
         &self,
         key: &ArchiveKey,
         now: OffsetDateTime,
     ) -> Result<Option<ArchiveObject>, VaultError> {
         let Some(object) = self.archive(key).await? else { return Ok(None) };
-        let is_younger_than = |age| object.last_modified.is_some_and(|made| now - made < age);
-        if is_younger_than(ADOPTABLE) {
+        let is_younger_than = |age| object.last_modified.is_some_and(|at| now - at < age);
+        if is_younger_than(MAX_ADOPTED_AGE) {
             return Ok(Some(object));
         }
-        if is_younger_than(LEFTOVER) {
+        if is_younger_than(MIN_DELETED_AGE) {
             return Ok(None);
         }
         tracing::info!(key = %key, "deleting a leftover ZIP");
-        // If-Match: what is deleted is what was judged, not what somebody has written since.
+        // If-Match: deletes only the object that was checked, not one written since.
         let deleted = self
             .client
             .delete_object()
@@ -71,7 +73,7 @@ impl Vault {
             .send()
             .await;
         match deleted.map_err(VaultError::from) {
-            // Gone already, or replaced since: whoever writes next will see.
+            // Deleted or replaced since: the conditional write finds out.
             Ok(_) | Err(VaultError::NotFound | VaultError::Conflict(_)) => Ok(None),
             Err(error) => Err(error),
         }

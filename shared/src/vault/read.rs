@@ -1,5 +1,5 @@
-//! Reading an artwork's file, in two steps: the head of the answer, which tells the size, then the
-//! whole body. In between the reader can make room for it.
+//! Reads the file of an artwork in two steps: the head of the response with the size, then the
+//! whole body. In between the caller can reserve memory.
 
 use std::time::Duration;
 
@@ -7,70 +7,76 @@ use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::buffers::Buffers;
+use super::buffers::BufferPool;
 use super::{ArtworkKey, Vault, VaultError};
 
-/// Bytes from which on a file is read into a buffer that is used again. The allocator would map and
-/// clear as much anew each time (`MALLOC_MMAP_THRESHOLD_` in the template).
-const LARGE: usize = 1024 * 1024;
-/// Longest silence of a body. Back-pressure is over when [`OpenArtwork::read`] is called.
-const BODY_SILENCE: Duration = Duration::from_secs(15);
+/// Size from which a file is read into a buffer of the pool, in bytes. The allocator would map and
+/// zero as much memory each time (`MALLOC_MMAP_THRESHOLD_` in the template).
+const MIN_POOLED_SIZE: usize = 1024 * 1024;
+/// Time limit for the next chunk of a body. There is no back-pressure during [`OpenArtwork::read`].
+const CHUNK_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// An artwork's file whose size is known and whose body has not been read yet.
+/// The file of an artwork whose size is known and whose body is not read yet.
 pub struct OpenArtwork {
     size: u64,
     body: ByteStream,
-    buffers: Buffers,
+    buffers: BufferPool,
 }
 
 impl Vault {
-    /// Asks for an artwork's file.
+    /// Requests the file of an artwork.
     ///
     /// # Errors
-    /// [`VaultError::NotFound`] when it is missing for good; otherwise what S3 answered.
+    /// [`VaultError::NotFound`] when it does not exist; another error when the S3 request fails.
     pub async fn open(&self, key: &ArtworkKey) -> Result<OpenArtwork, VaultError> {
-        let asking = self.reads().get_object().bucket(&*self.bucket).key(key.as_str()).send();
-        // Kilobytes, which would be moved with the task that waits for it.
-        let answer = Box::pin(asking).await?;
-        let size = answer
+        let request = self.reads().get_object().bucket(&*self.bucket).key(key.as_str()).send();
+        // Boxed: the future has kilobytes, which would move with the caller's task.
+        let response = Box::pin(request).await?;
+        let size = response
             .content_length
             .and_then(|length| u64::try_from(length).ok())
-            .ok_or_else(|| VaultError::Body("the answer has no Content-Length".into()))?;
-        Ok(OpenArtwork { size, body: answer.body, buffers: self.artworks.clone() })
+            .ok_or_else(|| VaultError::Body("the response has no Content-Length".into()))?;
+        Ok(OpenArtwork { size, body: response.body, buffers: self.artwork_buffers.clone() })
     }
 }
 
 impl OpenArtwork {
-    /// The file's size in bytes.
+    /// Returns the size of the file in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// The whole file. Holds at most `size` bytes.
+    /// Reads the whole file. Holds at most `size` bytes.
     ///
     /// # Errors
-    /// [`VaultError::Body`] when it breaks off, stalls, or is longer or shorter than announced.
+    /// [`VaultError::Body`] when the body ends early, stalls, or has another length than `size`.
     pub async fn read(mut self) -> Result<Bytes, VaultError> {
         let size = usize::try_from(self.size)
-            .map_err(|_| VaultError::Body("larger than the address space".into()))?;
-        // Into a buffer of its own: what comes in lies in the connection's, which is larger, and which
-        // the connection uses again once it is free.
-        let is_large = size >= LARGE;
+            .map_err(|_| VaultError::Body("the object is larger than the address space".into()))?;
+        // Copied: a chunk keeps the buffer of its connection in use, which is larger and which the
+        // connection reuses once it is free.
+        let is_large = size >= MIN_POOLED_SIZE;
         let mut whole = if is_large { self.buffers.take(size) } else { Vec::with_capacity(size) };
         loop {
-            let chunk = timeout(BODY_SILENCE, self.body.next())
+            let chunk = timeout(CHUNK_TIMEOUT, self.body.next())
                 .await
-                .map_err(|_| VaultError::Body("it stalled".into()))?;
+                .map_err(|_| VaultError::Body("the body stalled".into()))?;
             match chunk {
                 Some(Ok(chunk)) if whole.len() + chunk.len() <= size => {
                     whole.extend_from_slice(&chunk);
                 }
-                Some(Ok(_)) => return Err(VaultError::Body("longer than announced".into())),
+                Some(Ok(_)) => {
+                    return Err(VaultError::Body(
+                        "the body is longer than its Content-Length".into(),
+                    ));
+                }
                 Some(Err(error)) => return Err(VaultError::Body(error.to_string())),
-                // Only now, so that the connection can serve the next request.
+                // Read to the end of the body, so that the connection can serve the next request.
                 None if whole.len() < size => {
-                    return Err(VaultError::Body("shorter than announced".into()));
+                    return Err(VaultError::Body(
+                        "the body is shorter than its Content-Length".into(),
+                    ));
                 }
                 None if is_large => return Ok(self.buffers.lend(whole)),
                 None => return Ok(Bytes::from(whole)),

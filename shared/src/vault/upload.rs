@@ -1,16 +1,16 @@
-//! Writing a ZIP into the vault as it is made.
+//! Writes a ZIP into the vault while it is created.
 //!
-//! [`Upload`] is a sink. It cuts what is written into parts and sends up to six of them while the
-//! next one fills; a writer that is faster than S3 waits. Memory: [`PART_BUFFERS`] × [`part_size`].
-//! A ZIP smaller than one part is sent as one `PutObject`. Either way the object comes to be whole
-//! or not at all, and never replaces another (`If-None-Match: *`).
+//! [`Upload`] is a sink. It splits the ZIP into parts and sends up to six of them while the next
+//! one fills; a writer that is faster than S3 waits. Memory: [`PART_BUFFERS`] × [`part_size`]. A
+//! ZIP smaller than one part is sent by `PutObject`. In both cases the object appears whole or not
+//! at all, and never replaces another one (`If-None-Match: *`).
 //!
-//! Parts that are never put together cost money and are not seen by anybody. So an upload is aborted
-//! however its attempt ends, and what a killed attempt has left behind is aborted by the one that
-//! succeeds ([`Vault::abort_leftover_uploads`]).
+//! Parts of an incomplete multipart upload cost money and do not show in a listing of objects. So
+//! an upload is aborted however its attempt ends. The attempt that succeeds aborts the uploads of
+//! attempts that were killed ([`Vault::abort_leftover_uploads`]).
 //!
-//! S3's limits ("Amazon S3 multipart upload limits"): at most 10,000 parts of 5 MiB to 5 GiB, all
-//! but the last at least 5 MiB.
+//! Limits ("Amazon S3 multipart upload limits"): at most 10,000 parts of 5 MiB to 5 GiB; only the
+//! last part may be smaller.
 
 use std::io;
 use std::pin::Pin;
@@ -28,23 +28,23 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument;
 
-use super::buffers::Buffers;
+use super::buffers::BufferPool;
 use super::{ArchiveKey, Vault, VaultError};
 
 const MIB: usize = 1024 * 1024;
-/// Parts being sent while the next one fills. With two of them 2 GB took 2.5 times as long at 30 ms, and
-/// each further one is 5 MiB of memory.
-const IN_FLIGHT: usize = 6;
-/// Part buffers that exist at once.
-pub const PART_BUFFERS: usize = IN_FLIGHT + 1;
-/// Highest part number.
+/// Maximum parts in flight while the next one fills. With two of them 2 GB took 2.5 times as long
+/// at a latency of 30 ms. Each one needs 5 MiB of memory.
+const MAX_IN_FLIGHT: usize = 6;
+/// Maximum part buffers in use at once.
+pub const PART_BUFFERS: usize = MAX_IN_FLIGHT + 1;
+/// Maximum number of parts ("Amazon S3 multipart upload limits").
 const MAX_PARTS: i32 = 10_000;
-/// Longest wait, when giving up, for the id of the upload to abort, and again for the abort.
-const ABORT_PATIENCE: Duration = Duration::from_secs(5);
+/// Time limit for the id of an upload to abort, and again for the abort.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The size of part `number` (from 1), in bytes: the smallest that S3 takes to begin with, and larger
-/// beyond 10 GiB and 26 GiB, so that 10,000 parts hold 120 GiB, more than a function can move in its 15
-/// minutes.
+/// Returns the size of part `number` (from 1), in bytes. The first 2,000 parts have the minimum
+/// that S3 accepts. Later ones are larger, so that 10,000 parts hold 119 GiB: more than a function
+/// can transfer in its 15 minutes.
 #[must_use]
 pub const fn part_size(number: i32) -> usize {
     match number {
@@ -56,46 +56,46 @@ pub const fn part_size(number: i32) -> usize {
 
 type UploadId = Shared<BoxFuture<'static, Result<Arc<str>, Arc<VaultError>>>>;
 
-/// A ZIP on its way into the vault. To be ended by [`Upload::finish`] or [`Upload::abort`]; one that is
-/// dropped, because its attempt panicked or was cancelled, is aborted in the background.
+/// An upload of a ZIP into the vault. End it by [`Upload::finish`] or [`Upload::abort`]. A drop,
+/// after a panic or a cancellation, aborts it in the background.
 pub struct Upload {
     vault: Vault,
     key: ArchiveKey,
-    /// The part that is filling.
+    /// The current part.
     buffer: Vec<u8>,
-    buffers: Buffers,
-    /// Bytes written so far.
+    buffers: BufferPool,
+    /// Number of bytes written.
     size: u64,
-    /// Parts begun so far.
+    /// Number of parts sent or in flight.
     parts: i32,
     in_flight: JoinSet<Result<CompletedPart, VaultError>>,
     sent: Vec<CompletedPart>,
-    /// S3's id of the multipart upload; there once the first part has been begun.
+    /// The id of the multipart upload; set when the first part is sent.
     id: Option<UploadId>,
     failure: Option<VaultError>,
-    /// Since when the writer waits for a part to be taken.
+    /// The start of the current wait of the writer for a part in flight.
     waiting_since: Option<Instant>,
     waited: Duration,
 }
 
-/// How an upload ended.
+/// The result of an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finished {
-    /// The object stands in the vault, with this many bytes.
+    /// The object is in the vault, with this number of bytes.
     Created(u64),
-    /// An object stands there already, or the upload was taken away: look and adopt.
+    /// Another object exists at the key, or another attempt aborted the upload: adopt that object.
     Conflict,
 }
 
 impl Vault {
-    /// Begins a ZIP. Nothing is sent before the first part is full.
+    /// Starts an upload. Sends nothing until the first part is full.
     #[must_use]
     pub fn upload(&self, key: ArchiveKey) -> Upload {
         Upload {
             vault: self.clone(),
             key,
             buffer: Vec::new(),
-            buffers: Buffers::new(PART_BUFFERS, part_size(MAX_PARTS)),
+            buffers: BufferPool::new(PART_BUFFERS, part_size(MAX_PARTS)),
             size: 0,
             parts: 0,
             in_flight: JoinSet::new(),
@@ -109,10 +109,10 @@ impl Vault {
 }
 
 impl Upload {
-    /// Sends what is left and makes the object appear, by `until` at the latest.
+    /// Sends the rest and completes the object before `until`.
     ///
     /// # Errors
-    /// What S3 answered, or that the time is up; the upload is then aborted.
+    /// When an S3 request fails or the time is up. The upload is then aborted.
     pub async fn finish(mut self, until: Instant) -> Result<Finished, VaultError> {
         let ending = async {
             if self.id.is_none() { self.put_whole().await } else { self.complete().await }
@@ -133,8 +133,8 @@ impl Upload {
         }
     }
 
-    /// Gives up: nothing of the ZIP stays. What cannot be aborted is left to the bucket's
-    /// lifecycle rule.
+    /// Aborts the upload and removes its parts. If that fails, the lifecycle rule of the bucket
+    /// removes them.
     pub async fn abort(mut self) {
         self.in_flight.shutdown().await;
         if let Some(upload_id) = self.id.take() {
@@ -142,13 +142,13 @@ impl Upload {
         }
     }
 
-    /// How long the writer has waited for parts to be taken.
+    /// Returns the time that the writer waited for parts in flight.
     #[must_use]
     pub fn waited(&self) -> Duration {
         self.waited
     }
 
-    /// The failure behind an error of the sink, if there was one.
+    /// Takes the failure behind an error of the sink, if there is one.
     pub fn take_failure(&mut self) -> Option<VaultError> {
         self.failure.take()
     }
@@ -164,7 +164,7 @@ impl Upload {
             .checksum_algorithm(ChecksumAlgorithm::Crc32)
             .body(ByteStream::from(std::mem::take(&mut self.buffer)))
             .customize()
-            .disable_payload_signing() // the CRC32 and TLS protect it at half the CPU
+            .disable_payload_signing() // CRC32 and TLS protect the body at half the CPU time
             .send()
             .await?;
         Ok(())
@@ -197,7 +197,7 @@ impl Upload {
         Ok(())
     }
 
-    /// Hands the full buffer to a task that sends it.
+    /// Starts a task that sends the full buffer.
     fn send_part(&mut self) -> Result<(), VaultError> {
         self.parts += 1;
         if self.parts > MAX_PARTS {
@@ -217,8 +217,8 @@ impl Upload {
         Ok(())
     }
 
-    /// The id of the multipart upload, which is created when it is first asked for, by a task of
-    /// its own: aborting a part must not lose the id of an upload that is just coming to be.
+    /// Returns the id of the multipart upload. The first call creates the upload in a separate
+    /// task, so that the abort of a part does not lose the id of an upload that S3 is creating.
     fn upload_id(&mut self) -> UploadId {
         let (vault, key) = (self.vault.clone(), self.key.clone());
         self.id
@@ -236,8 +236,8 @@ impl Upload {
             .clone()
     }
 
-    /// Notes the failure and makes it an error of the sink.
-    fn broken(&mut self, error: VaultError) -> io::Error {
+    /// Stores the failure and returns it as an error of the sink.
+    fn fail(&mut self, error: VaultError) -> io::Error {
         let text = error.to_string();
         self.failure = Some(error);
         io::Error::other(text)
@@ -260,30 +260,31 @@ impl Drop for Upload {
 }
 
 impl Vault {
-    /// Aborts the multipart uploads that were begun for `key` and never ended: those of attempts
-    /// that were killed. An attempt that is alive and loses its upload finds the ZIP already there.
-    /// To be called once it is. What cannot be aborted is left to the bucket's lifecycle rule.
+    /// Aborts incomplete multipart uploads for `key`, which are those of killed attempts. Call this
+    /// only when the ZIP exists: a live attempt that loses its upload then finds the ZIP. If an
+    /// abort fails, the lifecycle rule of the bucket removes the upload.
     pub async fn abort_leftover_uploads(&self, key: &ArchiveKey) {
         let listing =
             self.client.list_multipart_uploads().bucket(&*self.bucket).prefix(key.as_str()).send();
-        let listed = match timeout(ABORT_PATIENCE, listing).await {
+        let listed = match timeout(ABORT_TIMEOUT, listing).await {
             Ok(Ok(listed)) => listed,
-            Ok(Err(error)) => return left_to_lifecycle(&error.into()),
-            Err(_) => return left_to_lifecycle(&no_answer()),
+            Ok(Err(error)) => return warn_left_to_lifecycle(&error.into()),
+            Err(_) => return warn_left_to_lifecycle(&timed_out()),
         };
         for upload in listed.uploads.unwrap_or_default() {
             if let (Some(upload_id), true) =
                 (upload.upload_id, upload.key.as_deref() == Some(key.as_str()))
             {
-                tracing::info!(key = %key, "aborting a multipart upload that was left behind");
+                tracing::info!(key = %key, "aborting the multipart upload of a killed attempt");
                 self.abort_upload(key, &upload_id).await;
             }
         }
     }
 
-    /// Aborts an upload that may be about to exist: its id is awaited, or it would stay behind.
+    /// Waits for the id of an upload and aborts it. Without the wait, an upload that S3 is creating
+    /// would be left over.
     async fn abort_once_created(&self, key: &ArchiveKey, upload_id: UploadId) {
-        if let Ok(Ok(upload_id)) = timeout(ABORT_PATIENCE, upload_id).await {
+        if let Ok(Ok(upload_id)) = timeout(ABORT_TIMEOUT, upload_id).await {
             self.abort_upload(key, &upload_id).await;
         }
     }
@@ -296,13 +297,13 @@ impl Vault {
             .key(key.as_str())
             .upload_id(upload_id)
             .send();
-        let aborted = match timeout(ABORT_PATIENCE, aborting).await {
-            Ok(answer) => answer.map(drop).map_err(VaultError::from),
-            Err(_) => Err(no_answer()),
+        let aborted = match timeout(ABORT_TIMEOUT, aborting).await {
+            Ok(response) => response.map(drop).map_err(VaultError::from),
+            Err(_) => Err(timed_out()),
         };
         match aborted {
             Ok(()) | Err(VaultError::Conflict(_) | VaultError::NotFound) => {}
-            Err(error) => left_to_lifecycle(&error),
+            Err(error) => warn_left_to_lifecycle(&error),
         }
     }
 
@@ -313,15 +314,14 @@ impl Vault {
             .bucket(&*self.bucket)
             .key(key.as_str())
             .content_type("application/zip")
-            // Said here, with the parts and at completion alike, or S3 rejects the parts.
+            // The same algorithm as for the parts; otherwise S3 rejects them.
             .checksum_algorithm(ChecksumAlgorithm::Crc32)
             .checksum_type(ChecksumType::Composite)
             .send()
             .await?;
-        created
-            .upload_id
-            .map(Arc::from)
-            .ok_or_else(|| VaultError::Service("the upload that was created has no id".into()))
+        created.upload_id.map(Arc::from).ok_or_else(|| {
+            VaultError::Service("the response to CreateMultipartUpload has no upload id".into())
+        })
     }
 
     async fn send_part(
@@ -352,14 +352,14 @@ impl Vault {
     }
 }
 
-fn no_answer() -> VaultError {
-    VaultError::Service("no answer in time".to_owned())
+fn timed_out() -> VaultError {
+    VaultError::Service(format!("no response within {} s", ABORT_TIMEOUT.as_secs()))
 }
 
-fn left_to_lifecycle(error: &VaultError) {
+fn warn_left_to_lifecycle(error: &VaultError) {
     tracing::warn!(
         error = %error,
-        "failed to abort the multipart upload; the bucket's lifecycle will"
+        "failed to abort the upload; leaving it to the lifecycle rule"
     );
 }
 
@@ -371,21 +371,21 @@ impl AsyncWrite for Upload {
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         if this.failure.is_some() {
-            return Poll::Ready(Err(io::Error::other("the upload has failed")));
+            return Poll::Ready(Err(io::Error::other("the upload failed earlier")));
         }
         let room = part_size(this.parts + 1);
         if this.buffer.len() == room {
-            while this.in_flight.len() >= IN_FLIGHT {
+            while this.in_flight.len() >= MAX_IN_FLIGHT {
                 let Poll::Ready(sent) = this.in_flight.poll_join_next(cx) else {
                     this.waiting_since.get_or_insert_with(Instant::now);
                     return Poll::Pending;
                 };
                 match sent {
                     Some(Ok(Ok(part))) => this.sent.push(part),
-                    Some(Ok(Err(error))) => return Poll::Ready(Err(this.broken(error))),
+                    Some(Ok(Err(error))) => return Poll::Ready(Err(this.fail(error))),
                     Some(Err(error)) => {
                         let error = VaultError::Service(error.to_string());
-                        return Poll::Ready(Err(this.broken(error)));
+                        return Poll::Ready(Err(this.fail(error)));
                     }
                     None => break,
                 }
@@ -394,7 +394,7 @@ impl AsyncWrite for Upload {
                 this.waited += since.elapsed();
             }
             if let Err(error) = this.send_part() {
-                return Poll::Ready(Err(this.broken(error)));
+                return Poll::Ready(Err(this.fail(error)));
             }
         }
         let room = part_size(this.parts + 1);
@@ -421,7 +421,7 @@ mod tests {
     use super::{MAX_PARTS, part_size};
 
     #[test]
-    fn ten_thousand_parts_hold_more_than_a_function_can_move() {
+    fn ten_thousand_parts_hold_119_gib_within_the_limits_of_s3() {
         let all: u64 = (1..=MAX_PARTS).map(|number| part_size(number) as u64).sum();
         assert_eq!(all, 122_000 * 1024 * 1024);
         assert!((1..=MAX_PARTS).all(|n| (5 << 20..5 << 30).contains(&(part_size(n) as u64))));

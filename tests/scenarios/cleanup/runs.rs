@@ -13,6 +13,8 @@ use shared::clock::Clock;
 use shared::vault::{ArchiveKey, ListedArchive, NotDeleted, Vault};
 use uuid::Uuid;
 
+use crate::process::retries::Panics;
+
 /// Inserts `count` requests with these additional columns and a valid `file_path`. Returns their
 /// ids.
 async fn requests(s: &Scenario, count: i32, status: &str, columns: &str) -> Vec<Uuid> {
@@ -117,7 +119,7 @@ fn a_zip_that_cannot_be_deleted_does_not_block_the_others() {
                 (&report["status"], &report["cleaned_up"]),
                 (&json!("success"), &json!(cleaned_up))
             );
-            let error = "S3 refused to delete the ZIP: AccessDenied";
+            let error = "failed to delete the ZIP: AccessDenied";
             assert_eq!(report["errors"], json!([{"bdr_id": undeletable, "error": error}]));
             assert_eq!(s.row(undeletable).await["status"], "ready");
         }
@@ -337,5 +339,45 @@ fn a_run_without_database_or_vault_is_an_error() {
         assert!(cleaner.run(json!({})).await.is_err());
         let cleaner = Cleaner::new(&s, &[("VAULT_BUCKET", "no-such-bucket")]).await;
         assert!(cleaner.run(json!({})).await.is_err());
+    });
+}
+
+#[test]
+fn a_run_that_panics_reports_its_work_and_fails() {
+    scenario_apart(async |s| {
+        let stuck = format!("{LONG_AGO};started_at=now() - interval '7 hours'");
+        requests(&s, 1, "processing", &stuck).await;
+        let s3 = aws_sdk_s3::config::Builder::from(&s.stack.sdk_config()).interceptor(Panics);
+        let mut cleaner = Cleaner::new(&s, &[]).await;
+        cleaner.handler.cleanup.vault =
+            Vault::new(aws_sdk_s3::Client::from_conf(s3.build()), s.bucket());
+        let error = cleaner.run(json!({})).await.unwrap_err();
+        assert_eq!(error.to_string(), "the cleanup panicked");
+        let outcome = s.log.outcome();
+        assert_eq!(
+            (&outcome["result"], &outcome["level"], &outcome["rescued"]),
+            (&json!("panicked"), &json!("ERROR"), &json!(1))
+        );
+        let emitted = s.log.emitted();
+        assert_eq!(emitted.len(), 1, "a run is reported once");
+        assert_eq!(emitted[0]["status"], "panicked");
+        assert_eq!(emitted[0]["bdr_cleanup_errors_total"], 1);
+        assert!(emitted[0].get("bdr_cleanup_completed_total").is_none());
+    });
+}
+
+#[test]
+fn a_run_that_is_dropped_is_reported_as_cancelled() {
+    scenario_apart(async |s| {
+        let cleaner = Cleaner::new(&s, &[]).await;
+        {
+            let mut run = Box::pin(cleaner.run(json!({})));
+            assert!(futures_util::poll!(&mut run).is_pending());
+        }
+        assert_eq!(s.log.outcome()["result"], "cancelled");
+        let emitted = s.log.emitted();
+        assert_eq!(emitted.len(), 1, "a run is reported once");
+        assert_eq!(emitted[0]["status"], "cancelled");
+        assert_eq!(emitted[0]["bdr_cleanup_errors_total"], 1);
     });
 }

@@ -13,5 +13,5 @@ mod life_of_a_request;
 mod momentary_trouble;
 mod remote_artworks;
 mod remote_formats;
-mod retries;
+pub(crate) mod retries;
 mod write_once;

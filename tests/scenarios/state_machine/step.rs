@@ -48,7 +48,7 @@ pub(super) enum Step {
 pub(super) use shared::failure::Decision;
 
 /// A task of the cleanup.
-pub(super) use cleanup_expired_bdrs::cleanup::Task;
+pub(super) use cleanup_expired_bdrs::task::Task;
 
 /// Times, in minutes, that are shorter than an invocation may run.
 const SHORT: [i64; 3] = [1, 3, 10];

@@ -1,4 +1,4 @@
-//! The parts of a run. Each goes by pages until there is no more, or until its time is over.
+//! The tasks of a run. Each works page by page until no row or object is left or its time ends.
 
 pub mod expire;
 pub mod orphans;
@@ -8,11 +8,12 @@ pub mod rescue;
 
 use tokio::time::Instant;
 
-use crate::report::Report;
+use crate::summary::Summary;
 
-/// Whether there is time for another page; if not, the report says that more is left.
-fn goes_on(stop_at: Instant, report: &mut Report) -> bool {
-    let goes_on = Instant::now() < stop_at;
-    report.more |= !goes_on;
-    goes_on
+/// Returns whether there is time for another page; if not, records in the summary that work is
+/// left.
+fn has_time_left(stop_at: Instant, summary: &mut Summary) -> bool {
+    let has_time_left = Instant::now() < stop_at;
+    summary.more |= !has_time_left;
+    has_time_left
 }

@@ -1,6 +1,5 @@
-//! Deletes ZIPs that nobody wants any more: those of requests that have failed or expired. What
-//! belongs to no row that we know is left to the bucket's lifecycle, so that an empty or a wrong
-//! database deletes nothing.
+//! Deletes the ZIPs of requests that are `failed` or `expired`. Objects without a row are left to
+//! the lifecycle rule of the bucket, so that an empty or wrong database deletes nothing.
 
 use std::collections::HashMap;
 
@@ -11,36 +10,37 @@ use time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::goes_on;
+use super::has_time_left;
 use crate::context::Cleanup;
-use crate::report::Report;
+use crate::summary::Summary;
 
-/// A ZIP younger than this may belong to an attempt that is about to tell.
-const GRACE: Duration = Duration::days(1);
+/// Minimum age of an orphan. A younger ZIP may belong to an attempt that has not marked its row
+/// yet.
+const MIN_AGE: Duration = Duration::days(1);
 
-/// A ZIP that perhaps nobody wants.
-struct Orphan<'a> {
+/// A ZIP whose request may be `failed` or `expired`.
+struct Candidate<'a> {
     key: ArchiveKey,
     e_tag: Option<&'a str>,
 }
 
-/// Sweeps the objects under `bdr/` page by page.
+/// Checks the objects under `bdr/` page by page.
 ///
 /// # Errors
-/// When the database or the vault does not answer.
+/// When the database or the vault does not respond.
 pub(crate) async fn run(
     cleanup: &Cleanup,
     stop_at: Instant,
-    report: &mut Report,
+    summary: &mut Summary,
 ) -> Result<(), Failure> {
     let mut after: Option<String> = None;
-    while goes_on(stop_at, report) {
+    while has_time_left(stop_at, summary) {
         let page = cleanup
             .vault
             .list_archives(after.as_deref())
             .await
             .map_err(|error| Failure::retry("failed to list the ZIPs", error))?;
-        sweep(cleanup, &page, report).await?;
+        check_page(cleanup, &page, summary).await?;
         match page.into_iter().next_back() {
             Some(last) => after = Some(last.key),
             None => break,
@@ -49,72 +49,74 @@ pub(crate) async fn run(
     Ok(())
 }
 
-async fn sweep(
+async fn check_page(
     cleanup: &Cleanup,
     page: &[ListedArchive],
-    report: &mut Report,
+    summary: &mut Summary,
 ) -> Result<(), Failure> {
     let now = cleanup.clock.now();
-    let old = page.iter().filter(|object| object.last_modified.is_some_and(|at| now - at > GRACE));
-    let mut archives: HashMap<Uuid, Orphan> = HashMap::new();
+    let old =
+        page.iter().filter(|object| object.last_modified.is_some_and(|at| now - at > MIN_AGE));
+    let mut candidates: HashMap<Uuid, Candidate> = HashMap::new();
     for object in old {
         let key = ArchiveKey::parse(&object.key);
         match key.and_then(|key| Some((key.bdr_id()?, key))) {
-            Some((bdr_id, key)) if !archives.contains_key(&bdr_id) => {
-                archives.insert(bdr_id, Orphan { key, e_tag: object.e_tag.as_deref() });
+            Some((bdr_id, key)) if !candidates.contains_key(&bdr_id) => {
+                candidates.insert(bdr_id, Candidate { key, e_tag: object.e_tag.as_deref() });
             }
-            _ => unknown(&object.key, report),
+            _ => keep_unknown(&object.key, summary),
         }
     }
-    let bdr_ids: Vec<Uuid> = archives.keys().copied().collect();
+    let bdr_ids: Vec<Uuid> = candidates.keys().copied().collect();
     let states = cleanup
         .requests
         .states(&bdr_ids)
         .await
-        .map_err(|error| error.context("failed to find the requests of ZIPs"))?;
-    let mut unwanted = Vec::new();
+        .map_err(|error| error.context("failed to read the states of the ZIPs' requests"))?;
+    let mut orphans = Vec::new();
     for (bdr_id, status) in states {
-        let Some(orphan) = archives.remove(&bdr_id) else { continue };
+        let Some(candidate) = candidates.remove(&bdr_id) else { continue };
         if matches!(
             RequestState::parse(&status),
             Some(RequestState::Failed | RequestState::Expired)
         ) {
-            unwanted.push((bdr_id, orphan));
+            orphans.push((bdr_id, candidate));
         }
     }
-    for orphan in archives.values() {
-        unknown(orphan.key.as_str(), report);
+    for candidate in candidates.values() {
+        keep_unknown(candidate.key.as_str(), summary);
     }
-    delete(cleanup, &unwanted, report).await
+    delete(cleanup, &orphans, summary).await
 }
 
 async fn delete(
     cleanup: &Cleanup,
-    unwanted: &[(Uuid, Orphan<'_>)],
-    report: &mut Report,
+    orphans: &[(Uuid, Candidate<'_>)],
+    summary: &mut Summary,
 ) -> Result<(), Failure> {
-    for page in unwanted.chunks(MAX_DELETED_PER_CALL) {
-        // By its ETag: an operator may have opened the request again, and an attempt have written
-        // another ZIP, since we asked for its state.
+    for page in orphans.chunks(MAX_DELETED_PER_CALL) {
+        // With ETags: since the state was read, an operator may have reopened the request and an
+        // attempt may have written another ZIP.
         let not_deleted = cleanup
             .vault
             .delete_archives(page.iter().map(|(_, orphan)| (&orphan.key, orphan.e_tag)))
             .await
-            .map_err(|error| Failure::retry("failed to delete orphans", error))?;
+            .map_err(|error| Failure::retry("failed to delete orphaned ZIPs", error))?;
         for (bdr_id, orphan) in page {
             match not_deleted.get(orphan.key.as_str()) {
-                Some(NotDeleted::Refused(reason)) => {
-                    report.error(*bdr_id, &format!("S3 refused to delete the orphan: {reason}"));
+                Some(NotDeleted::Rejected(code)) => {
+                    summary
+                        .add_error(*bdr_id, &format!("failed to delete the orphaned ZIP: {code}"));
                 }
                 Some(NotDeleted::Changed) => {}
-                None => report.orphans_deleted += 1,
+                None => summary.orphans_deleted += 1,
             }
         }
     }
     Ok(())
 }
 
-fn unknown(key: &str, report: &mut Report) {
-    tracing::warn!(key, "an object under bdr/ belongs to no request; it is left alone");
-    report.orphans_unknown += 1;
+fn keep_unknown(key: &str, summary: &mut Summary) {
+    tracing::warn!(key, "kept an object under bdr/ that belongs to no request");
+    summary.orphans_unknown += 1;
 }

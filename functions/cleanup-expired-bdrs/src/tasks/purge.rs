@@ -1,23 +1,23 @@
-//! Forgets requests that were closed long ago, where the operator wants that.
+//! Deletes rows that were closed long ago, if `PURGE_AFTER_DAYS` is set.
 
 use shared::failure::Failure;
 use tokio::time::Instant;
 
-use super::goes_on;
+use super::has_time_left;
 use crate::context::Cleanup;
-use crate::report::Report;
+use crate::summary::Summary;
 
 /// Purges page by page.
 ///
 /// # Errors
-/// When the database does not answer.
+/// When the database does not respond.
 pub(crate) async fn run(
     cleanup: &Cleanup,
     stop_at: Instant,
-    report: &mut Report,
+    summary: &mut Summary,
 ) -> Result<(), Failure> {
     let Some(days) = cleanup.purge_after_days else { return Ok(()) };
-    while goes_on(stop_at, report) {
+    while has_time_left(stop_at, summary) {
         let purged = cleanup
             .requests
             .purge(days)
@@ -26,7 +26,7 @@ pub(crate) async fn run(
         if purged == 0 {
             break;
         }
-        report.purged += purged;
+        summary.purged += purged;
     }
     Ok(())
 }

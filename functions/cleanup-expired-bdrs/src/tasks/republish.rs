@@ -1,5 +1,5 @@
-//! Sends the message again of requests that wait for too long: the API may have died between its
-//! row and its message. One too many does no harm, since processing is idempotent.
+//! Publishes requests again that have been `pending` for long: the API may have died between its
+//! row and its message. A duplicate message is harmless, because processing is idempotent.
 
 use shared::failure::{Failure, chain};
 use shared::queue::MAX_BATCH;
@@ -7,48 +7,49 @@ use shared::request::PAGE;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::goes_on;
+use super::has_time_left;
 use crate::context::Cleanup;
-use crate::report::Report;
+use crate::summary::Summary;
 
-/// Republishes at most a page a run.
+/// Publishes at most one page per run.
 ///
 /// # Errors
-/// When the database does not answer.
+/// When the database does not respond.
 pub(crate) async fn run(
     cleanup: &Cleanup,
     stop_at: Instant,
-    report: &mut Report,
+    summary: &mut Summary,
 ) -> Result<(), Failure> {
     let waiting = cleanup
         .requests
         .unpublished()
         .await
-        .map_err(|error| error.context("failed to find requests that wait"))?;
-    // The rest waits for the next run, an hour from now.
-    report.more |= i64::try_from(waiting.len()).is_ok_and(|found| found >= PAGE);
-    for ten in waiting.chunks(MAX_BATCH) {
-        if !goes_on(stop_at, report) {
+        .map_err(|error| error.context("failed to find requests to publish again"))?;
+    // The rest is left to the next hourly run.
+    summary.more |= i64::try_from(waiting.len()).is_ok_and(|found| found >= PAGE);
+    for batch in waiting.chunks(MAX_BATCH) {
+        if !has_time_left(stop_at, summary) {
             break;
         }
-        publish(cleanup, ten, report).await;
+        publish(cleanup, batch, summary).await;
     }
     Ok(())
 }
 
-async fn publish(cleanup: &Cleanup, bdr_ids: &[Uuid], report: &mut Report) {
+async fn publish(cleanup: &Cleanup, bdr_ids: &[Uuid], summary: &mut Summary) {
     match cleanup.queue.publish_batch(bdr_ids).await {
         Ok(rejected) => {
-            report.republished += bdr_ids.len() - rejected.len();
+            summary.republished += bdr_ids.len() - rejected.len();
             for message in rejected {
-                report
-                    .error(message.bdr_id, &format!("SQS rejected the message: {}", message.code));
+                let error =
+                    format!("failed to publish: SQS rejected the message: {}", message.code);
+                summary.add_error(message.bdr_id, &error);
             }
         }
         Err(error) => {
             let error = chain(&error);
             for bdr_id in bdr_ids {
-                report.error(*bdr_id, &format!("failed to publish: {error}"));
+                summary.add_error(*bdr_id, &format!("failed to publish: {error}"));
             }
         }
     }

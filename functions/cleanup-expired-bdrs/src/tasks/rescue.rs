@@ -1,37 +1,38 @@
-//! Ends requests that nobody will finish.
+//! Marks requests `failed` that no attempt will finish.
 
 use shared::failure::{Failure, OUR_FAULT};
 use shared::request::Stuck;
 use tokio::time::Instant;
 
-use super::goes_on;
+use super::has_time_left;
 use crate::context::Cleanup;
-use crate::report::Report;
+use crate::summary::Summary;
 
-/// Fails, page by page, what is stuck in this state.
+/// Marks requests `failed` that are stuck as `stuck` says, page by page.
 ///
 /// # Errors
-/// When the database does not answer.
+/// When the database does not respond.
 pub(crate) async fn run(
     cleanup: &Cleanup,
     stuck: Stuck,
     stop_at: Instant,
-    report: &mut Report,
+    summary: &mut Summary,
 ) -> Result<(), Failure> {
-    while goes_on(stop_at, report) {
+    let state = stuck.state();
+    while has_time_left(stop_at, summary) {
         let rescued = cleanup
             .requests
             .give_up(stuck, OUR_FAULT)
             .await
-            .map_err(|error| error.context("failed to rescue stuck requests"))?;
+            .map_err(|error| error.context("failed to mark stuck requests failed"))?;
         if rescued.is_empty() {
             break;
         }
         for bdr_id in &rescued {
-            // Somebody will ask.
-            tracing::warn!(%bdr_id, ?stuck, "BDR {bdr_id}: was stuck, and failed");
+            // One line per request: an artist may ask about it.
+            tracing::warn!(%bdr_id, ?stuck, "BDR {bdr_id}: marked failed: stuck in {state}");
         }
-        report.rescued += rescued.len();
+        summary.rescued += rescued.len();
     }
     Ok(())
 }

@@ -47,7 +47,7 @@ const UNMET: &str = "
      WHERE a.attnum IS NULL OR NOT has_column_privilege($3, a.attrelid, a.attnum, $4)";
 
 pub(super) async fn check(operator: &Operator, diagnosis: &mut Diagnosis) {
-    let client = async { anyhow::Ok(operator.database().await?.connection_apart().await?) };
+    let client = async { anyhow::Ok(operator.database().await?.dedicated_connection().await?) };
     let client = match client.await {
         Ok(client) => client,
         Err(error) => {

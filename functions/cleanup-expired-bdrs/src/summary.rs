@@ -1,47 +1,47 @@
-//! What a run has done, as it answers whoever invoked it.
+//! The answer of the function: what a run did.
 
 use serde::Serialize;
 use uuid::Uuid;
 
-/// Errors listed by name; further ones are only counted, so that the answer stays within Lambda's
-/// payload ("invocation payload", 6 MB).
-const LISTED_ERRORS: usize = 1000;
+/// Errors that the answer lists. Further ones are only counted, so that the answer stays within
+/// Lambda's quota ("invocation payload", 6 MB).
+const MAX_LISTED_ERRORS: usize = 1000;
 
-/// The answer.
+/// What a run did.
 #[derive(Debug, Clone, Serialize)]
-pub struct Report {
+pub struct Summary {
     status: &'static str,
-    /// Requests that became `expired`.
+    /// Requests that the run marked `expired`.
     pub cleaned_up: usize,
-    /// Requests that were stuck, and became `failed`.
+    /// Stuck requests that the run marked `failed`.
     pub rescued: usize,
-    /// Messages sent again.
+    /// Requests that the run published again.
     pub republished: usize,
-    /// ZIPs deleted whose requests no longer want them.
+    /// Deleted ZIPs of failed and expired requests.
     pub orphans_deleted: usize,
-    /// Objects under `bdr/` that belong to no request, and were left alone.
+    /// Objects under `bdr/` that belong to no request. They are not deleted.
     pub orphans_unknown: usize,
-    /// Rows deleted.
+    /// Deleted rows.
     pub purged: usize,
-    /// Whether the run stopped before its deadline with work left.
+    /// Whether the run stopped before its deadline and left work.
     pub more: bool,
-    /// What went wrong with single items; `null` when nothing did.
+    /// Errors of single requests; `null` if there are none.
     pub errors: Option<Vec<ItemError>>,
-    /// How many errors there were.
+    /// Number of errors, listed or not.
     #[serde(skip)]
     pub error_count: usize,
 }
 
-/// What went wrong with one request.
+/// An error of one request.
 #[derive(Debug, Clone, Serialize)]
 pub struct ItemError {
-    /// The request; for an object of no known request its key.
+    /// The request.
     pub bdr_id: String,
-    /// What went wrong.
+    /// What happened.
     pub error: String,
 }
 
-impl Default for Report {
+impl Default for Summary {
     fn default() -> Self {
         Self {
             status: "success",
@@ -58,13 +58,13 @@ impl Default for Report {
     }
 }
 
-impl Report {
-    /// Records what went wrong with a request. It is left as it is, for the next run.
-    pub fn error(&mut self, bdr_id: Uuid, error: &str) {
+impl Summary {
+    /// Adds an error of a request. The request stays as it is; the next run tries it again.
+    pub fn add_error(&mut self, bdr_id: Uuid, error: &str) {
         tracing::error!(%bdr_id, error, "BDR {bdr_id}: cleanup failed");
         self.error_count += 1;
         let errors = self.errors.get_or_insert_default();
-        if errors.len() < LISTED_ERRORS {
+        if errors.len() < MAX_LISTED_ERRORS {
             errors.push(ItemError { bdr_id: bdr_id.to_string(), error: error.to_owned() });
         }
     }
