@@ -4,15 +4,16 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use local_stack::{
-    LocalStack, Options, artworks,
-    seed::{self, Post, User},
+    LocalStack, Options,
+    artworks::artwork,
+    seed::{self, User},
 };
 use time::{OffsetDateTime, macros::datetime};
 use tokio::time::interval;
 
 use crate::console::Console;
 
-const ARTWORKS: u64 = 12;
+const ARTWORKS: u8 = 12;
 const FIRST_DAY: OffsetDateTime = datetime!(2024-01-06 12:00 UTC);
 
 /// Options of `cargo local`.
@@ -78,22 +79,11 @@ async fn seed_artist(stack: &LocalStack) -> Result<Artist> {
     };
     let id = user.insert(&database).await?;
     let mut posts = Vec::new();
-    for (index, days) in (0..ARTWORKS).zip(0_i32..) {
-        let artwork = artworks::artwork(index);
-        let key = format!("pixels/{index:04}.{}", artwork.format);
-        let post = Post {
-            owner_id: id,
-            public_sqid: Some(format!("Qx{index}")),
-            title: artwork.title,
-            description: artwork.description,
-            hashtags: artwork.hashtags,
-            art_url: Some(format!("/vault/{key}")),
-            file_format: Some(artwork.format.extension().into()),
-            width: artwork.width.into(),
-            height: artwork.height.into(),
-            frame_count: artwork.frame_count.into(),
-            created_at: FIRST_DAY + time::Duration::DAY * days,
-        };
+    for index in 0..ARTWORKS {
+        let artwork = artwork(index.into());
+        let key = format!("pixels/{index:04}.{}", artwork.extension());
+        let created_at = FIRST_DAY + time::Duration::DAY * i32::from(index);
+        let post = artwork.post(id, format!("Qx{index}"), format!("/vault/{key}"), created_at);
         posts.push(post.insert(&database).await?);
         seed::put_artwork(&stack.s3(), stack.bucket()?, &key, artwork.bytes).await?;
     }

@@ -55,7 +55,7 @@ fn check_artworks(scene: &Scene, archive: &Archive, checks: &mut Checks) {
 }
 
 fn filename(exhibit: &Exhibit) -> String {
-    format!("{}.{}", exhibit.sqid, exhibit.artwork.format)
+    format!("{}.{}", exhibit.sqid, exhibit.artwork.extension())
 }
 
 /// A document of the archive; the time it was generated is checked and taken out, and all times are

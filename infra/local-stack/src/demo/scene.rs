@@ -3,7 +3,7 @@
 use anyhow::Result;
 use local_stack::{
     LocalStack,
-    artworks::{self, Artwork},
+    artworks::{Artwork, artwork},
     remote::RemoteHost,
     seed::{self, Comment, Post, Request, User},
 };
@@ -11,7 +11,7 @@ use time::{Duration, OffsetDateTime, macros::datetime};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-const POSTS: u64 = 28;
+const POSTS: usize = 28;
 /// These lie on somebody else's web server.
 const REMOTE: [usize; 2] = [6, 20];
 /// This one is gone from the vault.
@@ -86,8 +86,13 @@ impl Scene {
             let exhibit = exhibit(index, artist_id, remote);
             if exhibit.source == Source::Vault {
                 let bytes = exhibit.artwork.bytes.clone();
-                seed::put_artwork(&stack.s3(), stack.bucket()?, &vault_key(index, &exhibit), bytes)
-                    .await?;
+                seed::put_artwork(
+                    &stack.s3(),
+                    stack.bucket()?,
+                    &vault_key(index, &exhibit.artwork),
+                    bytes,
+                )
+                .await?;
             }
             post_ids.push(exhibit.post.insert(database).await?);
             posts.push(exhibit);
@@ -138,48 +143,30 @@ impl Scene {
     }
 }
 
-fn exhibit(index: u64, artist_id: i32, remote: &RemoteHost) -> Exhibit {
-    let artwork = artworks::artwork(index);
-    let place = usize::try_from(index).unwrap_or(usize::MAX);
-    let sqid = format!("{}{index}", ["Qx", "aZ", "m7", "Tt"][place % 4]);
-    let source = match place {
-        _ if REMOTE.contains(&place) => Source::Remote,
+fn exhibit(index: usize, artist_id: i32, remote: &RemoteHost) -> Exhibit {
+    let artwork = artwork(index);
+    let sqid = format!("{}{index}", ["Qx", "aZ", "m7", "Tt"][index % 4]);
+    let source = match index {
+        _ if REMOTE.contains(&index) => Source::Remote,
         MISSING => Source::Missing,
         _ => Source::Vault,
     };
-    let mut exhibit = Exhibit {
-        sqid: sqid.clone(),
-        post: Post {
-            owner_id: artist_id,
-            public_sqid: Some(sqid),
-            title: artwork.title.clone(),
-            description: artwork.description.clone(),
-            hashtags: artwork.hashtags.clone(),
-            art_url: None,
-            file_format: Some(artwork.format.extension().into()),
-            width: artwork.width.into(),
-            height: artwork.height.into(),
-            frame_count: artwork.frame_count.into(),
-            created_at: FIRST_DAY + Duration::DAY * 11 * i32::try_from(index).unwrap_or(0),
-        },
-        artwork,
-        source,
-    };
-    exhibit.post.art_url = Some(if source == Source::Remote {
-        let artwork = &exhibit.artwork;
-        let path = format!("/gallery/{index}.{}", artwork.format);
-        remote.put(&path, &artwork.format.content_type(), artwork.bytes.clone())
+    let art_url = if source == Source::Remote {
+        let path = format!("/gallery/{index}.{}", artwork.extension());
+        remote.put(&path, artwork.format.to_mime_type(), artwork.bytes.clone())
     } else {
-        format!("/vault/{}", vault_key(index, &exhibit))
-    });
-    exhibit
+        format!("/vault/{}", vault_key(index, &artwork))
+    };
+    let created_at = FIRST_DAY + Duration::DAY * 11 * i32::try_from(index).unwrap_or(0);
+    let post = artwork.post(artist_id, sqid.clone(), art_url, created_at);
+    Exhibit { sqid, post, artwork, source }
 }
 
 /// As the site lays its vault out: three levels of directories from a hash.
-fn vault_key(index: u64, exhibit: &Exhibit) -> String {
-    let hash = (index + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+fn vault_key(index: usize, artwork: &Artwork) -> String {
+    let hash = (index as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let [a, b, c, ..] = hash.to_be_bytes();
-    format!("{a:02x}/{b:02x}/{c:02x}/{hash:016x}.{}", exhibit.artwork.format)
+    format!("{a:02x}/{b:02x}/{c:02x}/{hash:016x}.{}", artwork.extension())
 }
 
 async fn comments(
