@@ -1,9 +1,9 @@
-"""Reads a ZIP with Python's own zipfile, which shares no code with what has written it.
+"""Reads a ZIP with Python's own zipfile, which shares no code with the writer.
 
     read_zip.py ARCHIVE DIRECTORY
 
-Puts the content of entry n into DIRECTORY/n, checking its CRC, and prints a JSON list of the
-entries in the order in which they stand in the archive.
+Writes the content of entry n to DIRECTORY/n, checking its CRC, and prints a JSON list of the
+entries in the order of the archive.
 """
 
 import json

@@ -1,12 +1,12 @@
-"""Runs one command and takes it down, with all it has started, as soon as nobody needs it.
+"""Runs one command, and stops it with everything it has started when its owner ends.
 
-Whoever starts us holds the other end of our standard input and never writes to it. Its end of file
-is therefore the sign that they are gone, in whatever way: the kernel closes it even for a process
-that was killed with -9. The command is also stopped on SIGTERM, SIGINT and SIGHUP. Afterwards
-nothing is left: not a process, and no directory named by --remove.
+The owner holds the other end of the supervisor's standard input and never writes to it. End of file
+therefore means that the owner has ended in some way: the kernel closes the pipe even for a process
+that was killed with -9. SIGTERM, SIGINT and SIGHUP stop the command as well. Afterwards nothing is
+left: no process, and no directory named by --remove.
 
-Uses the standard library alone, because it also runs the installation of everything else. Where
-the kernel is not Linux, processes that leave the command's process group can escape us.
+Uses the standard library only, because it also runs the installation of everything else. On other
+kernels than Linux, processes that leave the command's process group can escape.
 """
 
 import argparse
@@ -26,9 +26,9 @@ KILL_SECONDS = 10
 
 def main() -> int:
     options = parse_arguments()
-    become_session_leader()  # Ctrl-C in the terminal is for the one who started us
+    become_session_leader()  # Ctrl-C in the terminal is for the owner only
     prctl = linux_prctl()
-    # Descendants whose parent dies become our children, so that we find them.
+    # Descendants whose parent ends become children of the supervisor, which then finds them.
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     wake = wake_on_signals()
     command = start(options, prctl)
@@ -44,12 +44,15 @@ def main() -> int:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Runs a command until standard input ends.")
-    parser.add_argument("--stop-signal", default="SIGTERM", help="signal that asks it to end")
-    parser.add_argument("--stop-seconds", type=float, default=3, help="time it has for that")
-    parser.add_argument("--orphan-signal", default="SIGKILL", help="signal it gets when we die")
-    parser.add_argument("--uid", type=int, help="user and group to run it as")
-    parser.add_argument("--remove", action="append", default=[], help="directory to delete at the end")
+    parser = argparse.ArgumentParser(
+        description="Runs a command until standard input ends.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--stop-signal", default="SIGTERM", help="asks the command to end")
+    parser.add_argument("--stop-seconds", type=float, default=3, help="time until it is killed")
+    parser.add_argument("--orphan-signal", default="SIGKILL", help="sent if the supervisor dies")
+    parser.add_argument("--uid", type=int, help="user and group of the command")
+    parser.add_argument("--remove", action="append", default=[], help="directory to delete")
     parser.add_argument("command", nargs="+", help="command and its arguments, after --")
     return parser.parse_args()
 
@@ -58,7 +61,7 @@ def become_session_leader() -> None:
     try:
         os.setsid()
     except PermissionError:
-        pass  # we are one already
+        pass  # already a session leader
 
 
 def linux_prctl():
@@ -69,7 +72,7 @@ def linux_prctl():
 
 
 def wake_on_signals() -> int:
-    """A descriptor that becomes readable whenever a signal has come."""
+    """Returns a descriptor that becomes readable when a signal arrives."""
     readable, writable = os.pipe()
     os.set_blocking(writable, False)
     signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
@@ -82,9 +85,9 @@ def start(options: argparse.Namespace, prctl) -> subprocess.Popen:
     supervisor = os.getpid()
     orphan_signal = signal.Signals[options.orphan_signal]
 
-    def die_with_the_keeper() -> None:
-        signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # ignored below a shell's background job
-        # After the change of user, which would undo it.
+    def die_with_supervisor() -> None:
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # ignored in a shell's background job
+        # After the change of user, which would reset it.
         prctl(PR_SET_PDEATHSIG, orphan_signal)
         if os.getppid() != supervisor:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -97,17 +100,17 @@ def start(options: argparse.Namespace, prctl) -> subprocess.Popen:
             options.command,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            preexec_fn=die_with_the_keeper,
+            preexec_fn=die_with_supervisor,
             **user,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        sys.exit(f"{options.command[0]} cannot be started: {error}")
+        sys.exit(f"failed to start {options.command[0]}: {error}")
 
 
 def wait_for_end(pid: int, wake: int, patience):
-    """The command's wait status; or None when it is to be stopped, or has not ended in time."""
+    """Returns the command's wait status, or None on a request to stop or at the deadline."""
     deadline = None if patience is None else time.monotonic() + patience
-    # While it is being stopped, another reason to stop changes nothing.
+    # While the command is being stopped, a further request changes nothing.
     sources = [wake, 0] if patience is None else [wake]
     while True:
         status = reap(pid)
@@ -126,7 +129,7 @@ def wait_for_end(pid: int, wake: int, patience):
 
 
 def reap(pid: int):
-    """Collects whatever has ended; the wait status of `pid` when it was among that."""
+    """Reaps every process that has ended; returns the wait status of `pid` if it is one of them."""
     found = None
     while True:
         try:

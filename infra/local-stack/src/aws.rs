@@ -1,14 +1,11 @@
 //! MiniStack, which stands in for AWS.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{collections::BTreeMap, process::Command, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
+use reqwest::RequestBuilder;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -16,19 +13,15 @@ use crate::{
     directory::Directory,
     http,
     python_tools::PythonTools,
-    stack::free_port,
-    supervisor::{Ending, Server, Supervisor},
-    waiting::wait_until,
-    workspace::Workspace,
+    server::{Ending, Server},
+    supervisor::Supervisor,
 };
 
-pub(crate) const REGION: &str = "us-east-1";
+const REGION: &str = "us-east-1";
 /// MiniStack accepts any; this is the customary one.
-pub(crate) const ACCESS_KEY: &str = "test";
-/// Found nowhere by chance, so that a test can see that it was not logged.
-pub(crate) const SECRET_KEY: &str = "SecretAccessKeyOfTheLocalStack";
-
-const START_PATIENCE: Duration = Duration::from_mins(1);
+const ACCESS_KEY: &str = "test";
+/// Occurs nowhere by chance, so that a test can show that it was not logged.
+const SECRET_KEY: &str = "SecretAccessKeyOfTheLocalStack";
 
 /// An e-mail that a function has sent.
 #[derive(Debug, Clone, Deserialize)]
@@ -51,66 +44,51 @@ pub struct SentEmail {
 /// The running stand-in.
 #[derive(Debug)]
 pub(crate) struct AwsStandIn {
-    server: Server,
-    directory: PathBuf,
-    endpoint: String,
+    pub(crate) server: Server,
+    pub(crate) endpoint: String,
 }
 
 impl AwsStandIn {
-    /// Starts it; the functions in it will log from `log_level` on.
+    /// Starts it; the functions in it log from `log_level` on.
     pub(crate) async fn start(
-        workspace: &Workspace,
         supervisor: &Supervisor,
         tools: &PythonTools,
         log_level: &str,
     ) -> Result<Self> {
-        const ATTEMPTS: usize = 3;
         let client = http::client()?;
-        for attempt in 1..=ATTEMPTS {
-            let port = free_port()?;
-            let endpoint = format!("http://127.0.0.1:{port}");
-            let (mut server, directory) =
-                start_server(workspace, supervisor, tools, log_level, port)?;
-            let health = format!("{endpoint}/_ministack/health");
-            let ready = wait_until("MiniStack's first answer", START_PATIENCE, async || {
-                server.check_alive()?;
-                let answer = client.get(&health).timeout(Duration::from_secs(5)).send().await;
-                Ok(answer.is_ok_and(|answer| answer.status().is_success()).then_some(()))
-            })
-            .await;
-            match ready {
-                Ok(()) => return Ok(Self { server, directory, endpoint }),
-                // Somebody else took the port between our choice and its use.
-                Err(_) if attempt < ATTEMPTS && server.log_tail().contains("already in use") => {}
-                Err(error) => return Err(server.explain(error)),
-            }
-        }
-        bail!("no free port was found for the AWS stand-in")
+        let start = |port| start_server(supervisor, tools, log_level, port);
+        let is_ready = async |port| {
+            let health = client.get(format!("{}/_ministack/health", endpoint(port)));
+            let answer = health.timeout(Duration::from_secs(5)).send().await;
+            answer.is_ok_and(|answer| answer.status().is_success())
+        };
+        let (server, port) = Server::start_on_free_port(start, is_ready).await?;
+        Ok(Self { server, endpoint: endpoint(port) })
     }
 
-    /// For files that may go when it goes.
-    pub(crate) fn directory(&self) -> &Path {
-        &self.directory
+    /// Returns the environment of an AWS client in any language.
+    pub(crate) fn environment(&self) -> [(&'static str, &str); 4] {
+        [
+            ("AWS_ENDPOINT_URL", &self.endpoint),
+            ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
+            ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
+            ("AWS_DEFAULT_REGION", REGION),
+        ]
     }
 
-    pub(crate) fn endpoint(&self) -> &str {
-        &self.endpoint
+    /// Replaces a command's environment by that of a client with an account in the stand-in: no
+    /// profile, proxy or credentials of the user reach it.
+    pub(crate) fn make_client(&self, command: &mut Command) {
+        command.env_clear().envs(self.environment()).envs([
+            ("PATH", "/usr/bin:/bin"),
+            ("LANG", "C.UTF-8"),
+            ("HOME", "/nonexistent"),
+            ("AWS_EC2_METADATA_DISABLED", "true"),
+            ("AWS_PAGER", ""),
+        ]);
     }
 
-    pub(crate) fn log_tail(&self) -> String {
-        self.server.log_tail()
-    }
-
-    pub(crate) fn check_alive(&mut self) -> Result<()> {
-        self.server.check_alive().map_err(|error| self.server.explain(error))
-    }
-
-    pub(crate) async fn stop(self) -> Result<()> {
-        self.server.stop().await
-    }
-
-    /// For clients of the stand-in. Each call gives a configuration with connections of its own,
-    /// which belong to the runtime it is used on.
+    /// Returns a configuration for clients on one runtime, with connections of its own.
     pub(crate) fn sdk_config(&self) -> SdkConfig {
         let credentials = Credentials::new(ACCESS_KEY, SECRET_KEY, None, None, "local-stack");
         SdkConfig::builder()
@@ -122,36 +100,38 @@ impl AwsStandIn {
             .build()
     }
 
-    /// What SES was given to send, oldest first.
+    /// Returns an S3 client for use on one runtime.
+    pub(crate) fn s3(&self) -> aws_sdk_s3::Client {
+        let config = aws_sdk_s3::config::Builder::from(&self.sdk_config()).force_path_style(true);
+        aws_sdk_s3::Client::from_conf(config.build())
+    }
+
+    /// Returns the e-mails that SES has accepted, oldest first.
     pub(crate) async fn sent_emails(&self) -> Result<Vec<SentEmail>> {
         #[derive(Deserialize)]
         struct Answer {
-            messages: std::collections::BTreeMap<String, Vec<SentEmail>>,
+            messages: BTreeMap<String, Vec<SentEmail>>,
         }
         let request = http::client()?.get(format!("{}/_ministack/ses/messages", self.endpoint));
-        let answer: Answer = answer(request).await.context("the sent e-mails cannot be listed")?;
+        let answer: Answer = answer(request).await.context("failed to list the sent e-mails")?;
         Ok(answer.messages.into_values().flatten().collect())
     }
 
-    /// What the functions have written to their log groups; an invocation's lines come when it is
-    /// over.
+    /// Returns the lines in the functions' log groups, oldest first. The lines of an invocation
+    /// appear when it has ended.
     pub(crate) async fn function_logs(&self) -> Result<Vec<String>> {
         let mut lines = Vec::new();
         let groups =
             self.logs("DescribeLogGroups", &json!({"logGroupNamePrefix": "/aws/lambda/"})).await?;
         for group in groups["logGroups"].as_array().into_iter().flatten() {
-            let mut token = Value::Null;
+            let mut query = json!({"logGroupName": group["logGroupName"]});
             loop {
-                let mut query = json!({"logGroupName": group["logGroupName"]});
-                if token.is_string() {
-                    query["nextToken"] = token;
-                }
                 let mut page = self.logs("FilterLogEvents", &query).await?;
                 lines.extend(page["events"].as_array().into_iter().flatten().filter_map(|event| {
                     Some((event["timestamp"].as_i64()?, event["message"].as_str()?.to_owned()))
                 }));
-                token = page["nextToken"].take();
-                if !token.is_string() {
+                query["nextToken"] = page["nextToken"].take();
+                if query["nextToken"].is_null() {
                     break;
                 }
             }
@@ -170,46 +150,47 @@ impl AwsStandIn {
     }
 }
 
-async fn answer<T: DeserializeOwned>(request: reqwest::RequestBuilder) -> Result<T> {
+async fn answer<T: DeserializeOwned>(request: RequestBuilder) -> Result<T> {
     Ok(request.send().await?.error_for_status()?.json().await?)
 }
 
+fn endpoint(port: u16) -> String {
+    format!("http://127.0.0.1:{port}")
+}
+
 fn start_server(
-    workspace: &Workspace,
     supervisor: &Supervisor,
     tools: &PythonTools,
     log_level: &str,
     port: u16,
-) -> Result<(Server, PathBuf)> {
-    let (directory, log) = Directory::create(&workspace.scratch().join("run"), "aws")?;
+) -> Result<Server> {
+    let directory = Directory::create(&supervisor.workspace.scratch().join("run"), "aws")?;
     let ending = Ending {
         stop_signal: "SIGTERM",
         patience: Duration::from_secs(5),
         orphan_signal: "SIGKILL",
         uid: None,
     };
-    let mut command = supervisor.server(&directory, &ending, tools.python());
+    let mut command = ending.command(supervisor, &directory, tools.python());
     command
         .args(["-I", "-m", "ministack"])
-        // The functions inherit it: what is not in the template must not reach them.
+        // The functions inherit the environment: what is not in the template must not reach them.
         .env_clear()
+        .env("HOME", directory.path())
+        // MiniStack unpacks the functions here, and does not remove them.
+        .env("TMPDIR", directory.path())
         .envs([
-            ("PATH", PathBuf::from("/usr/bin:/bin")),
-            ("LANG", "C.UTF-8".into()),
-            ("TZ", ":UTC".into()),
-            ("HOME", directory.path().into()),
-            // It unpacks the functions here, and leaves them there.
-            ("TMPDIR", directory.path().into()),
-        ])
-        .envs([
+            ("PATH", "/usr/bin:/bin"),
+            ("LANG", "C.UTF-8"),
+            ("TZ", ":UTC"),
             ("GATEWAY_PORT", port.to_string().as_str()),
             ("BIND_HOST", "127.0.0.1"),
             ("MINISTACK_HOST", "127.0.0.1"),
             ("MINISTACK_REGION", REGION),
             ("LAMBDA_EXECUTOR", "local"),
-            // Handed on to the functions, so that they call it and not AWS.
-            ("AWS_ENDPOINT_URL", &format!("http://127.0.0.1:{port}")),
-            // By which it checks signatures, and handed on as well.
+            // Inherited by the functions, so that they call MiniStack and not AWS.
+            ("AWS_ENDPOINT_URL", &endpoint(port)),
+            // The key that signatures are checked with, inherited as well.
             ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
             // Lambda sets these from a function's LoggingConfig; MiniStack does not.
             ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
@@ -218,22 +199,5 @@ fn start_server(
             ("IOT_MTLS_ENABLED", "0"),
             ("SFTP_ENABLED", "0"),
         ]);
-    let server = Server::start("The AWS stand-in", command, &directory, log)?;
-    Ok((server, directory.path().to_owned()))
-}
-
-/// Gives a command the environment of somebody with an account in the stand-in, and nothing else:
-/// no profile, proxy or credentials of the person who runs us.
-pub(crate) fn as_client<'a>(command: &'a mut Command, endpoint: &str) -> &'a mut Command {
-    command.env_clear().envs([
-        ("PATH", "/usr/bin:/bin"),
-        ("LANG", "C.UTF-8"),
-        ("HOME", "/nonexistent"),
-        ("AWS_ENDPOINT_URL", endpoint),
-        ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
-        ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
-        ("AWS_DEFAULT_REGION", REGION),
-        ("AWS_EC2_METADATA_DISABLED", "true"),
-        ("AWS_PAGER", ""),
-    ])
+    Server::start("the AWS stand-in", command, directory)
 }

@@ -1,33 +1,31 @@
-//! What the commands show: a live view on a terminal, plain lines anywhere else.
+//! Output of the commands: a live view on a terminal, plain lines elsewhere.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where we print")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the module that prints")]
 
 use std::{
     collections::BTreeMap,
+    fmt::Display,
     io::{IsTerminal as _, stderr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use local_stack::{Progress, Step};
+use local_stack::{Options, Progress, Step};
 
-/// Without a terminal, how often a long step says that it is still at it.
+/// Interval of reminders of a long step, without a terminal.
 const REMINDER: Duration = Duration::from_secs(30);
 
-/// Standard output for results, standard error for what is going on.
+/// Standard output for results, standard error for progress.
 #[derive(Debug, Clone)]
 pub(crate) struct Console {
     live: bool,
     bars: MultiProgress,
-    running: Arc<Mutex<BTreeMap<Step, Running>>>,
+    running: Arc<Mutex<Running>>,
 }
 
-#[derive(Debug)]
-struct Running {
-    bar: ProgressBar,
-    last_line: Instant,
-}
+/// The spinners of the running steps, with the time of the last line about each.
+type Running = BTreeMap<Step, (ProgressBar, Instant)>;
 
 impl Console {
     pub(crate) fn new() -> Self {
@@ -36,39 +34,56 @@ impl Console {
         Self { live, bars: MultiProgress::with_draw_target(target), running: Arc::default() }
     }
 
-    /// A line of result.
+    /// Prints a line of the result.
     pub(crate) fn line(&self, text: &str) {
         self.bars.suspend(|| println!("{text}"));
     }
 
-    /// A line about what is going on.
+    /// Prints a named value of the result.
+    pub(crate) fn value(&self, name: &str, value: impl Display) {
+        self.line(&format!("  {name:<22} {value}"));
+    }
+
+    /// Prints a line about progress.
     pub(crate) fn status(&self, text: &str) {
         self.bars.suspend(|| eprintln!("{text}"));
     }
 
-    /// What ended us.
+    /// Prints the error that ends the command, with its causes.
     pub(crate) fn error(&self, error: &anyhow::Error) {
         let _ = self.bars.clear();
         eprintln!("\nerror: {error}");
         for cause in error.chain().skip(1) {
-            eprintln!("  because: {cause}");
+            eprintln!("  caused by: {cause}");
         }
     }
 
-    /// A bar of `length` steps; call [`ProgressBar::finish_and_clear`] when done.
-    pub(crate) fn bar(&self, length: u64) -> ProgressBar {
-        let style = ProgressStyle::with_template("  [{bar:30.cyan/blue}] {msg} {elapsed_precise}")
-            .unwrap_or_else(|_| ProgressStyle::default_bar())
-            .progress_chars("=> ");
-        let bar = self.bars.add(ProgressBar::new(length).with_style(style));
+    /// Shows a spinner; call [`ProgressBar::finish_and_clear`] to remove it.
+    pub(crate) fn spinner(&self, text: &'static str) -> ProgressBar {
+        let style =
+            ProgressStyle::with_template("  {spinner} {prefix} {elapsed_precise} {wide_msg}")
+                .unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let bar = self.bars.add(ProgressBar::new_spinner().with_style(style).with_prefix(text));
         bar.enable_steady_tick(Duration::from_millis(100));
         bar
     }
 
-    /// Shows how the stack is coming up.
-    pub(crate) fn progress(&self, progress: &Progress<'_>) {
+    /// Announces the start of a stack, and returns options with which its progress is shown.
+    pub(crate) fn stack_options(&self) -> Options {
+        self.status("Starting the local stack: PostgreSQL, an AWS stand-in, template.yaml.");
+        let console = self.clone();
+        Options::default().on_progress(move |progress| console.progress(progress))
+    }
+
+    fn progress(&self, progress: &Progress<'_>) {
         match *progress {
-            Progress::Started(step) => self.begin(step),
+            Progress::Started(step) => {
+                if !self.live {
+                    self.status(&format!("  … {}", step.present()));
+                }
+                let spinner = self.spinner(step.present());
+                self.running().insert(step, (spinner, Instant::now()));
+            }
             Progress::Note(step, note) => self.note(step, note),
             Progress::Finished(step, time) => {
                 self.end(step);
@@ -78,45 +93,28 @@ impl Console {
         }
     }
 
-    fn begin(&self, step: Step) {
-        if !self.live {
-            self.status(&format!("  … {}", step.present()));
-        }
-        let style =
-            ProgressStyle::with_template("  {spinner} {prefix} {elapsed_precise} {wide_msg}")
-                .unwrap_or_else(|_| ProgressStyle::default_spinner());
-        let bar = self.bars.add(ProgressBar::new_spinner().with_style(style));
-        bar.set_prefix(step.present());
-        bar.enable_steady_tick(Duration::from_millis(100));
-        self.running().insert(step, Running { bar, last_line: Instant::now() });
-    }
-
     fn note(&self, step: Step, note: &str) {
-        let mut due = false;
-        if let Some(running) = self.running().get_mut(&step) {
-            running.bar.set_message(note.to_owned());
-            due = !self.live && running.last_line.elapsed() >= REMINDER;
-            if due {
-                running.last_line = Instant::now();
-            }
-        }
-        if due {
+        let mut running = self.running();
+        let Some((spinner, last_line)) = running.get_mut(&step) else { return };
+        spinner.set_message(note.to_owned());
+        if !self.live && last_line.elapsed() >= REMINDER {
+            *last_line = Instant::now();
             self.status(&format!("  … {}: {note}", step.present()));
         }
     }
 
     fn end(&self, step: Step) {
-        if let Some(running) = self.running().remove(&step) {
-            running.bar.finish_and_clear();
+        if let Some((spinner, _)) = self.running().remove(&step) {
+            spinner.finish_and_clear();
         }
     }
 
-    fn running(&self) -> MutexGuard<'_, BTreeMap<Step, Running>> {
+    fn running(&self) -> MutexGuard<'_, Running> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A duration for people.
+/// Formats a duration.
 pub(crate) fn seconds(time: Duration) -> String {
     format!("{:.2} s", time.as_secs_f64())
 }

@@ -1,6 +1,6 @@
-//! One request on its way through the system: an artist asks for everything, the deployed functions
-//! pack it and hand it out, and whatever comes out is compared with what went in. On request, the
-//! archive's time is then over, and whatever the cleanup leaves is looked at.
+//! One request through the whole system. An artist requests everything, the deployed functions build
+//! and deliver the archive, and every result is compared with what was put in. With `--expire`, the
+//! archive then expires, and what the cleanup leaves is checked.
 
 mod archive;
 mod checks;
@@ -8,12 +8,11 @@ mod download;
 mod expected;
 mod expiry;
 mod mail;
-mod outcome;
+mod row;
 mod scene;
-mod watch;
 
 use std::{
-    env, fs, io,
+    env, fs,
     path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
@@ -21,52 +20,58 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use bdrctl::{Connection, Operator, StackOutputs, arguments::StackArguments};
-use local_stack::{LocalStack, Options, STACK, Workspace, remote::RemoteHost};
+use local_stack::{LocalStack, STACK, Workspace, remote::RemoteHost};
+use tokio_postgres::Client;
 
 use crate::console::{Console, seconds};
 use archive::Archive;
 use checks::Checks;
 use download::Download;
-use expiry::Expiry;
 use scene::Scene;
 
-/// What the demo leaves in `target/demo`.
+/// The files that the demo writes to `target/demo`.
 const RESULTS: [&str; 3] = ["download.zip", "email.html", "email.txt"];
 
-/// How long the function may take; a retry after a minute is included.
+/// Time limit of the function, which includes a retry after a minute.
 const PATIENCE: Duration = Duration::from_mins(3);
 
 /// Options of `cargo demo`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Then lets the archive's time be over, runs the cleanup, and checks that nothing is left
+    /// Then let the archive expire, run the cleanup, and check that nothing is left
     #[arg(long)]
     pub(crate) expire: bool,
+}
+
+/// The running system with the scene in it.
+struct Demo<'a> {
+    stack: &'a LocalStack,
+    console: &'a Console,
+    results: &'a Path,
+    operator: Operator,
+    database: Client,
+    scene: Scene,
 }
 
 /// Runs the demo; succeeds only when every check holds.
 pub(crate) async fn demo(arguments: &Arguments, console: &Console) -> Result<ExitCode> {
     let begun = Instant::now();
     let results = results_directory()?;
-    console.status("Starting the local stack: PostgreSQL, an AWS stand-in, template.yaml.");
     let remote = RemoteHost::start()?;
-    let listener = console.clone();
-    let options = Options::default()
-        .parameter("RemoteAllowHosts", remote.authority())
-        .on_progress(move |progress| listener.progress(progress));
+    let options = console.stack_options().parameter("RemoteAllowHosts", remote.authority());
     let stack = LocalStack::start(options).await?;
 
-    let outcome = run(arguments, &stack, &remote, console, &results).await;
-    if outcome.as_ref().map_or(true, |checks| !checks.all_hold()) {
-        console.status("\nWhat the functions logged:");
+    let checks = run(arguments, &stack, &remote, console, &results).await;
+    if !checks.as_ref().is_ok_and(Checks::all_hold) {
+        console.status("\nThe functions' logs:");
         for line in stack.function_logs().await.unwrap_or_default() {
             console.status(&format!("  {line}"));
         }
-        console.status(&format!("\nThe AWS stand-in's last lines:\n{}", stack.aws_log()));
+        console.status(&format!("\nThe end of the AWS stand-in's log:\n{}", stack.aws_log()));
     }
     stack.stop().await?;
 
-    let checks = outcome?;
+    let checks = checks?;
     checks.report(console);
     console.line(&format!("Whole demo: {}", seconds(begun.elapsed())));
     Ok(if checks.all_hold() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -82,47 +87,44 @@ async fn run(
     let database = stack.database().await?;
     let scene = Scene::put_in_place(stack, &database, remote).await?;
     console.status(&format!("\n{}", scene.summary()));
-
-    let operator = operator(stack);
-    let published = Instant::now();
-    operator.publish(scene.request_id).await?;
-    let timeline = watch::until_done(&operator, scene.request_id, published, console).await?;
-
+    let demo = Demo { stack, console, results, operator: operator(stack), database, scene };
     let mut checks = Checks::default();
-    let row = outcome::Row::read(&database, scene.request_id).await?;
-    if !row.is_ready(&mut checks) {
+
+    let timeline = demo.publish_and_watch().await?;
+    let row = demo.row().await?;
+    if !row::is_ready(&row, &mut checks) {
         return Ok(checks);
     }
-    let download = Download::fetch(&operator, &database, &scene, &row, &mut checks).await?;
-    let Some(download) = download else { return Ok(checks) };
-    let path = results.join("download.zip");
-    fs::write(&path, &download.zip)
-        .with_context(|| format!("{} cannot be written", path.display()))?;
+    let Some(download) = Download::fetch(&demo, &row, &mut checks).await? else {
+        return Ok(checks);
+    };
+    demo.write_result("download.zip", &download.zip)?;
     let archive = Archive::read(stack, &download.zip).await?;
-
-    row.check(&scene, download.zip.len(), &mut checks);
-    expected::check(&scene, &archive, &mut checks)?;
-    mail::check(stack, &scene, &mut checks, results).await?;
-    outcome::check_queues(stack, &mut checks).await?;
+    row::check(&demo.scene, &row, download.zip.len(), &mut checks);
+    expected::check(&demo.scene, &archive, &mut checks)?;
+    mail::check(&demo, &mut checks).await?;
+    row::check_queues(stack, &mut checks).await?;
     let expiry = if arguments.expire {
-        console.status("\nThe archive's time is over, and the cleanup runs.");
-        let expiry =
-            Expiry::bring_about(stack, &operator, &database, &scene, &row, &download).await?;
-        expiry.check(&mut checks);
-        Some(expiry)
+        console.status("\nThe archive expires, and the cleanup runs.");
+        Some(expiry::check(&demo, &row, &download.url, &mut checks).await?)
     } else {
         None
     };
 
     archive.print(console);
-    console.line("");
-    timeline.print(console);
-    download.print(console);
-    console.line("");
-    if let Some(expiry) = expiry {
-        expiry.print(console);
-        console.line("");
+    console.line("\nThe request, counted from its publication:");
+    for (state, time) in timeline {
+        console.value(&state, seconds(time));
     }
+    console.value("URL for the download", seconds(download.presigning));
+    console.value("download", seconds(download.fetching));
+    if let Some(findings) = expiry {
+        console.line("\nAfter the archive has expired:");
+        for (name, found) in findings {
+            console.value(name, found);
+        }
+    }
+    console.line("");
     for name in RESULTS {
         console.line(&format!("  {}", from_here(&results.join(name)).display()));
     }
@@ -130,7 +132,32 @@ async fn run(
     Ok(checks)
 }
 
-/// Somebody with the API's rights, at the deployed stack.
+impl Demo<'_> {
+    /// Publishes the request, and waits until its row is `ready` or `failed`. Returns its states with
+    /// the times at which they were first seen.
+    async fn publish_and_watch(&self) -> Result<Vec<(String, Duration)>> {
+        let published = Instant::now();
+        self.operator.publish(self.scene.request_id).await?;
+        let spinner = self.console.spinner("waiting for the archive");
+        let mut timeline = Vec::new();
+        let seen = bdrctl::watch(&self.operator, self.scene.request_id, PATIENCE, |request, _| {
+            let (state, after) = (request.status.clone(), published.elapsed());
+            self.console.status(&format!("  {state:<12} after {}", seconds(after)));
+            timeline.push((state, after));
+            Ok(())
+        });
+        let seen = seen.await;
+        spinner.finish_and_clear();
+        seen.map(|_| timeline)
+    }
+
+    fn write_result(&self, name: &str, content: impl AsRef<[u8]>) -> Result<()> {
+        let path = self.results.join(name);
+        fs::write(&path, content).with_context(|| format!("failed to write {}", path.display()))
+    }
+}
+
+/// Returns an operator of the deployed stack with the API's rights.
 fn operator(stack: &LocalStack) -> Operator {
     let connection = Connection {
         aws: stack.sdk_config(),
@@ -142,25 +169,20 @@ fn operator(stack: &LocalStack) -> Operator {
     Operator::new(connection, outputs)
 }
 
-/// The path as it is shortest to type.
+/// Returns the path relative to the current directory, if it is below.
 fn from_here(path: &Path) -> &Path {
     let here = env::current_dir().ok();
     here.and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path)
 }
 
-/// `target/demo`, without the results of an earlier run.
+/// Returns `target/demo`, without the results of an earlier run.
 fn results_directory() -> Result<PathBuf> {
     let directory = Workspace::find()?.target().join("demo");
-    fs::create_dir_all(&directory)
-        .with_context(|| format!("{} cannot be made", directory.display()))?;
-    for name in RESULTS {
-        match fs::remove_file(directory.join(name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(error)
-                    .context(format!("the {name} of an earlier run cannot be removed"));
-            }
-            _ => {}
-        }
+    if directory.exists() {
+        fs::remove_dir_all(&directory)
+            .with_context(|| format!("failed to remove {}", directory.display()))?;
     }
+    fs::create_dir_all(&directory)
+        .with_context(|| format!("failed to create {}", directory.display()))?;
     Ok(directory)
 }

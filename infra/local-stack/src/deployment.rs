@@ -1,26 +1,30 @@
-//! Deploys `template.yaml` as an operator does: the AWS command line, nothing of its own.
+//! Deploys `template.yaml` as an operator does, with the AWS command line.
 
-use std::{collections::BTreeMap, env, fs};
+use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use serde::Deserialize;
+use aws_sdk_cloudformation::types::Stack;
 
 use crate::{
-    aws::{AwsStandIn, as_client},
-    lifecycle,
+    aws::AwsStandIn,
     python_tools::PythonTools,
-    stack::EMAIL_FROM,
     supervisor::{self, Supervisor},
-    workspace::Workspace,
 };
 
-/// Name of the stack.
+/// Name of the CloudFormation stack.
 pub const STACK: &str = "makapix-bdr";
+/// Sender of the e-mails, unless [`crate::Options`] set another one.
+pub const EMAIL_FROM: &str = "no-reply@makapix.club";
+
+/// The processor of this machine, in the template's words.
+pub(crate) const ARCHITECTURE: &str =
+    if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
+
+/// Bucket for the functions' code.
 const ARTIFACTS: &str = "artifacts";
 
 /// Deploys the template with `parameters`, and returns the stack's outputs by name.
 pub(crate) async fn deploy(
-    workspace: &Workspace,
     supervisor: &Supervisor,
     tools: &PythonTools,
     aws: &AwsStandIn,
@@ -28,18 +32,15 @@ pub(crate) async fn deploy(
 ) -> Result<BTreeMap<String, String>> {
     prepare_account(aws).await?;
 
+    let root = supervisor.workspace.root();
     let cloudformation = |arguments: &[&str]| {
         let mut command = supervisor.command(tools.aws());
-        as_client(&mut command, aws.endpoint())
-            .arg("cloudformation")
-            .args(arguments)
-            .current_dir(workspace.root());
+        aws.make_client(&mut command);
+        command.arg("cloudformation").args(arguments).current_dir(root);
         command
     };
-    let packaged = aws.directory().join("packaged.json");
-    let packaged = packaged.to_str().with_context(|| {
-        format!("{} is not UTF-8, which the AWS command line needs", packaged.display())
-    })?;
+    let packaged = aws.server.directory().join("packaged.json");
+    let packaged = packaged.display();
     let package = cloudformation(&[
         "package",
         "--use-json",
@@ -52,7 +53,7 @@ pub(crate) async fn deploy(
     let mut deploy = cloudformation(&[
         "deploy",
         &format!("--template-file={packaged}"),
-        // Beyond 51,200 bytes a template comes from a bucket ("CloudFormation quotas").
+        // A template of more than 51,200 bytes must be in a bucket ("CloudFormation quotas").
         &format!("--s3-bucket={ARTIFACTS}"),
         &format!("--stack-name={STACK}"),
         "--capabilities",
@@ -62,85 +63,36 @@ pub(crate) async fn deploy(
     ]);
     deploy.args(parameters.iter().map(|(name, value)| format!("{name}={value}")));
     supervisor::succeed("`aws cloudformation deploy`", deploy).await.with_context(|| {
-        format!(
-            "template.yaml cannot be deployed. The AWS stand-in's last lines:\n{}\n",
-            aws.log_tail()
-        )
+        let log = aws.server.log_tail();
+        format!("failed to deploy template.yaml. The end of the AWS stand-in's log:\n{log}\n")
     })?;
 
-    let describe =
-        cloudformation(&["describe-stacks", &format!("--stack-name={STACK}"), "--output=json"]);
-    let description = supervisor::succeed("`aws cloudformation describe-stacks`", describe).await?;
-    let outputs = outputs(&description)?;
-    let template = fs::read(packaged).with_context(|| format!("{packaged} cannot be read"))?;
-    let template = serde_json::from_slice(&template)?;
-    let bucket = outputs.get("VaultBucketName").context("template.yaml has no vault")?;
-    lifecycle::apply(&s3(aws), bucket, &template, parameters).await?;
+    let outputs = outputs(aws).await?;
+    let vault = outputs.get("VaultBucketName").context("template.yaml has no vault")?;
+    // MiniStack's CloudFormation ignores the lifecycle rules in the template.
+    let mut lifecycle = supervisor.command(root.join("infra/vault-lifecycle.sh"));
+    aws.make_client(&mut lifecycle);
+    let programs = tools.aws().with_file_name("");
+    lifecycle.env("PATH", format!("{}:/usr/bin:/bin", programs.display())).arg(vault);
+    lifecycle.args(parameters.get("ExpiresAfterDays"));
+    supervisor::succeed("`infra/vault-lifecycle.sh`", lifecycle).await?;
     Ok(outputs)
 }
 
-fn s3(aws: &AwsStandIn) -> aws_sdk_s3::Client {
-    let config = aws_sdk_s3::config::Builder::from(&aws.sdk_config()).force_path_style(true);
-    aws_sdk_s3::Client::from_conf(config.build())
-}
-
-/// What an account has before anybody deploys to it: a bucket for the code, a verified sender.
+/// Creates what an account has before the deployment: a bucket for the code, a verified sender.
 async fn prepare_account(aws: &AwsStandIn) -> Result<()> {
-    let made = s3(aws).create_bucket().bucket(ARTIFACTS).send().await;
-    made.context("the bucket for the functions' code cannot be made")?;
-    aws_sdk_ses::Client::new(&aws.sdk_config())
-        .verify_email_identity()
-        .email_address(EMAIL_FROM)
-        .send()
-        .await
-        .context("the sender of the e-mails cannot be verified")?;
-    Ok(())
+    let created = aws.s3().create_bucket().bucket(ARTIFACTS).send().await;
+    created.context("failed to create the bucket for the functions' code")?;
+    let ses = aws_sdk_ses::Client::new(&aws.sdk_config());
+    let verified = ses.verify_email_identity().email_address(EMAIL_FROM).send().await;
+    verified.map(drop).context("failed to verify the sender of the e-mails")
 }
 
-/// The processor we run on, as the template calls it.
-pub(crate) fn architecture() -> &'static str {
-    match env::consts::ARCH {
-        "aarch64" => "arm64",
-        other => other,
-    }
-}
-
-fn outputs(description: &str) -> Result<BTreeMap<String, String>> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Description {
-        stacks: Vec<Stack>,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Stack {
-        #[serde(default)]
-        outputs: Vec<Output>,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Output {
-        output_key: String,
-        output_value: String,
-    }
-
-    let description: Description = serde_json::from_str(description)
-        .context("`aws cloudformation describe-stacks` answered something unexpected")?;
-    let outputs = description.stacks.into_iter().flat_map(|stack| stack.outputs);
-    Ok(outputs.map(|output| (output.output_key, output.output_value)).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn outputs_are_read_by_name() {
-        let description = r#"{"Stacks": [{"StackName": "x", "Outputs": [
-            {"OutputKey": "QueueUrl", "OutputValue": "http://q", "Description": "queue"},
-            {"OutputKey": "VaultBucketName", "OutputValue": "vault"}]}]}"#;
-        let outputs = outputs(description).unwrap();
-        assert_eq!(outputs["QueueUrl"], "http://q");
-        assert_eq!(outputs["VaultBucketName"], "vault");
-    }
+async fn outputs(aws: &AwsStandIn) -> Result<BTreeMap<String, String>> {
+    let cloudformation = aws_sdk_cloudformation::Client::new(&aws.sdk_config());
+    let described = cloudformation.describe_stacks().stack_name(STACK).send().await;
+    let described = described.context("failed to read the stack's outputs")?;
+    let outputs = described.stacks().iter().flat_map(Stack::outputs);
+    let outputs = outputs.filter_map(|output| output.output_key().zip(output.output_value()));
+    Ok(outputs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
 }

@@ -1,9 +1,8 @@
-//! Directories that live as long as the process that works in them, and are found again if that
-//! process could not tidy up.
+//! Working directories of servers, which the next start removes if their process could not.
 
 use std::{
     fs::{self, File, OpenOptions, Permissions},
-    io,
+    io::{self, Read as _, Seek as _},
     os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
 };
@@ -15,48 +14,46 @@ const OUTSIDE: &str = "outside";
 
 /// A new directory for one server.
 ///
-/// Its file `log` is locked, and handed to the server as standard output: so the lock holds for as
-/// long as any process of that server lives, and a directory whose log is not locked is a leftover
-/// of one that was killed together with its supervisor.
+/// Its file `log` is locked and is the server's standard output. The lock holds as long as any
+/// process of that server lives, so a directory whose log is not locked is a leftover of a server
+/// that was killed together with its supervisor.
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
     outside: Option<PathBuf>,
+    log: File,
 }
 
 impl Directory {
-    /// Makes `parent/name-…`, after having removed the leftovers in `parent`; returns it with the
-    /// locked log.
-    pub(crate) fn create(parent: &Path, name: &str) -> Result<(Self, File)> {
-        let failed = || format!("no working directory could be made in {}", parent.display());
-        fs::create_dir_all(parent).with_context(failed)?;
-        // Held until the log is locked; without it another process could sweep a directory that
-        // is just being made.
-        let guard = File::create(parent.join(".lock")).with_context(failed)?;
-        guard.lock().with_context(failed)?;
-        sweep(parent);
+    /// Removes the leftovers in `parent`, and creates `parent/name-…`.
+    pub(crate) fn create(parent: &Path, name: &str) -> Result<Self> {
+        let create = || {
+            fs::create_dir_all(parent)?;
+            // Held until the log is locked: without it another process could sweep a directory
+            // that is not complete.
+            let guard = File::create(parent.join(".lock"))?;
+            guard.lock()?;
+            sweep(parent);
 
-        let path = tempfile::Builder::new()
-            .prefix(&format!("{name}-"))
-            .tempdir_in(parent)
-            .with_context(failed)?
-            .keep();
-        fs::set_permissions(&path, Permissions::from_mode(0o755)).with_context(failed)?;
-        let log = OpenOptions::new()
-            .create_new(true)
-            .append(true)
-            .open(path.join(LOG))
-            .with_context(failed)?;
-        log.lock().with_context(failed)?;
-        Ok((Self { path, outside: None }, log))
+            let path = tempfile::Builder::new()
+                .prefix(&format!("{name}-"))
+                .permissions(Permissions::from_mode(0o755))
+                .tempdir_in(parent)?
+                .keep();
+            let log = path.join(LOG);
+            let log = OpenOptions::new().create_new(true).read(true).append(true).open(log)?;
+            log.lock()?;
+            io::Result::Ok(Self { path, outside: None, log })
+        };
+        create().with_context(|| format!("failed to create a directory in {}", parent.display()))
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A second directory in the system's place for temporary files, for what cannot work inside
-    /// the checkout; it goes when the first one goes.
+    /// Creates a second directory in the system's directory for temporary files, for what cannot
+    /// run inside the checkout. It is removed together with the first one.
     pub(crate) fn outside(&mut self) -> Result<&Path> {
         let outside = tempfile::Builder::new()
             .prefix("makapix-bdr-")
@@ -66,23 +63,36 @@ impl Directory {
                 symlink(temporary.path(), self.path.join(OUTSIDE))?;
                 Ok(temporary.keep())
             })
-            .context("no temporary directory could be made")?;
+            .context("failed to create a temporary directory")?;
         Ok(self.outside.insert(outside))
     }
 
-    /// What is to be removed when the server has ended.
+    /// Returns the directories to remove when the server has ended.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.outside.as_deref().into_iter().chain([self.path.as_path()])
     }
 
-    /// The server's log, for reading. It can be read even after the directory has been removed.
-    pub(crate) fn open_log(&self) -> io::Result<File> {
-        File::open(self.path.join(LOG))
+    /// Returns a handle for the server's output.
+    pub(crate) fn output(&self) -> io::Result<File> {
+        self.log.try_clone()
+    }
+
+    /// Returns the last lines of the log, also after the directory was removed.
+    pub(crate) fn log_tail(&self) -> String {
+        const LINES: usize = 15;
+        let (mut log, mut bytes) = (&self.log, Vec::new());
+        // The position is the server's as well, which does not matter: it appends.
+        if log.rewind().and_then(|()| log.read_to_end(&mut bytes)).is_err() {
+            return "(failed to read the log)".to_owned();
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(LINES)..].join("\n")
     }
 }
 
-/// Removes every directory that nobody works in any more. What cannot be removed, because somebody
-/// else's account made it, is left.
+/// Removes every directory that is not in use. One that another user created stays if it cannot be
+/// removed.
 fn sweep(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -107,17 +117,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_is_swept_once_its_log_is_closed_and_not_before() {
+    fn a_directory_is_swept_only_after_its_log_is_closed() {
         let parent = tempfile::tempdir().unwrap();
-        let (mut first, first_log) = Directory::create(parent.path(), "server").unwrap();
-        let outside = first.outside().unwrap().to_owned();
+        let mut first = Directory::create(parent.path(), "server").unwrap();
+        let (path, outside) = (first.path().to_owned(), first.outside().unwrap().to_owned());
 
-        let (second, _second_log) = Directory::create(parent.path(), "server").unwrap();
-        assert!(first.path().exists() && outside.exists());
+        let second = Directory::create(parent.path(), "server").unwrap();
+        assert!(path.exists() && outside.exists());
 
-        drop(first_log);
-        let (_third, _third_log) = Directory::create(parent.path(), "server").unwrap();
-        assert!(!first.path().exists() && !outside.exists());
+        drop(first);
+        let _third = Directory::create(parent.path(), "server").unwrap();
+        assert!(!path.exists() && !outside.exists());
         assert!(second.path().exists());
     }
 }

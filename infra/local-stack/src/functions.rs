@@ -1,49 +1,40 @@
-//! The functions' binaries, built and put where `template.yaml` looks for them.
+//! The functions' binaries, built and copied to where `template.yaml` expects them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     env,
     ffi::OsStr,
-    fs::{self, File, Permissions},
-    io,
+    fs::{self, Permissions},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use serde::Deserialize;
+use serde_json::Value;
+use tempfile::NamedTempFile;
 
 use crate::{
     options::{Reporter, Step},
     supervisor::{self, Supervisor},
-    workspace::{Workspace, cargo},
+    workspace::cargo,
 };
 
-/// Where `cargo lambda build` puts what it has built, relative to `template.yaml`.
+/// Output directory of `cargo lambda build`, relative to `template.yaml`.
 const DEPLOYED: &str = "target/lambda/";
 
 /// Builds every function of the template and copies it to `target/lambda/<function>/bootstrap`.
-pub(crate) async fn build(
-    workspace: &Workspace,
-    supervisor: &Supervisor,
-    reporter: &Reporter,
-) -> Result<()> {
-    let template = workspace.root().join("template.yaml");
-    let names = names(
-        &fs::read_to_string(&template)
-            .with_context(|| format!("{} cannot be read", template.display()))?,
-    );
-    ensure!(
-        !names.is_empty(),
-        "{} names no CodeUri under {DEPLOYED}, so there is no function to build",
-        template.display()
-    );
+pub(crate) async fn build(supervisor: &Supervisor, reporter: &Reporter) -> Result<()> {
+    let root = supervisor.workspace.root();
+    let path = root.join("template.yaml");
+    let template = fs::read_to_string(&path);
+    let names = names(&template.with_context(|| format!("failed to read {}", path.display()))?);
+    ensure!(!names.is_empty(), "{} has no CodeUri under {DEPLOYED}", path.display());
 
     let mut command = supervisor.command(cargo());
     command
         .args(["build", "--release", "--locked", "--message-format=json-render-diagnostics"])
         .args(names.iter().flat_map(|name| ["--package", name]))
-        .current_dir(workspace.root());
+        .current_dir(root);
     for (name, _) in env::vars_os().filter(|(name, _)| describes_a_package(name)) {
         command.env_remove(name);
     }
@@ -54,13 +45,13 @@ pub(crate) async fn build(
             compiled += 1;
             reporter.note(Step::Functions, &format!("{package} ({compiled} compiled)"));
         } else if line.starts_with("Blocking") {
-            reporter.note(Step::Functions, line); // somebody else is building
+            reporter.note(Step::Functions, line); // another cargo is building
         }
     })
     .await?;
     ensure!(
         output.status.success(),
-        "The functions cannot be built, so there is nothing to deploy. cargo says:\n{}",
+        "failed to build the functions. The output of cargo:\n{}",
         output.stderr.trim_end()
     );
 
@@ -69,16 +60,16 @@ pub(crate) async fn build(
         let binary = executables
             .get(name)
             .with_context(|| format!("package {name} has no binary of that name"))?;
-        deploy(binary, &workspace.root().join(DEPLOYED).join(name))?;
+        deploy(binary, &root.join(DEPLOYED).join(name))?;
     }
     Ok(())
 }
 
-/// Whether cargo has set this variable to tell a program which package it belongs to.
+/// Whether cargo sets this variable to tell a program which package it belongs to.
 ///
-/// It does so for us, and must not hear it back: some build scripts (ring's, for one) ask to be run
-/// again when such a variable changes, and so half of everything would be built again whenever
-/// another package starts the stack.
+/// Cargo sets it for this process, and must not inherit it: some build scripts (such as ring's) run
+/// again when such a variable changes, so half of everything would be built again whenever another
+/// package starts the stack.
 fn describes_a_package(variable: &OsStr) -> bool {
     const PREFIXES: [&str; 3] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"];
     const NAMES: [&str; 4] =
@@ -87,66 +78,56 @@ fn describes_a_package(variable: &OsStr) -> bool {
     PREFIXES.iter().any(|prefix| variable.starts_with(prefix)) || NAMES.contains(&&*variable)
 }
 
-/// The functions that a template deploys, by its `CodeUri` lines.
-fn names(template: &str) -> Vec<String> {
-    let mut names: Vec<String> = template
-        .lines()
-        .filter_map(|line| {
-            let uri = line.trim().strip_prefix("CodeUri:")?.trim().trim_matches(['\'', '"']);
-            let uri = uri.strip_prefix("./").unwrap_or(uri);
-            Some(uri.strip_prefix(DEPLOYED)?.trim_end_matches('/').to_owned())
-        })
-        .collect();
-    names.sort();
-    names.dedup();
-    names
+/// Returns the functions that a template deploys, according to its `CodeUri` lines.
+fn names(template: &str) -> BTreeSet<String> {
+    let name = |line: &str| {
+        let uri = line.trim().strip_prefix("CodeUri:")?.trim().trim_matches(['\'', '"']);
+        let uri = uri.strip_prefix("./").unwrap_or(uri);
+        Some(uri.strip_prefix(DEPLOYED)?.trim_end_matches('/').to_owned())
+    };
+    template.lines().filter_map(name).collect()
 }
 
-/// The programs that cargo says it has built, by name: only cargo knows where its configuration
-/// puts them.
+/// Returns the programs in cargo's messages by name: their paths depend on cargo's configuration.
 fn executables(messages: &str) -> BTreeMap<String, PathBuf> {
-    #[derive(Deserialize)]
-    struct Message {
-        target: Option<Target>,
-        executable: Option<PathBuf>,
-    }
-    #[derive(Deserialize)]
-    struct Target {
-        name: String,
-    }
-
-    messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Message>(line).ok())
-        .filter_map(|message| Some((message.target?.name, message.executable?)))
-        .collect()
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let executable = |message: Value| {
+        Some((
+            message["target"]["name"].as_str()?.to_owned(),
+            message["executable"].as_str()?.into(),
+        ))
+    };
+    messages.filter_map(executable).collect()
 }
 
-/// Copies a binary by writing beside it and renaming: another stack may be packaging the same
-/// directory at this moment. One that is up to date is left alone, so that its ZIP stays the same.
+/// Copies a binary. The copy replaces its predecessor by a rename, because another stack may be
+/// packaging the same directory. An equal file stays, so that its ZIP stays the same.
 fn deploy(binary: &Path, directory: &Path) -> Result<()> {
     let bootstrap = directory.join("bootstrap");
-    let failed = || format!("{} cannot be written", bootstrap.display());
-    let new = fs::read(binary).with_context(|| format!("{} cannot be read", binary.display()))?;
-    if fs::read(&bootstrap).is_ok_and(|old| old == new) {
-        return Ok(());
-    }
-    fs::create_dir_all(directory).with_context(failed)?;
-    // In the parent: what lies in the directory itself is packaged.
-    let parent = directory.parent().unwrap_or(directory);
-    let mut copy = tempfile::NamedTempFile::new_in(parent).with_context(failed)?;
-    io::copy(&mut File::open(binary)?, &mut copy).with_context(failed)?;
-    copy.as_file().set_permissions(Permissions::from_mode(0o755)).with_context(failed)?;
-    copy.persist(&bootstrap).with_context(failed)?;
-    Ok(())
+    let copy = || {
+        let new = fs::read(binary)?;
+        if fs::read(&bootstrap).is_ok_and(|old| old == new) {
+            return Ok(());
+        }
+        fs::create_dir_all(directory)?;
+        // In the parent, because everything in the directory itself is packaged.
+        let file = NamedTempFile::new_in(directory.parent().unwrap_or(directory))?;
+        fs::write(&file, new)?;
+        fs::set_permissions(&file, Permissions::from_mode(0o755))?;
+        file.persist(&bootstrap)?;
+        anyhow::Ok(())
+    };
+    copy()
+        .with_context(|| format!("failed to copy {} to {}", binary.display(), bootstrap.display()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workspace::Workspace;
 
     #[test]
-    fn the_functions_are_those_whose_code_uri_is_where_cargo_lambda_builds() {
+    fn functions_are_found_by_their_code_uri() {
         let template = "Resources:
   A: {Type: x}
   Second:
@@ -162,11 +143,11 @@ mod tests {
     Properties:
       CodeUri: python/thing/
 ";
-        assert_eq!(names(template), ["first", "second"]);
+        assert_eq!(Vec::from_iter(names(template)), ["first", "second"]);
     }
 
     #[test]
-    fn the_real_template_has_functions_and_each_is_a_package() {
+    fn every_function_of_the_template_is_a_package() {
         let workspace = Workspace::find().unwrap();
         let template = fs::read_to_string(workspace.root().join("template.yaml")).unwrap();
         let names = names(&template);
@@ -178,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cargo_says_of_our_own_package_is_not_handed_on() {
+    fn variables_of_the_own_package_are_recognized() {
         for name in ["CARGO_PKG_NAME", "CARGO_MANIFEST_DIR", "CARGO_PRIMARY_PACKAGE", "OUT_DIR"] {
             assert!(describes_a_package(OsStr::new(name)), "{name}");
         }
@@ -199,7 +180,7 @@ not json
     }
 
     #[test]
-    fn a_binary_is_replaced_in_place_and_is_executable() {
+    fn a_replaced_binary_is_executable_and_alone_in_its_directory() {
         let root = tempfile::tempdir().unwrap();
         let (binary, directory) = (root.path().join("job"), root.path().join("lambda/job"));
         for content in ["one", "two", "two"] {

@@ -1,16 +1,16 @@
-//! Invoking a deployed function, by Lambda's Invoke API.
+//! Invocation of a deployed function, with Lambda's Invoke API.
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use crate::http;
 
-/// Hands `payload` to the function, and waits for its answer.
+/// Invokes a function with `payload`, and returns its response.
 ///
 /// # Errors
-/// When Lambda does not invoke it, or when the function itself fails; the message then is its own.
+/// When Lambda does not invoke the function, or with the function's own message when it fails.
 pub(crate) async fn invoke(endpoint: &str, function: &str, payload: &Value) -> Result<Value> {
-    let failed = || format!("{function} cannot be invoked");
+    let failed = || format!("failed to invoke {function}");
     let answer = http::client()?
         .post(format!("{endpoint}/2015-03-31/functions/{function}/invocations"))
         .header("content-type", "application/json")
@@ -19,25 +19,20 @@ pub(crate) async fn invoke(endpoint: &str, function: &str, payload: &Value) -> R
         .await
         .with_context(failed)?;
     let status = answer.status();
-    // Lambda says 200 of these too.
-    let erred = answer.headers().contains_key("x-amz-function-error");
+    // The status is 200 also when the function has failed.
+    let has_failed = answer.headers().contains_key("x-amz-function-error");
     let body = answer.bytes().await.with_context(failed)?;
+    let text = String::from_utf8_lossy(&body);
     if !status.is_success() {
-        bail!("{}: {status}, {}", failed(), String::from_utf8_lossy(&body));
+        bail!("{}: {status}, {text}", failed());
     }
-    if erred {
-        bail!("{function} failed: {}", message(&body));
+    if has_failed {
+        let error: Option<Value> = serde_json::from_slice(&body).ok();
+        let message = error.as_ref().and_then(|error| error["errorMessage"].as_str());
+        bail!("{function} failed: {}", message.unwrap_or(&text));
     }
-    serde_json::from_slice(&body).with_context(|| {
-        format!("{function} answered what is not JSON: {}", String::from_utf8_lossy(&body))
-    })
-}
-
-/// What a failed function says of it; all that came when that is not in the form of an error.
-fn message(body: &[u8]) -> String {
-    let error: Option<Value> = serde_json::from_slice(body).ok();
-    let message = error.as_ref().and_then(|error| error["errorMessage"].as_str());
-    message.map_or_else(|| String::from_utf8_lossy(body).into_owned(), str::to_owned)
+    serde_json::from_slice(&body)
+        .with_context(|| format!("the response of {function} is not JSON: {text}"))
 }
 
 #[cfg(test)]
@@ -48,7 +43,7 @@ mod tests {
     use super::*;
     use crate::remote::RemoteHost;
 
-    /// Invokes functions that stand for what Lambda can answer.
+    /// Invokes one of four functions, which give the kinds of response that Lambda has.
     async fn invoke(function: &str) -> Result<Value> {
         let error = [("x-amz-function-error", "Unhandled")];
         let routes = Router::new()
@@ -70,18 +65,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_payload_goes_in_and_the_answer_comes_out() {
+    async fn the_payload_is_sent_and_the_response_returned() {
         assert_eq!(invoke("echo").await.unwrap(), json!({"user_id": 42}));
     }
 
     #[tokio::test]
-    async fn a_failed_function_is_an_error_in_its_own_words() {
+    async fn a_failed_function_is_an_error_with_its_message() {
         let error = async |function| invoke(function).await.unwrap_err().to_string();
         assert_eq!(error("erring").await, "erring failed: no database");
         assert_eq!(error("crashed").await, "crashed failed: exit status 1");
         assert_eq!(
             error("absent").await,
-            "absent cannot be invoked: 404 Not Found, Function not found"
+            "failed to invoke absent: 404 Not Found, Function not found"
         );
     }
 }

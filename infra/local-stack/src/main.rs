@@ -6,13 +6,12 @@ mod serve;
 
 use std::{env, ffi::OsString, process::ExitCode};
 
-use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
 use console::Console;
 
-/// The batch downloads of Makapix on this machine, without AWS and without Docker.
+/// Run Makapix batch downloads on this machine, without AWS and without Docker.
 #[derive(Debug, Parser)]
 #[command(name = "local-stack")]
 struct Arguments {
@@ -22,9 +21,9 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Takes one request through the system and checks everything that comes out (`cargo demo`).
+    /// Process one request and check every result (`cargo demo`).
     Demo(demo::Arguments),
-    /// Keeps the stack up, for developing against it, until Ctrl-C (`cargo local`).
+    /// Run the stack for development until Ctrl-C (`cargo local`).
     Serve(serve::Arguments),
 }
 
@@ -33,7 +32,11 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse_from(without_separator(env::args_os()));
     let console = Console::new();
     let result = match arguments.command {
-        Command::Demo(arguments) => demo_until_interrupted(&arguments, &console).await,
+        Command::Demo(arguments) => tokio::select! {
+            result = demo::demo(&arguments, &console) => result,
+            // Dropping the demo stops its stack.
+            () = interrupted() => Ok(ExitCode::from(130)),
+        },
         Command::Serve(arguments) => serve::serve(arguments, &console, interrupted()).await,
     };
     result.unwrap_or_else(|error| {
@@ -42,24 +45,13 @@ async fn main() -> ExitCode {
     })
 }
 
-/// `cargo demo -- --expire` is as good as `cargo demo --expire`. The aliases have the `--` that cargo
-/// wants, so a further one comes to us; none of our arguments needs it.
+/// Makes `cargo demo -- --expire` equal to `cargo demo --expire`: the aliases contain the `--` of cargo,
+/// so a further one is an argument, which no command here uses.
 fn without_separator(arguments: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
     arguments.filter(|argument| argument != "--")
 }
 
-async fn demo_until_interrupted(
-    arguments: &demo::Arguments,
-    console: &Console,
-) -> Result<ExitCode> {
-    tokio::select! {
-        result = demo::demo(arguments, console) => result,
-        // Dropping the demo ends its stack.
-        () = interrupted() => Ok(ExitCode::from(130)),
-    }
-}
-
-/// Returns when the user or the system wants us to end.
+/// Waits for SIGINT, SIGTERM or SIGHUP.
 async fn interrupted() {
     let wait = async |kind| match signal(kind) {
         Ok(mut signal) => drop(signal.recv().await),
@@ -77,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_demo_lets_the_archive_expire_on_request_however_it_is_asked() {
+    fn expire_may_follow_a_second_separator() {
         let expire = |line: &str| {
             let words = line.split(' ').map(OsString::from);
             match Arguments::try_parse_from(without_separator(words)).unwrap().command {

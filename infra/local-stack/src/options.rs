@@ -1,15 +1,15 @@
-//! How a stack is asked for, and what it tells while it starts.
+//! Options for starting a stack, and reports on its start.
 
 use std::{
     collections::BTreeMap,
-    fmt,
+    fmt::Display,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::Result;
 
-/// How the stack is to be: by default as `template.yaml` says.
+/// Options for a stack; by default it is as `template.yaml` describes it.
 #[derive(Clone, Default)]
 pub struct Options {
     pub(crate) parameters: BTreeMap<String, String>,
@@ -19,12 +19,12 @@ pub struct Options {
 impl Options {
     /// Sets a parameter of `template.yaml`, as in `.parameter("LeaseSeconds", 3)`.
     #[must_use]
-    pub fn parameter(mut self, name: &str, value: impl fmt::Display) -> Self {
+    pub fn parameter(mut self, name: &str, value: impl Display) -> Self {
         self.parameters.insert(name.to_owned(), value.to_string());
         self
     }
 
-    /// Has `listener` told of every step that begins, goes on, or has ended. Steps overlap.
+    /// Calls `listener` whenever a step begins, continues or ends. Steps overlap.
     #[must_use]
     pub fn on_progress(mut self, listener: impl Fn(&Progress<'_>) + Send + Sync + 'static) -> Self {
         self.reporter = Reporter(Some(Arc::new(listener)));
@@ -32,13 +32,7 @@ impl Options {
     }
 }
 
-impl fmt::Debug for Options {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options").field("parameters", &self.parameters).finish_non_exhaustive()
-    }
-}
-
-/// One of the things to be done before the stack is up.
+/// A step of the stack's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
     /// Installing MiniStack, PostgreSQL and the AWS command line.
@@ -54,61 +48,63 @@ pub enum Step {
 }
 
 impl Step {
-    /// What is going on while it lasts.
+    /// Describes the step while it lasts.
     #[must_use]
     pub fn present(self) -> &'static str {
-        match self {
-            Step::PythonTools => "preparing the Python tools (first time: about a minute)",
-            Step::Functions => "building the functions (first time: 5 to 10 minutes)",
-            Step::Database => "starting PostgreSQL",
-            Step::Aws => "starting the AWS stand-in",
-            Step::Deployment => "deploying template.yaml",
-        }
+        self.words().0
     }
 
-    /// What is true once it is over.
+    /// Describes the result of the step.
     #[must_use]
     pub fn past(self) -> &'static str {
+        self.words().1
+    }
+
+    fn words(self) -> (&'static str, &'static str) {
         match self {
-            Step::PythonTools => "Python tools ready",
-            Step::Functions => "functions built",
-            Step::Database => "PostgreSQL up, tables created",
-            Step::Aws => "AWS stand-in up",
-            Step::Deployment => "template.yaml deployed",
+            Step::PythonTools => {
+                ("preparing the Python tools (first time: about a minute)", "Python tools ready")
+            }
+            Step::Functions => {
+                ("building the functions (first time: 5 to 10 minutes)", "functions built")
+            }
+            Step::Database => ("starting PostgreSQL", "PostgreSQL up, tables created"),
+            Step::Aws => ("starting the AWS stand-in", "AWS stand-in up"),
+            Step::Deployment => ("deploying template.yaml", "template.yaml deployed"),
         }
     }
 }
 
-/// News of a [`Step`].
+/// A report on a [`Step`].
 #[derive(Debug, Clone, Copy)]
 pub enum Progress<'a> {
-    /// It has begun.
+    /// The step has begun.
     Started(Step),
-    /// It goes on; a line of what it is at.
+    /// The step continues; a line on its present work.
     Note(Step, &'a str),
-    /// It was completed, and took so long.
+    /// The step has succeeded after this time.
     Finished(Step, Duration),
-    /// It failed; the error comes out of [`crate::LocalStack::start`].
+    /// The step has failed; [`crate::LocalStack::start`] returns the error.
     Failed(Step),
 }
 
 type Listener = dyn Fn(&Progress<'_>) + Send + Sync;
 
-/// Tells the listener, if there is one.
+/// The listener, if there is one.
 #[derive(Clone, Default)]
 pub(crate) struct Reporter(Option<Arc<Listener>>);
 
 impl Reporter {
-    /// Does the work of `step` between a word that it begins and a word that it has ended.
+    /// Runs `work`, and reports its begin and its end as those of `step`.
     pub(crate) async fn step<T>(
         &self,
         step: Step,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         let begun = Instant::now();
-        self.tell(&Progress::Started(step));
+        self.report(&Progress::Started(step));
         let result = work.await;
-        self.tell(&match result {
+        self.report(&match result {
             Ok(_) => Progress::Finished(step, begun.elapsed()),
             Err(_) => Progress::Failed(step),
         });
@@ -116,10 +112,10 @@ impl Reporter {
     }
 
     pub(crate) fn note(&self, step: Step, line: &str) {
-        self.tell(&Progress::Note(step, line));
+        self.report(&Progress::Note(step, line));
     }
 
-    fn tell(&self, progress: &Progress<'_>) {
+    fn report(&self, progress: &Progress<'_>) {
         if let Some(listener) = &self.0 {
             listener(progress);
         }

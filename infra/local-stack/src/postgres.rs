@@ -1,38 +1,24 @@
-//! A PostgreSQL of our own, with the tables of `infra/sql`.
+//! The stack's own PostgreSQL server, with the tables of `infra/sql`.
 
-pub(crate) mod installed;
 mod place;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use tokio_postgres::{Client, NoTls};
+use uuid::Uuid;
 
 use crate::{
     directory::Directory,
-    python_tools::PythonTools,
-    stack::{free_port, secret},
-    supervisor::{Ending, Server, Supervisor},
-    waiting::wait_until,
-    workspace::Workspace,
+    server::{Ending, Server},
+    supervisor::Supervisor,
 };
-use place::{Place, Programs};
+use place::Place;
+pub(crate) use place::Programs;
 
-/// The role that `infra/sql/role.sql` makes for the functions.
-const FUNCTIONS_ROLE: &str = "makapix_bdr";
-
-/// What makes the database of `infra/sql`; the rest there is for databases that have data.
-const SCRIPTS: [&str; 2] = ["schema.sql", "role.sql"];
-
-const START_PATIENCE: Duration = Duration::from_mins(1);
-
-/// Makes the cluster and becomes the server. $0 is the directory of the binaries, $1 that of the
-/// data, $2 the port; further arguments are for the server. Nothing written here need survive a power cut, which saves most of the time.
-/// Without `dynamic_shared_memory_type=mmap` a server that is killed leaves files in /dev/shm.
+/// Creates the cluster and becomes the server. $0 is the directory of the programs, $1 that of the
+/// data, $2 the port; further arguments are for the server. Durability is off, which saves most of
+/// the time. Without `dynamic_shared_memory_type=mmap` a killed server leaves files in /dev/shm.
 const SCRIPT: &str = r#"
 printf '%s\n' "$PGPASSWORD" | "$0/initdb" --pgdata="$1" --username=postgres --pwfile=/dev/stdin \
     --auth=scram-sha-256 --encoding=UTF8 --locale=C --no-sync --no-instructions &&
@@ -43,132 +29,145 @@ exec "$0/postgres" -D "$data" -c listen_addresses=127.0.0.1 -c port="$port" \
     -c log_timezone=UTC "$@"
 "#;
 
-/// The running server.
+/// The scripts for an empty database; the others in `infra/sql` are for databases with data.
+const SCRIPTS: [&str; 2] = ["schema.sql", "role.sql"];
+
+/// The role that `infra/sql/role.sql` creates for the functions.
+const FUNCTIONS_ROLE: &str = "makapix_bdr";
+
+/// A server's proof of its identity, in PEM.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The certificate, followed by intermediate certificates if there are any.
+    pub certificate: String,
+    /// The certificate's private key.
+    pub private_key: String,
+}
+
+/// A running server on a new cluster.
 #[derive(Debug)]
 pub(crate) struct Postgres {
-    server: Server,
+    pub(crate) server: Server,
+    /// URL of the superuser.
+    pub(crate) admin_url: String,
+    /// PostgreSQL's command line.
+    pub(crate) psql: PathBuf,
     port: u16,
-    admin_url: String,
-    functions_url: String,
-    psql: PathBuf,
 }
 
 impl Postgres {
-    /// Starts the server and makes the tables and the functions' role.
+    /// Starts the server, without tables. With an identity it offers TLS.
     pub(crate) async fn start(
-        workspace: &Workspace,
         supervisor: &Supervisor,
-        tools: &PythonTools,
+        programs: &Programs,
+        identity: Option<&Identity>,
     ) -> Result<Self> {
-        let programs = Programs::Embedded(tools.packages()?);
-        let mut postgres =
-            start_server(workspace, supervisor, &programs, |_| Ok(Vec::new())).await?;
-        let admin = connect(&postgres.admin_url).await?;
+        let password = secret();
+        let start = |port| start_server(supervisor, programs, identity, &password, port);
+        let is_ready = async |port| connect(&url("postgres", &password, port)).await.is_ok();
+        let (server, port) = Server::start_on_free_port(start, is_ready).await?;
+        let admin_url = url("postgres", &password, port);
+        Ok(Self { server, admin_url, psql: programs.directory().join("psql"), port })
+    }
+
+    /// Creates the tables, and returns the URL of the functions' role.
+    pub(crate) async fn create_tables(&self, supervisor: &Supervisor) -> Result<String> {
+        let admin = connect(&self.admin_url).await?;
         for name in SCRIPTS {
-            let script = workspace.root().join("infra/sql").join(name);
+            let script = supervisor.workspace.root().join("infra/sql").join(name);
             let sql = fs::read_to_string(&script)
-                .with_context(|| format!("{} cannot be read", script.display()))?;
-            admin
-                .batch_execute(&sql)
-                .await
-                .with_context(|| format!("{} cannot be applied", script.display()))?;
+                .with_context(|| format!("failed to read {}", script.display()))?;
+            let applied = admin.batch_execute(&sql).await;
+            applied.with_context(|| format!("failed to apply {}", script.display()))?;
         }
-        let password = open_functions_role(&admin).await?;
-        postgres.functions_url = url(FUNCTIONS_ROLE, &password, postgres.port);
-        Ok(postgres)
-    }
-
-    /// As the functions connect: with the rights of `infra/sql/role.sql`.
-    pub(crate) fn functions_url(&self) -> &str {
-        &self.functions_url
-    }
-
-    /// As the API connects, which owns the tables.
-    pub(crate) fn admin_url(&self) -> &str {
-        &self.admin_url
-    }
-
-    /// PostgreSQL's command line.
-    pub(crate) fn psql(&self) -> &Path {
-        &self.psql
-    }
-
-    pub(crate) fn check_alive(&mut self) -> Result<()> {
-        self.server.check_alive().map_err(|error| self.server.explain(error))
-    }
-
-    pub(crate) async fn stop(self) -> Result<()> {
-        self.server.stop().await
+        let password = secret();
+        let login = format!("ALTER ROLE {FUNCTIONS_ROLE} LOGIN PASSWORD '{password}'");
+        let altered = admin.batch_execute(&login).await;
+        altered.context("failed to set the password of the functions' role")?;
+        Ok(url(FUNCTIONS_ROLE, &password, self.port))
     }
 }
 
-/// Connects, and has the connection served by the runtime we are on.
+/// The system's own PostgreSQL, for TLS: the embedded one is built without it. It has no tables, and
+/// ends when it is dropped.
+#[derive(Debug)]
+pub struct InstalledPostgres(Postgres);
+
+impl InstalledPostgres {
+    /// Returns the programs of the newest version that is installed from Debian's packages, if any.
+    #[must_use]
+    pub fn programs() -> Option<PathBuf> {
+        let versions = fs::read_dir("/usr/lib/postgresql").ok()?.flatten().filter_map(|entry| {
+            let version: u32 = entry.file_name().to_str()?.parse().ok()?;
+            let programs = entry.path().join("bin");
+            programs.join("postgres").exists().then_some((version, programs))
+        });
+        versions.max().map(|(_, programs)| programs)
+    }
+
+    /// Starts the server of `programs`. With an identity it offers TLS, without one it does not.
+    ///
+    /// # Errors
+    /// When the server does not start; the message says why.
+    pub async fn start(programs: PathBuf, identity: Option<&Identity>) -> Result<Self> {
+        let programs = Programs::Installed(programs);
+        Ok(Self(Postgres::start(&Supervisor::find()?, &programs, identity).await?))
+    }
+
+    /// Returns the URL of a superuser, by address and without TLS.
+    #[must_use]
+    pub fn admin_url(&self) -> &str {
+        &self.0.admin_url
+    }
+}
+
+/// Connects; the present runtime serves the connection.
 pub(crate) async fn connect(url: &str) -> Result<Client> {
-    let (client, connection) =
-        tokio_postgres::connect(url, NoTls).await.context("PostgreSQL cannot be reached")?;
-    // Its error is also the error of whatever statement was waiting.
+    let connected = tokio_postgres::connect(url, NoTls).await;
+    let (client, connection) = connected.context("failed to connect to PostgreSQL")?;
+    // Its error is also the error of every waiting statement.
     tokio::spawn(connection);
     Ok(client)
 }
 
-/// `configure` gives the server's settings, as `name=value`, once it is known where it runs.
-async fn start_server(
-    workspace: &Workspace,
+fn start_server(
     supervisor: &Supervisor,
     programs: &Programs,
-    configure: impl Fn(&Place) -> Result<Vec<String>>,
-) -> Result<Postgres> {
-    const ATTEMPTS: usize = 3;
-    let psql = programs.directory().join("psql");
-    for attempt in 1..=ATTEMPTS {
-        let (mut directory, log) = Directory::create(&workspace.scratch().join("run"), "postgres")?;
-        let place = Place::choose(&mut directory, programs)?;
-        let (port, password) = (free_port()?, secret());
-        let ending = Ending {
-            stop_signal: "SIGINT", // does not wait for clients
-            patience: Duration::from_secs(10),
-            orphan_signal: "SIGQUIT", // does not even wait for a checkpoint
-            uid: place.uid,
-        };
-        let mut command = supervisor.server(&directory, &ending, "/bin/sh");
-        command
-            .args(["-c", SCRIPT])
-            .args([&place.binaries, &place.data])
-            .arg(port.to_string())
-            .args(configure(&place)?.iter().flat_map(|setting| ["-c", setting]))
-            .env_clear()
-            .envs([("PATH", "/usr/bin:/bin"), ("LC_ALL", "C"), ("PGPASSWORD", password.as_str())]);
-        let mut server = Server::start("PostgreSQL", command, &directory, log)?;
-
-        let admin_url = url("postgres", &password, port);
-        let ready = wait_until("PostgreSQL's first answer", START_PATIENCE, async || {
-            server.check_alive()?;
-            Ok(connect(&admin_url).await.ok())
-        })
-        .await;
-        match ready {
-            Ok(_) => {
-                let functions_url = admin_url.clone();
-                return Ok(Postgres { server, port, admin_url, functions_url, psql });
-            }
-            // Somebody else took the port between our choice and its use.
-            Err(_) if attempt < ATTEMPTS && server.log_tail().contains("already in use") => {}
-            Err(error) => return Err(server.explain(error)),
-        }
+    identity: Option<&Identity>,
+    password: &str,
+    port: u16,
+) -> Result<Server> {
+    let run = supervisor.workspace.scratch().join("run");
+    let mut directory = Directory::create(&run, "postgres")?;
+    let place = Place::choose(&mut directory, programs)?;
+    let ending = Ending {
+        stop_signal: "SIGINT", // does not wait for clients
+        patience: Duration::from_secs(10),
+        orphan_signal: "SIGQUIT", // does not even wait for a checkpoint
+        uid: place.uid,
+    };
+    let mut command = ending.command(supervisor, &directory, "/bin/sh");
+    command
+        .args(["-c", SCRIPT])
+        .args([&place.programs, &place.data])
+        .arg(port.to_string())
+        .env_clear()
+        .envs([("PATH", "/usr/bin:/bin"), ("LC_ALL", "C"), ("PGPASSWORD", password)]);
+    if let Some(identity) = identity {
+        let certificate = place.write("server.crt", &identity.certificate)?;
+        let private_key = place.write("server.key", &identity.private_key)?;
+        command.args(["-c", "ssl=on"]);
+        command.arg("-c").arg(format!("ssl_cert_file={}", certificate.display()));
+        command.arg("-c").arg(format!("ssl_key_file={}", private_key.display()));
     }
-    bail!("no free port was found for PostgreSQL")
+    Server::start("PostgreSQL", command, directory)
 }
 
 fn url(role: &str, password: &str, port: u16) -> String {
     format!("postgresql://{role}:{password}@127.0.0.1:{port}/postgres?sslmode=disable")
 }
 
-/// Lets the functions' role log in, and returns its password.
-async fn open_functions_role(admin: &Client) -> Result<String> {
-    let password = secret();
-    admin
-        .batch_execute(&format!("ALTER ROLE {FUNCTIONS_ROLE} LOGIN PASSWORD '{password}'"))
-        .await
-        .context("the functions' role cannot be given a password")?;
-    Ok(password)
+/// Returns a new password that needs no escaping anywhere.
+fn secret() -> String {
+    Uuid::new_v4().simple().to_string()
 }

@@ -1,14 +1,14 @@
-//! What has to be on the machine before anything else: cargo, which runs us, and Python.
+//! The only prerequisite besides cargo: Python.
 
 use std::{path::PathBuf, process::Command};
 
 use anyhow::{Result, bail};
 
-/// Oldest Python that MiniStack runs on.
+/// Oldest Python that MiniStack supports.
 const OLDEST_PYTHON: (u32, u32) = (3, 10);
 
-/// Everything of the standard library that the supervisor and the virtual environment need. Debian's
-/// python3 has no `ensurepip` until python3-venv is installed.
+/// Imports the parts of the standard library that the supervisor and the virtual environment use.
+/// Debian's python3 has no `ensurepip` without the package python3-venv.
 const PROBE: &str = "import argparse, ctypes, ensurepip, ssl, venv, sys; \
                      print(sys.executable, sys.version_info[0], sys.version_info[1])";
 
@@ -16,69 +16,57 @@ const PROBE: &str = "import argparse, ctypes, ensurepip, ssl, venv, sys; \
 const NAMES: [&str; 6] =
     ["python3", "python3.14", "python3.13", "python3.12", "python3.11", "python3.10"];
 
-/// What was found when a Python was asked about itself.
-#[derive(Debug, PartialEq, Eq)]
-enum Found {
-    Usable(PathBuf),
-    TooOld(u32, u32),
-    Incomplete(String),
-    Nothing,
-}
-
-/// The Python that runs the supervisor and makes the virtual environment.
+/// Returns the Python that runs the supervisor and creates the virtual environment.
 ///
 /// # Errors
-/// When there is none that will do; the message says what to install.
+/// When no suitable Python is installed; the message says what to install.
 pub(crate) fn python() -> Result<PathBuf> {
-    let mut problem = Found::Nothing;
+    let mut problem = None;
     for name in NAMES {
-        match ask(name) {
-            Found::Usable(path) => return Ok(path),
-            Found::Nothing => {}
-            // The first one is the one people mean by "my Python".
-            worse => {
-                if problem == Found::Nothing {
-                    problem = worse;
-                }
-            }
+        match probe(name) {
+            Some(Ok(path)) => return Ok(path),
+            // The first one is the one that people mean by "my Python".
+            Some(Err(found)) => problem = problem.or(Some(found)),
+            None => {}
         }
     }
-    bail!(explain(&problem))
+    bail!(explain(problem.as_deref()))
 }
 
-fn ask(name: &str) -> Found {
-    let Ok(output) = Command::new(name).args(["-I", "-c", PROBE]).output() else {
-        return Found::Nothing;
-    };
+/// Returns the path of a Python or what is wrong with it; `None` if there is no such command.
+fn probe(name: &str) -> Option<Result<PathBuf, String>> {
+    let output = Command::new(name).args(["-I", "-c", PROBE]).output().ok()?;
     if output.status.success() {
-        judge(&String::from_utf8_lossy(&output.stdout))
-    } else {
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        Found::Incomplete(complaint.trim().lines().last().unwrap_or_default().to_owned())
+        return Some(judge(&String::from_utf8_lossy(&output.stdout)));
     }
+    let error = String::from_utf8_lossy(&output.stderr);
+    Some(Err(incomplete(error.trim().lines().last().unwrap_or_default())))
 }
 
-fn judge(answer: &str) -> Found {
+/// Reads the answer of [`PROBE`].
+fn judge(answer: &str) -> Result<PathBuf, String> {
     let mut words = answer.trim().rsplitn(3, ' ');
-    let mut number = || words.next().and_then(|word| word.parse::<u32>().ok()).unwrap_or(0);
-    let (minor, major) = (number(), number());
-    match words.next() {
-        Some(path) if (major, minor) >= OLDEST_PYTHON => Found::Usable(path.into()),
-        Some(_) => Found::TooOld(major, minor),
-        None => Found::Incomplete(format!("it answered {answer:?}")),
+    let mut number = || words.next()?.parse::<u32>().ok();
+    let version = number().zip(number()).map(|(minor, major)| (major, minor));
+    match (version, words.next()) {
+        (Some(version), Some(path)) if version >= OLDEST_PYTHON => Ok(path.into()),
+        (Some((major, minor)), Some(_)) => {
+            Err(format!("python3 is version {major}.{minor}, too old."))
+        }
+        _ => Err(incomplete(&format!("unexpected answer {answer:?}"))),
     }
 }
 
-fn explain(problem: &Found) -> String {
+fn incomplete(problem: &str) -> String {
+    format!("python3 is incomplete: {problem}.")
+}
+
+fn explain(problem: Option<&str>) -> String {
     let (major, minor) = OLDEST_PYTHON;
-    let what = match problem {
-        Found::TooOld(major, minor) => format!("python3 is version {major}.{minor}, too old."),
-        Found::Incomplete(complaint) => format!("python3 lacks a part: {complaint}."),
-        Found::Usable(_) | Found::Nothing => "python3 was not found.".to_owned(),
-    };
+    let problem = problem.unwrap_or("python3 was not found.");
     format!(
-        "{what}\n\
-         The local stack runs its AWS stand-in on Python {major}.{minor} or newer with venv. Install it:\n  \
+        "{problem}\n\
+         The local stack runs its AWS stand-in on Python {major}.{minor} or newer with venv. To install it, run:\n  \
          Debian, Ubuntu: sudo apt install python3 python3-venv\n  \
          Fedora:         sudo dnf install python3\n  \
          macOS:          brew install python3\n\
@@ -91,33 +79,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_python_new_enough_is_usable_even_with_spaces_in_its_path() {
+    fn a_new_python_is_usable_even_with_spaces_in_its_path() {
         assert_eq!(
             judge("/opt/my tools/python3 3 12\n"),
-            Found::Usable("/opt/my tools/python3".into())
+            Ok(PathBuf::from("/opt/my tools/python3"))
         );
-        assert_eq!(judge("/usr/bin/python3 3 9\n"), Found::TooOld(3, 9));
-        assert!(matches!(judge("hello\n"), Found::Incomplete(_)));
+        assert_eq!(
+            judge("/usr/bin/python3 3 9\n").unwrap_err(),
+            "python3 is version 3.9, too old."
+        );
+        let error = judge("hello\n").unwrap_err();
+        assert_eq!(error, "python3 is incomplete: unexpected answer \"hello\\n\".");
     }
 
     #[test]
-    fn a_command_that_does_not_exist_is_nothing() {
-        assert_eq!(ask("no-such-python"), Found::Nothing);
+    fn a_missing_command_is_not_a_problem_of_python() {
+        assert_eq!(probe("no-such-python"), None);
     }
 
     #[test]
     fn the_message_says_what_happened_why_and_what_to_do() {
-        let message = explain(&Found::Incomplete("No module named 'ensurepip'".into()));
         assert_eq!(
-            message,
-            "python3 lacks a part: No module named 'ensurepip'.\n\
-             The local stack runs its AWS stand-in on Python 3.10 or newer with venv. Install it:\n  \
+            explain(Some(&incomplete("No module named 'ensurepip'"))),
+            "python3 is incomplete: No module named 'ensurepip'.\n\
+             The local stack runs its AWS stand-in on Python 3.10 or newer with venv. To install it, run:\n  \
              Debian, Ubuntu: sudo apt install python3 python3-venv\n  \
              Fedora:         sudo dnf install python3\n  \
              macOS:          brew install python3\n\
              Then run the same command again."
         );
-        assert!(explain(&Found::TooOld(3, 9)).starts_with("python3 is version 3.9, too old.\n"));
-        assert!(explain(&Found::Nothing).starts_with("python3 was not found.\n"));
+        assert!(explain(None).starts_with("python3 was not found.\n"));
     }
 }

@@ -1,4 +1,4 @@
-//! A web server of somebody else's: where artworks lie that are not in the vault.
+//! A web server that stands for those of third parties, with artworks that are not in the vault.
 
 use std::{
     collections::BTreeMap,
@@ -18,8 +18,8 @@ use tokio::sync::oneshot;
 
 type Files = Arc<RwLock<BTreeMap<String, (String, Vec<u8>)>>>;
 
-/// A web server on a free port of this machine, on a thread of its own so that it serves any
-/// number of runtimes. Ends when it is dropped.
+/// A web server on a free port of this machine. It has its own thread, so that it serves any number
+/// of runtimes, and ends when it is dropped.
 #[derive(Debug)]
 pub struct RemoteHost {
     authority: String,
@@ -28,7 +28,7 @@ pub struct RemoteHost {
 }
 
 impl RemoteHost {
-    /// Starts a server that has no files yet, and answers 404.
+    /// Starts a server without files, which responds with 404.
     ///
     /// # Errors
     /// When no port is free.
@@ -36,15 +36,15 @@ impl RemoteHost {
         Self::with_routes(Router::new())
     }
 
-    /// Starts a server that first looks at `routes`: for answers that are no files, such as
-    /// redirects, errors and delays.
+    /// Starts a server that also serves `routes`, for responses that are not files, such as redirects,
+    /// errors and delays.
     ///
     /// # Errors
     /// When no port is free.
     pub fn with_routes(routes: Router) -> Result<Self> {
         let files = Files::default();
         let service = routes.merge(Router::new().fallback(serve_file).with_state(files.clone()));
-        let listener = TcpListener::bind("127.0.0.1:0").context("no port is free")?;
+        let listener = TcpListener::bind("127.0.0.1:0").context("failed to find a free port")?;
         listener.set_nonblocking(true)?;
         let authority = listener.local_addr()?.to_string();
         let (sender, dropped) = oneshot::channel::<()>();
@@ -61,20 +61,20 @@ impl RemoteHost {
         Ok(Self { authority, files, _until_dropped: sender })
     }
 
-    /// `host:port`, as the parameter `RemoteAllowHosts` wants it.
+    /// Returns `host:port`, as in the parameter `RemoteAllowHosts`.
     #[must_use]
     pub fn authority(&self) -> &str {
         &self.authority
     }
 
-    /// Serves `bytes` under `path`, which begins with a slash; returns the whole URL.
+    /// Serves `bytes` under `path`, which begins with a slash; returns the URL.
     pub fn put(&self, path: &str, content_type: &str, bytes: Vec<u8>) -> String {
         let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
         files.insert(path.to_owned(), (content_type.to_owned(), bytes));
         self.url(path)
     }
 
-    /// The URL of `path`, whether there is something or not.
+    /// Returns the URL of `path`, whether or not there is a file.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.authority)
@@ -83,12 +83,10 @@ impl RemoteHost {
 
 async fn serve_file(State(files): State<Files>, uri: Uri) -> Response {
     let files = files.read().unwrap_or_else(PoisonError::into_inner);
-    match files.get(uri.path()) {
-        Some((content_type, bytes)) => {
-            ([(CONTENT_TYPE, content_type.clone())], bytes.clone()).into_response()
-        }
-        None => StatusCode::NOT_FOUND.into_response(),
-    }
+    let Some((content_type, bytes)) = files.get(uri.path()) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    ([(CONTENT_TYPE, content_type.clone())], bytes.clone()).into_response()
 }
 
 #[cfg(test)]
@@ -97,7 +95,7 @@ mod tests {
     use crate::http;
 
     #[tokio::test]
-    async fn it_serves_what_was_put_and_nothing_else_until_it_is_dropped() {
+    async fn files_are_served_until_the_server_is_dropped() {
         let host = RemoteHost::start().unwrap();
         let url = host.put("/a/b.png", "image/png", b"pixels".to_vec());
         let answer = http::client().unwrap().get(&url).send().await.unwrap();

@@ -1,4 +1,4 @@
-//! Waiting by looking again, with a deadline.
+//! Polling with a deadline.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use tokio::time::{Instant, sleep};
 
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Calls `look` until it has found something, and gives that back.
+/// Calls `look` until it finds something, and returns that.
 ///
 /// # Errors
-/// When `look` fails, or has found nothing within `patience`; `what` then completes the sentence
-/// "… has not happened within 5 s".
+/// When `look` fails, or finds nothing within `patience`; `what` then completes the message
+/// "timed out after 5 s waiting for …".
 pub async fn wait_until<T>(
     what: &str,
     patience: Duration,
@@ -23,7 +23,7 @@ pub async fn wait_until<T>(
             return Ok(found);
         }
         if Instant::now() >= deadline {
-            bail!("{what} has not happened within {} s", patience.as_secs());
+            bail!("timed out after {} s waiting for {what}", patience.as_secs());
         }
         sleep(PAUSE).await;
     }

@@ -1,4 +1,4 @@
-//! Where the checkout is, and where cargo builds.
+//! The checkout, and where cargo builds.
 
 use std::{
     env,
@@ -10,64 +10,58 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
-/// The checkout this crate belongs to, as cargo sees it.
-#[derive(Debug, Clone)]
+/// The checkout of this crate, as cargo reports it.
+#[derive(Debug, Clone, Deserialize)]
 pub struct Workspace {
+    #[serde(rename = "workspace_root")]
     root: PathBuf,
+    #[serde(rename = "target_directory")]
     target: PathBuf,
 }
 
 impl Workspace {
-    /// Asks cargo, which knows what `CARGO_TARGET_DIR` and the configuration files say.
+    /// Asks cargo, which reads `CARGO_TARGET_DIR` and the configuration files.
     ///
     /// # Errors
-    /// When cargo cannot be run or does not understand the workspace.
+    /// When cargo does not run or rejects the workspace.
     pub fn find() -> Result<Self> {
-        #[derive(Deserialize)]
-        struct Metadata {
-            workspace_root: PathBuf,
-            target_directory: PathBuf,
-        }
-
         let output = Command::new(cargo())
             .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .output()
-            .context("cargo cannot be run. Install Rust from https://rustup.rs")?;
+            .context("failed to run cargo. To install Rust, follow https://rustup.rs")?;
         ensure!(
             output.status.success(),
-            "cargo does not understand the workspace:\n{}",
+            "`cargo metadata` failed:\n{}",
             String::from_utf8_lossy(&output.stderr)
         );
-        let metadata: Metadata = serde_json::from_slice(&output.stdout)
-            .context("`cargo metadata` answered something else than its documentation says")?;
-        Ok(Self { root: metadata.workspace_root, target: metadata.target_directory })
+        serde_json::from_slice(&output.stdout).context("unexpected output of `cargo metadata`")
     }
 
-    /// The directory of `template.yaml`.
+    /// Returns the directory of `template.yaml`.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Cargo's target directory.
+    /// Returns cargo's target directory.
     #[must_use]
     pub fn target(&self) -> &Path {
         &self.target
     }
 
-    /// Where the local stack keeps what it installs and what it runs on.
+    /// Returns the directory for installed tools and running servers.
     pub(crate) fn scratch(&self) -> PathBuf {
         self.target.join("local-stack")
     }
 
-    /// A file of this crate that is not Rust.
+    /// Returns the path of a file of this crate that is not Rust.
     pub(crate) fn own_file(&self, name: &str) -> PathBuf {
         self.root.join("infra/local-stack").join(name)
     }
 }
 
-/// The cargo that runs us, or else the one on the path.
+/// Returns the cargo that runs this process, or else the one on the path.
 pub(crate) fn cargo() -> OsString {
     env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }

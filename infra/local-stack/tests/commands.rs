@@ -11,8 +11,7 @@ use tokio::process::{Child, Command};
 /// The recorded terminal that the README shows: an SVG with a symbol per line and a text per word.
 const PICTURE: &str = include_str!("../../../docs/demo.svg");
 
-/// Longest wait for a command, whose build may still have to be linked. It only ends a test that has
-/// failed.
+/// Longest wait for a command, which may include a link. It only ends a test that has failed.
 const PATIENCE: Duration = Duration::from_mins(20);
 
 fn cargo(arguments: &[&str]) -> Command {
@@ -78,7 +77,7 @@ async fn the_demo_prints_what_its_picture_shows_and_every_check_holds() {
     assert!(compared > 20, "docs/demo.svg shows {compared} lines of the demo");
 }
 
-/// Ends `cargo local` as Ctrl-C does, and waits for it.
+/// Ends `cargo local` as Ctrl-C does; returns whether it succeeds.
 async fn interrupt(mut local: Child) -> bool {
     let id = local.id().unwrap().to_string();
     Command::new("kill").args(["-INT", &id]).status().await.unwrap();
@@ -86,8 +85,8 @@ async fn interrupt(mut local: Child) -> bool {
 }
 
 #[tokio::test]
-async fn what_cargo_local_says_can_be_pasted_into_a_shell() {
-    // The program itself: cargo would not pass the signal on.
+async fn the_commands_that_cargo_local_prints_run_in_a_shell() {
+    // The program itself: cargo does not forward the signal.
     let mut local = Command::new(env!("CARGO_BIN_EXE_local-stack"))
         .arg("serve")
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
@@ -98,9 +97,9 @@ async fn what_cargo_local_says_can_be_pasted_into_a_shell() {
     let mut lines = BufReader::new(local.stdout.take().unwrap()).lines();
     let introduction = async {
         let mut text = String::new();
-        // The last thing that it says is a paragraph of one command.
-        while !text.contains("\n\nTo delete what has expired") || !text.ends_with("stdout\n") {
-            text += &lines.next_line().await.unwrap().expect("it stays up");
+        // The last paragraph is one command.
+        while !text.contains("\n\nTo delete expired archives") || !text.ends_with("stdout\n") {
+            text += &lines.next_line().await.unwrap().expect("the end of the introduction");
             text.push('\n');
         }
         text
@@ -109,9 +108,9 @@ async fn what_cargo_local_says_can_be_pasted_into_a_shell() {
     let (_, text) = text.split_once("\n\nexport ").unwrap();
     let text = format!("export {text}");
     let paragraphs = text.trim().split("\n\n").filter(|paragraph| !paragraph.ends_with(':'));
-    // Those of the operator's tool have scenarios of their own.
+    // Other scenarios run the commands of the operator's tool.
     let [exports, _, publish, look, clean] = paragraphs.collect::<Vec<_>>()[..] else {
-        panic!("other commands than these five:\n{text}");
+        panic!("expected five paragraphs of commands:\n{text}");
     };
 
     let script = format!(
@@ -132,5 +131,5 @@ async fn what_cargo_local_says_can_be_pasted_into_a_shell() {
     for part in ["MessageId", "| ready", "makapix-artworks-", "cleaned_up"] {
         assert!(printed.contains(part), "no {part} in {printed}");
     }
-    assert!(interrupt(local).await, "Ctrl-C is no failure");
+    assert!(interrupt(local).await, "Ctrl-C is a success");
 }

@@ -1,18 +1,19 @@
-//! The archive, read by Python's `zipfile`.
+//! The archive, as Python's `zipfile` reads it.
 
-use std::{fs, process::Command};
+use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
 use local_stack::{LocalStack, Workspace};
 use serde::Deserialize;
+use tokio::process::Command;
 
 use crate::console::Console;
 
-/// The entries in their order.
+/// The entries in their order, with their content.
 #[derive(Debug)]
 pub(crate) struct Archive {
     entries: Vec<(Entry, Vec<u8>)>,
-    size: u64,
+    size: usize,
 }
 
 #[derive(Debug, Deserialize)]
@@ -25,34 +26,31 @@ struct Entry {
 
 impl Archive {
     pub(crate) async fn read(stack: &LocalStack, zip: &[u8]) -> Result<Self> {
-        let unpacked = tempfile::tempdir_in(stack.scratch_directory())
-            .context("the archive cannot be unpacked")?;
-        let path = unpacked.path().join("archive.zip");
-        fs::write(&path, zip).context("the archive cannot be unpacked")?;
+        let folder = tempfile::tempdir_in(stack.scratch_directory())
+            .context("failed to create a directory for the archive")?;
+        let path = folder.path().join("archive.zip");
+        fs::write(&path, zip).context("failed to write the archive")?;
         let script = Workspace::find()?.root().join("infra/local-stack/read_zip.py");
-        let mut command = Command::new(stack.python());
-        command.arg("-I").arg(script).arg(&path).arg(unpacked.path());
-        let output = tokio::process::Command::from(command).output().await?;
+        let mut python = Command::new(stack.python());
+        let output = python.arg("-I").arg(script).arg(&path).arg(folder.path()).output().await?;
         ensure!(
             output.status.success(),
-            "Python cannot read the archive:\n{}",
+            "Python failed to read the archive:\n{}",
             String::from_utf8_lossy(&output.stderr)
         );
         let entries: Vec<Entry> = serde_json::from_slice(&output.stdout)?;
-        let entries = entries
-            .into_iter()
-            .enumerate()
-            .map(|(number, entry)| Ok((entry, fs::read(unpacked.path().join(number.to_string()))?)))
-            .collect::<Result<_>>()?;
-        Ok(Self { entries, size: zip.len() as u64 })
+        let content = |number: usize| fs::read(folder.path().join(number.to_string()));
+        let entries = entries.into_iter().enumerate();
+        let entries = entries.map(|(number, entry)| Ok((entry, content(number)?)));
+        Ok(Self { entries: entries.collect::<Result<_>>()?, size: zip.len() })
     }
 
-    /// The names in their order.
-    pub(crate) fn names(&self) -> Vec<&str> {
-        self.entries.iter().map(|(entry, _)| entry.name.as_str()).collect()
+    /// Returns the names in their order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|(entry, _)| entry.name.as_str())
     }
 
-    /// What is in the entry of this name.
+    /// Returns the content of the entry with this name.
     pub(crate) fn content(&self, name: &str) -> Option<&[u8]> {
         let found = self.entries.iter().find(|(entry, _)| entry.name == name);
         found.map(|(_, content)| content.as_slice())

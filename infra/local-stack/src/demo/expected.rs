@@ -1,12 +1,16 @@
-//! What the archive has to hold, made from the scene alone, and compared with what it does hold.
+//! The expected content of the archive, derived from the scene alone, and its comparison with the
+//! content found.
 
-use anyhow::{Context as _, Result};
-use serde_json::{Map, Value, json};
-use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     Archive, Checks,
-    scene::{Exhibit, Scene, Source},
+    checks::{take, time},
+    scene::{Exhibit, REACTIONS, Scene, Source},
 };
 
 const DOCUMENTS: [&str; 3] = ["metadata.json", "comments.json", "reactions.json"];
@@ -33,77 +37,46 @@ pub(crate) fn check(scene: &Scene, archive: &Archive, checks: &mut Checks) -> Re
 }
 
 fn check_artworks(scene: &Scene, archive: &Archive, checks: &mut Checks) {
-    let names: Vec<String> = scene
-        .available()
-        .map(|exhibit| format!("artworks/{}", filename(exhibit)))
-        .chain(DOCUMENTS.map(str::to_owned))
-        .collect();
-    let actual: Vec<String> = archive.names().into_iter().map(str::to_owned).collect();
-    checks.equal("the names in the archive", &names, &actual);
-    for exhibit in scene.available() {
-        let name = format!("artworks/{}", filename(exhibit));
-        let content = archive.content(&name);
+    let artworks = scene.available().map(|exhibit| format!("artworks/{}", filename(exhibit)));
+    let names: Vec<String> = artworks.chain(DOCUMENTS.map(str::to_owned)).collect();
+    let actual: Vec<&str> = archive.names().collect();
+    checks.equal("the names in the archive", names.iter().map(String::as_str).collect(), actual);
+    for (exhibit, name) in scene.available().zip(&names) {
+        let content = archive.content(name);
         checks.holds(
-            &name,
+            name,
             content == Some(exhibit.artwork.bytes.as_slice()),
             format!("the {} bytes that were put in", exhibit.artwork.bytes.len()),
-            content.map_or("no such entry".to_owned(), |bytes| {
-                format!("{} bytes, of which some differ", bytes.len())
-            }),
+            content.map(|bytes| format!("{} bytes, of which some differ", bytes.len())),
         );
     }
 }
 
 fn filename(exhibit: &Exhibit) -> String {
-    format!("{}.{}", exhibit.sqid, exhibit.artwork.format)
+    format!("{}.{}", exhibit.sqid, exhibit.artwork.extension())
 }
 
-/// A document of the archive; the time it was generated is checked and taken out, and all times are
-/// brought to one form.
+/// Reads a document of the archive, without the time at which it was generated, which is checked.
 fn document(archive: &Archive, name: &str) -> Result<Value> {
     let content = archive.content(name).with_context(|| format!("the archive has no {name}"))?;
-    let mut document: Value =
+    let mut document =
         serde_json::from_slice(content).with_context(|| format!("{name} is not JSON"))?;
-    let generated = document
-        .as_object_mut()
-        .and_then(|members| members.remove("generated_at"))
-        .with_context(|| format!("{name} has no generated_at"))?;
-    generated
-        .as_str()
-        .and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok())
-        .with_context(|| format!("{name} was generated at {generated}, which is no time"))?;
-    unify_times(&mut document);
+    let generated = take(&mut document, "generated_at");
+    ensure!(time(&generated).is_some(), "generated_at of {name} is {generated}, which is no time");
     Ok(document)
 }
 
-/// `2024-05-01T10:00:00+00:00` and `2024-05-01T10:00:00Z` are the same time.
-fn unify_times(value: &mut Value) {
-    match value {
-        Value::Object(members) => {
-            for (name, member) in members {
-                let parsed = member.as_str().map(|text| OffsetDateTime::parse(text, &Rfc3339));
-                match parsed {
-                    Some(Ok(time)) if name == "created_at" => *member = timestamp(time),
-                    _ => unify_times(member),
-                }
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(unify_times),
-        _ => {}
-    }
-}
-
 fn timestamp(time: OffsetDateTime) -> Value {
-    json!(time.to_offset(UtcOffset::UTC).format(&Rfc3339).unwrap_or_default())
+    json!(time.format(&Rfc3339).unwrap_or_default())
 }
 
-/// The reason is the function's to word: it has to be there, and is taken out.
+/// Checks that each reason is present, and removes it: its words are the function's.
 fn check_reasons(metadata: &mut Value, checks: &mut Checks) {
     for missing in metadata["missing_artworks"].as_array_mut().into_iter().flatten() {
-        let reason = missing.as_object_mut().and_then(|members| members.remove("reason"));
+        let reason = take(missing, "reason");
         checks.holds(
             "metadata.json /missing_artworks: reason",
-            reason.as_ref().and_then(Value::as_str).is_some_and(|reason| !reason.is_empty()),
+            reason.as_str().is_some_and(|reason| !reason.is_empty()),
             "some words",
             reason,
         );
@@ -111,71 +84,52 @@ fn check_reasons(metadata: &mut Value, checks: &mut Checks) {
 }
 
 fn expected_metadata(scene: &Scene) -> Value {
-    let artworks: Vec<Value> = scene
-        .available()
-        .map(|exhibit| {
-            let post = &exhibit.post;
-            json!({
-                "sqid": exhibit.sqid,
-                "filename": filename(exhibit),
-                "title": post.title,
-                "description": post.description,
-                "created_at": timestamp(post.created_at),
-                "width": post.width,
-                "height": post.height,
-                "frame_count": post.frame_count,
-                "file_format": post.file_format,
-                "hashtags": post.hashtags,
-            })
+    let artwork = |exhibit: &Exhibit| {
+        let post = &exhibit.post;
+        json!({
+            "sqid": exhibit.sqid,
+            "filename": filename(exhibit),
+            "title": post.title,
+            "description": post.description,
+            "created_at": timestamp(post.created_at),
+            "width": post.width,
+            "height": post.height,
+            "frame_count": post.frame_count,
+            "file_format": post.file_format,
+            "hashtags": post.hashtags,
         })
-        .collect();
-    let missing: Vec<Value> = scene
-        .posts
-        .iter()
-        .filter(|exhibit| exhibit.source == Source::Missing)
-        .map(|exhibit| json!({"sqid": exhibit.sqid, "title": exhibit.post.title}))
-        .collect();
+    };
+    let artworks: Vec<Value> = scene.available().map(artwork).collect();
+    let missing = scene.posts.iter().filter(|exhibit| exhibit.source == Source::Missing);
+    let missing = missing.map(|exhibit| json!({"sqid": exhibit.sqid, "title": exhibit.post.title}));
     json!({
         "user_handle": scene.artist.handle,
         "artwork_count": artworks.len(),
         "artworks": artworks,
-        "missing_artworks": missing,
+        "missing_artworks": missing.collect::<Vec<_>>(),
     })
 }
 
 fn expected_comments(scene: &Scene) -> Value {
-    let mut by_artwork = Map::new();
-    for (place, exhibit) in scene.posts.iter().enumerate() {
-        let mut remarks: Vec<_> = scene
-            .comments
-            .iter()
-            .filter(|remark| remark.post == place)
-            .filter(|remark| !remark.comment.hidden_by_mod && !remark.comment.deleted_by_owner)
-            .collect();
-        remarks.sort_by_key(|remark| remark.comment.created_at);
-        let remarks: Vec<Value> = remarks
-            .into_iter()
-            .map(|remark| {
-                json!({
-                    "id": remark.id,
-                    "author_handle": remark.author,
-                    "body": remark.comment.body,
-                    "created_at": timestamp(remark.comment.created_at),
-                })
-            })
-            .collect();
-        if !remarks.is_empty() {
-            by_artwork.insert(exhibit.sqid.clone(), remarks.into());
-        }
+    let mut remarks: Vec<_> = scene.comments.iter().collect();
+    remarks.retain(|remark| !remark.comment.hidden_by_mod && !remark.comment.deleted_by_owner);
+    remarks.sort_by_key(|remark| remark.comment.created_at);
+    let mut by_artwork = BTreeMap::<&str, Vec<Value>>::new();
+    for remark in remarks {
+        by_artwork.entry(&scene.posts[remark.post].sqid).or_default().push(json!({
+            "id": remark.id,
+            "author_handle": remark.author,
+            "body": remark.comment.body,
+            "created_at": timestamp(remark.comment.created_at),
+        }));
     }
     json!({ "comments_by_artwork": by_artwork })
 }
 
 fn expected_reactions(scene: &Scene) -> Value {
-    let mut by_artwork = Map::new();
-    for &(post, emoji, count) in &scene.reactions {
-        let counts = by_artwork.entry(scene.posts[post].sqid.clone()).or_insert_with(|| json!({}));
-        counts[emoji] = json!(count);
+    let mut by_artwork = BTreeMap::<&str, BTreeMap<&str, i32>>::new();
+    for (post, emoji, count) in REACTIONS {
+        by_artwork.entry(&scene.posts[post].sqid).or_default().insert(emoji, count);
     }
     json!({ "reactions_by_artwork": by_artwork })
 }

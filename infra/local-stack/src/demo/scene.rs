@@ -1,9 +1,9 @@
-//! What is there before the artist asks: posts, artworks, comments, reactions.
+//! The state before the request: posts, artworks, comments, reactions.
 
 use anyhow::Result;
 use local_stack::{
     LocalStack,
-    artworks::{self, Artwork},
+    artworks::{Artwork, artwork},
     remote::RemoteHost,
     seed::{self, Comment, Post, Request, User},
 };
@@ -11,14 +11,20 @@ use time::{Duration, OffsetDateTime, macros::datetime};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-const POSTS: u64 = 28;
-/// These lie on somebody else's web server.
-const REMOTE: [usize; 2] = [6, 20];
-/// This one is gone from the vault.
-const MISSING: usize = 17;
-/// The handle of somebody who comments.
+/// Public id of the artist.
+pub(crate) const ARTIST_SQID: &str = "k5rA";
+/// Handle of another user, who comments.
 const FRIEND: &str = "Zoë.draws";
-/// The day on which the artist posted for the first time.
+
+const POSTS: usize = 28;
+/// The posts whose artwork is on a third party's web server.
+const REMOTE: [usize; 2] = [6, 20];
+/// The post whose artwork is missing from the vault.
+const MISSING: usize = 17;
+/// Index in [`Scene::posts`], emoji and number of reactions.
+pub(crate) const REACTIONS: [(usize, &str, i32); 5] =
+    [(0, "❤️", 12), (0, "👾", 3), (2, "🔥", 1), (9, "❤️", 40), (MISSING, "😢", 2)];
+/// Time of the artist's first post.
 const FIRST_DAY: OffsetDateTime = datetime!(2023-03-04 09:30:15 UTC);
 
 /// Everything that was put in place.
@@ -26,17 +32,13 @@ const FIRST_DAY: OffsetDateTime = datetime!(2023-03-04 09:30:15 UTC);
 pub(crate) struct Scene {
     pub(crate) artist: User,
     pub(crate) artist_id: i32,
-    /// Another user, who comments.
     pub(crate) friend_id: i32,
-    pub(crate) artist_sqid: String,
     pub(crate) posts: Vec<Exhibit>,
     pub(crate) comments: Vec<Remark>,
-    /// Post (its place in `posts`), emoji, how often.
-    pub(crate) reactions: Vec<(usize, &'static str, i32)>,
     pub(crate) request_id: Uuid,
 }
 
-/// A post, and the file it stands for.
+/// A post with its artwork.
 #[derive(Debug)]
 pub(crate) struct Exhibit {
     pub(crate) sqid: String,
@@ -45,7 +47,7 @@ pub(crate) struct Exhibit {
     pub(crate) source: Source,
 }
 
-/// Where a post's file is.
+/// Place of a post's artwork.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
     Vault,
@@ -53,28 +55,27 @@ pub(crate) enum Source {
     Missing,
 }
 
-/// A comment, and what is expected to be made of it.
+/// A comment, with what the archive shows of it.
 #[derive(Debug)]
 pub(crate) struct Remark {
     pub(crate) id: Uuid,
-    /// Its post's place in [`Scene::posts`].
+    /// Index of its post in [`Scene::posts`].
     pub(crate) post: usize,
     pub(crate) author: &'static str,
     pub(crate) comment: Comment,
 }
 
 impl Scene {
-    /// Fills vault, web server and tables, and makes the request's row; it is not yet published.
+    /// Fills vault, web server and tables, and inserts the request, which is not yet published.
     pub(crate) async fn put_in_place(
         stack: &LocalStack,
         database: &Client,
         remote: &RemoteHost,
     ) -> Result<Self> {
-        let artist_sqid = "k5rA".to_owned();
         let artist = User {
             handle: "noa_pixels".into(),
             email: "noa@example.com".into(),
-            public_sqid: Some(artist_sqid.clone()),
+            public_sqid: Some(ARTIST_SQID.into()),
         };
         let artist_id = artist.insert(database).await?;
         let friend =
@@ -83,22 +84,14 @@ impl Scene {
 
         let (mut posts, mut post_ids) = (Vec::new(), Vec::new());
         for index in 0..POSTS {
-            let exhibit = exhibit(index, artist_id, remote);
-            if exhibit.source == Source::Vault {
-                let bytes = exhibit.artwork.bytes.clone();
-                seed::put_artwork(&stack.s3(), stack.bucket()?, &vault_key(index, &exhibit), bytes)
-                    .await?;
-            }
+            let exhibit = exhibit(stack, index, artist_id, remote).await?;
             post_ids.push(exhibit.post.insert(database).await?);
             posts.push(exhibit);
         }
         let comments = comments(database, artist_id, friend_id, &post_ids).await?;
-        let reactions =
-            vec![(0, "❤️", 12), (0, "👾", 3), (2, "🔥", 1), (9, "❤️", 40), (MISSING, "😢", 2)];
-        for &(post, emoji, count) in &reactions {
+        for (post, emoji, count) in REACTIONS {
             seed::react(database, post_ids[post], emoji, count).await?;
         }
-
         let request = Request {
             user_id: artist_id,
             post_ids,
@@ -107,19 +100,10 @@ impl Scene {
             send_email: true,
         };
         let request_id = request.insert(database).await?;
-        Ok(Self {
-            artist,
-            artist_id,
-            friend_id,
-            artist_sqid,
-            posts,
-            comments,
-            reactions,
-            request_id,
-        })
+        Ok(Self { artist, artist_id, friend_id, posts, comments, request_id })
     }
 
-    /// The posts whose file is to be had.
+    /// Returns the posts whose artwork can be fetched.
     pub(crate) fn available(&self) -> impl Iterator<Item = &Exhibit> {
         self.posts.iter().filter(|exhibit| exhibit.source != Source::Missing)
     }
@@ -138,48 +122,41 @@ impl Scene {
     }
 }
 
-fn exhibit(index: u64, artist_id: i32, remote: &RemoteHost) -> Exhibit {
-    let artwork = artworks::artwork(index);
-    let place = usize::try_from(index).unwrap_or(usize::MAX);
-    let sqid = format!("{}{index}", ["Qx", "aZ", "m7", "Tt"][place % 4]);
-    let source = match place {
-        _ if REMOTE.contains(&place) => Source::Remote,
+/// Draws an artwork and puts it where its post says.
+async fn exhibit(
+    stack: &LocalStack,
+    index: usize,
+    artist_id: i32,
+    remote: &RemoteHost,
+) -> Result<Exhibit> {
+    let artwork = artwork(index);
+    let sqid = format!("{}{index}", ["Qx", "aZ", "m7", "Tt"][index % 4]);
+    let source = match index {
         MISSING => Source::Missing,
+        _ if REMOTE.contains(&index) => Source::Remote,
         _ => Source::Vault,
     };
-    let mut exhibit = Exhibit {
-        sqid: sqid.clone(),
-        post: Post {
-            owner_id: artist_id,
-            public_sqid: Some(sqid),
-            title: artwork.title.clone(),
-            description: artwork.description.clone(),
-            hashtags: artwork.hashtags.clone(),
-            art_url: None,
-            file_format: Some(artwork.format.extension().into()),
-            width: artwork.width.into(),
-            height: artwork.height.into(),
-            frame_count: artwork.frame_count.into(),
-            created_at: FIRST_DAY + Duration::DAY * 11 * i32::try_from(index).unwrap_or(0),
-        },
-        artwork,
-        source,
-    };
-    exhibit.post.art_url = Some(if source == Source::Remote {
-        let artwork = &exhibit.artwork;
-        let path = format!("/gallery/{index}.{}", artwork.format);
-        remote.put(&path, &artwork.format.content_type(), artwork.bytes.clone())
+    let key = vault_key(index, artwork.extension());
+    let bytes = artwork.bytes.clone();
+    if source == Source::Vault {
+        seed::put_artwork(&stack.s3(), stack.bucket()?, &key, bytes.clone()).await?;
+    }
+    let art_url = if source == Source::Remote {
+        let path = format!("/gallery/{index}.{}", artwork.extension());
+        remote.put(&path, artwork.format.to_mime_type(), bytes)
     } else {
-        format!("/vault/{}", vault_key(index, &exhibit))
-    });
-    exhibit
+        format!("/vault/{key}")
+    };
+    let created_at = FIRST_DAY + Duration::DAY * 11 * i32::try_from(index)?;
+    let post = artwork.post(artist_id, sqid.clone(), art_url, created_at);
+    Ok(Exhibit { sqid, post, artwork, source })
 }
 
-/// As the site lays its vault out: three levels of directories from a hash.
-fn vault_key(index: u64, exhibit: &Exhibit) -> String {
-    let hash = (index + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+/// Returns a key in the layout of the site's vault: three levels of directories from a hash.
+fn vault_key(index: usize, extension: &str) -> String {
+    let hash = (index as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let [a, b, c, ..] = hash.to_be_bytes();
-    format!("{a:02x}/{b:02x}/{c:02x}/{hash:016x}.{}", exhibit.artwork.format)
+    format!("{a:02x}/{b:02x}/{c:02x}/{hash:016x}.{extension}")
 }
 
 async fn comments(
@@ -188,15 +165,16 @@ async fn comments(
     friend_id: i32,
     post_ids: &[i32],
 ) -> Result<Vec<Remark>> {
-    // Post, author, text, hidden, deleted, days after the first day: not in their order of age.
+    let (friend, artist) = (Some((friend_id, FRIEND)), Some((artist_id, "noa_pixels")));
+    // Post, author, text, hidden, deleted, days after the first day: not in the order of time.
     let wanted = [
-        (0, Some((friend_id, FRIEND)), "¡Qué bonito! 😍", false, false, 30),
+        (0, friend, "¡Qué bonito! 😍", false, false, 30),
         (0, None, "How long did this take you?", false, false, 12),
-        (0, Some((artist_id, "noa_pixels")), "Two evenings.\nAnd \"one\" night.", false, false, 13),
-        (4, Some((friend_id, FRIEND)), "BUY FOLLOWERS CHEAP", true, false, 50),
-        (4, Some((friend_id, FRIEND)), "I take that back", false, true, 51),
+        (0, artist, "Two evenings.\nAnd \"one\" night.", false, false, 13),
+        (4, friend, "BUY FOLLOWERS CHEAP", true, false, 50),
+        (4, friend, "I take that back", false, true, 51),
         (4, None, "Wärmt richtig 🔥", false, false, 52),
-        (MISSING, Some((friend_id, FRIEND)), "Where has it gone?", false, false, 300),
+        (MISSING, friend, "Where has it gone?", false, false, 300),
     ];
     let mut remarks = Vec::new();
     for (post, author, body, hidden_by_mod, deleted_by_owner, days) in wanted {
