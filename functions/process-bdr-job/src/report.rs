@@ -74,6 +74,7 @@ impl<'a> AttemptReport<'a> {
                     missing = archive.map(|archive| archive.missing),
                     adopted = archive.map(|archive| archive.adopted),
                     email = outcome.email().map(EmailOutcome::as_str),
+                    email_skipped = outcome.email().and_then(EmailOutcome::skip_reason),
                     gb_seconds = self.metrics.gb_seconds(duration),
                     "{}{}",
                     self.bdr_id.map(|bdr_id| format!("BDR {bdr_id}: ")).unwrap_or_default(),

@@ -124,3 +124,22 @@ fn without_a_sender_the_email_is_skipped_and_logged() {
         assert!(s.emails().await.is_empty());
     });
 }
+
+#[test]
+fn an_address_is_normalized_or_skipped_with_a_reason() {
+    scenario(async |s| {
+        let worker = s.worker(&[]).await;
+        let address = async |address: &str| {
+            let sql = "UPDATE users SET email = $1 WHERE id = $2";
+            s.database.execute(sql, &[&address, &s.user_id]).await.unwrap();
+            let bdr_id = request(&s).await;
+            assert_eq!(worker.receive(bdr_id).await, Delivery::Acknowledged);
+            let outcome = s.log.outcome();
+            (outcome["email"].clone(), outcome["email_skipped"].clone())
+        };
+        assert_eq!(address(&format!("  {}\t", s.email)).await.0, "sent");
+        assert_eq!(s.emails().await.len(), 1, "to the address without its spaces");
+        let (email, reason) = address("noa@nowhere").await;
+        assert_eq!((email, reason), (json!("skipped"), json!("the artist's address is invalid")));
+    });
+}

@@ -8,7 +8,7 @@ use aws_sdk_ses::error::ProvideErrorMetadata;
 use aws_sdk_ses::types::{Body, Content, Destination, Message};
 use shared::failure::chain;
 
-use super::Email;
+use super::{Email, recipient};
 use crate::attempt::jittered;
 
 /// Calls of SES while it throttles.
@@ -29,8 +29,8 @@ pub enum EmailOutcome {
     Sent,
     /// The request asks for none, or it is about a failure and `EMAIL_ON_FAILURE` is `false`.
     NotWanted,
-    /// It was not sent: no sender (`EMAIL_FROM`), no recipient, or no time left. The log says which.
-    Skipped,
+    /// It was not sent, for this reason: no sender (`EMAIL_FROM`), no usable address, or no time left.
+    Skipped(&'static str),
     /// SES rejected it or did not respond.
     Failed,
 }
@@ -42,15 +42,17 @@ impl EmailOutcome {
         match self {
             Self::Sent => "sent",
             Self::NotWanted => "not wanted",
-            Self::Skipped => "skipped",
+            Self::Skipped(_) => "skipped",
             Self::Failed => "failed",
         }
     }
 
-    /// Logs why an e-mail is skipped.
-    pub(super) fn skipped(reason: &str) -> Self {
-        tracing::info!("skipped the e-mail: {reason}");
-        Self::Skipped
+    /// Returns why the e-mail was skipped.
+    pub(crate) fn skip_reason(self) -> Option<&'static str> {
+        match self {
+            Self::Skipped(reason) => Some(reason),
+            Self::Sent | Self::NotWanted | Self::Failed => None,
+        }
     }
 
     /// Logs why an e-mail failed.
@@ -70,12 +72,13 @@ impl Mailer {
     /// Sends `email` to `recipient` and logs a failure.
     pub(super) async fn send(&self, recipient: Option<&str>, email: &impl Email) -> EmailOutcome {
         let Some(sender) = &self.sender else {
-            return EmailOutcome::skipped("EMAIL_FROM is not set");
+            return EmailOutcome::Skipped("EMAIL_FROM is not set");
         };
-        let Some(recipient) = recipient.filter(|address| !address.is_empty()) else {
-            return EmailOutcome::skipped("the artist has no address");
+        let recipient = match recipient::normalized(recipient) {
+            Ok(recipient) => recipient,
+            Err(reason) => return EmailOutcome::Skipped(reason),
         };
-        match self.call_ses(sender, recipient, email).await {
+        match self.call_ses(sender, &recipient, email).await {
             Ok(()) => EmailOutcome::Sent,
             Err(error) => EmailOutcome::failed(&error),
         }

@@ -8,6 +8,7 @@ mod failed;
 mod mailer;
 mod notifier;
 mod ready;
+mod recipient;
 mod words;
 
 #[cfg(test)]

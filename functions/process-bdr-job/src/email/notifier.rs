@@ -56,7 +56,7 @@ impl Notifier {
             return EmailOutcome::NotWanted;
         }
         if Instant::now() >= stop_at {
-            return EmailOutcome::skipped("no time is left before the deadline");
+            return EmailOutcome::Skipped("no time is left before the deadline");
         }
         let step = async {
             match notice {
@@ -101,9 +101,9 @@ impl Notifier {
     ) -> EmailOutcome {
         let recipient = match timeout_at(stop_at, self.recipient(claim)).await {
             Ok(Ok(recipient)) => recipient,
-            Ok(Err(reason)) => return EmailOutcome::skipped(&reason),
+            Ok(Err(reason)) => return EmailOutcome::Skipped(reason),
             Err(_) => {
-                return EmailOutcome::skipped(
+                return EmailOutcome::Skipped(
                     "the artist could not be looked up before the deadline",
                 );
             }
@@ -122,11 +122,14 @@ impl Notifier {
     }
 
     /// Returns the artist, or the reason why there is none.
-    async fn recipient(&self, claim: &Claim) -> Result<Recipient, String> {
+    async fn recipient(&self, claim: &Claim) -> Result<Recipient, &'static str> {
         let user_id = claim.user_id.ok_or("the request has no user_id")?;
         Recipient::find(&self.database, &self.sqids, user_id)
             .await
-            .map_err(|error| chain(&error))?
-            .ok_or_else(|| "user not found".to_owned())
+            .map_err(|error| {
+                tracing::warn!(error = chain(&error), "failed to look the artist up");
+                "the artist could not be looked up"
+            })?
+            .ok_or("user not found")
     }
 }
