@@ -1,191 +1,146 @@
-//! The function beside the floor and a peer, in turn, so that what disturbs the machine disturbs all.
+//! `compare`: the function beside the floor and s-zip. They run in turn, so that other load on the
+//! machine affects all of them.
 
-use std::collections::BTreeMap;
+use std::iter;
 
-use anyhow::{Context as _, Result};
-use bdr_bench_jobs::rounds::Round;
+use anyhow::Result;
+use bdr_bench::{round::Round, traffic::Traffic};
 
 use crate::{
-    figures::{Spread, cells, markdown},
-    measurement::{Bench, Measured, Report},
-    options::{Compare, Pile},
+    bench::Bench,
+    options::{Compare, Preset},
     peers::Peer,
+    table::{Column, Figure, median, number, spread, table},
     workload::Workload,
 };
 
-/// A remote host is asked for so many files at once (`process-bdr-job`, `remote/hosts.rs`).
-const PER_HOST: u32 = 8;
+/// Concurrent requests of the function to one web server (`process-bdr-job`, `remote/hosts.rs`).
+const PER_HOST: usize = 8;
 
-/// What was measured of one workload.
-struct Compared {
-    pile: Pile,
-    ours: Vec<Measured>,
-    peers: BTreeMap<Peer, Vec<Round>>,
+/// The measurements of one workload with one program.
+struct Series {
+    preset: Preset,
+    /// `None` is the function.
+    peer: Option<Peer>,
+    rounds: Vec<Round>,
+    /// The function's requests in the last round.
+    traffic: Traffic,
 }
 
-impl Bench<'_> {
-    /// Measures everything in turn, several times.
-    pub(crate) async fn compare(&self, options: &Compare) -> Result<Report> {
+impl Bench {
+    /// Measures every workload with every program and prints the comparison.
+    pub(crate) async fn compare(&self, options: &Compare) -> Result<()> {
         let mut all = Vec::new();
-        for pile in &options.workloads {
-            all.push(self.compare_one(*pile, options).await?);
+        for &preset in &options.workloads {
+            all.extend(self.compare_one(preset, options).await?);
         }
-        let mut text = vec![table(&all), requests(&all)];
         if !options.alone {
-            text.insert(0, ratios(&all));
-            text.push(bars(&all));
+            println!("{}\n", ratios(&options.workloads, &all));
         }
-        Ok(Report { text: text.join("\n\n"), wrong: None })
+        let figures: [Column<'_, Series>; 5] = [
+            ("workload", &|row| format!("{:?}", row.preset)),
+            ("what", &Series::name),
+            ("wall s", &|row| spread(&row.rounds, |round| round.wall_s, 2)),
+            ("CPU s", &|row| spread(&row.rounds, |round| round.cpu_s, 2)),
+            ("peak RSS MiB", &|row| spread(&row.rounds, |round| round.peak_mib, 2)),
+        ];
+        println!("{}\n", table(&all, &figures));
+        let functions: Vec<_> = all.iter().filter(|series| series.peer.is_none()).collect();
+        let requests: [Column<'_, &Series>; 5] = [
+            ("workload", &|row| format!("{:?}", row.preset)),
+            ("requests to S3", &|row| row.traffic.requests_text()),
+            ("at once", &|row| row.traffic.max_in_flight.to_string()),
+            ("connections", &|row| row.traffic.connections.to_string()),
+            ("errors", &|row| row.traffic.errors.to_string()),
+        ];
+        println!("{}", table(&functions, &requests));
+        if !options.alone {
+            println!("\n{}", bars(&options.workloads, &all));
+        }
+        Ok(())
     }
 
-    async fn compare_one(&self, pile: Pile, options: &Compare) -> Result<Compared> {
-        let workload = Workload::of_pile(pile);
-        let seeded = self.seed(workload).await?;
-        if pile != Pile::W3 {
-            self.inspect(workload, &seeded).await?;
+    async fn compare_one(&self, preset: Preset, options: &Compare) -> Result<Vec<Series>> {
+        let seeded = self.seed(Workload::from(preset)).await?;
+        if preset != Preset::W3 {
+            self.inspect(&seeded).await?;
         }
-        let peers: &[Peer] = match pile {
+        let peers: &[Peer] = match preset {
             _ if options.alone => &[],
-            Pile::Web => &[Peer::Floor(PER_HOST)],
+            Preset::Web => &[Peer::Floor(PER_HOST)],
             _ => &[Peer::Floor(64), Peer::Floor(128), Peer::Floor(256), Peer::SZip],
         };
-        let mut process = self.start_function(self.lambda_mb).await?;
-        let mut compared = Compared { pile, ours: Vec::new(), peers: BTreeMap::new() };
-        for round in 1..=options.rounds {
-            // The first warms it up, as a peer's first does.
-            self.run(&mut process, workload, &seeded).await?;
-            let ours = self.run(&mut process, workload, &seeded).await?;
-            eprintln!("  {pile:?} #{round} process-bdr-job {:?}", ours.round);
-            compared.ours.push(ours);
-            for &peer in peers {
-                let measured = self.run_peer(peer, &seeded, None).await?;
-                eprintln!("  {pile:?} #{round} {peer} {measured:?}");
-                compared.peers.entry(peer).or_default().push(measured);
+        let programs = iter::once(None).chain(peers.iter().copied().map(Some));
+        let new = |peer| Series { preset, peer, rounds: Vec::new(), traffic: Traffic::default() };
+        let mut all: Vec<_> = programs.map(new).collect();
+        let (_limits, mut function) = self.start_function(self.lambda_mb).await?;
+        for count in 1..=options.rounds {
+            for series in &mut all {
+                let round = if let Some(peer) = series.peer {
+                    self.run_peer(peer, &seeded, None).await?
+                } else {
+                    // The first run warms the process up. A peer does the same by itself.
+                    self.run(&mut function, &seeded).await?;
+                    let measured = self.run(&mut function, &seeded).await?;
+                    series.traffic = measured.traffic;
+                    measured.round
+                };
+                eprintln!("  {preset:?} #{count} {} {round:?}", series.name());
+                series.rounds.push(round);
             }
         }
-        process.function.stop().await.context("the function cannot be ended")?;
-        Ok(compared)
+        function.stop().await?;
+        Ok(all)
     }
 }
 
-impl Compared {
-    fn ours(&self, figure: impl Fn(&Round) -> f64) -> Option<Spread> {
-        Spread::of(self.ours.iter().map(|measured| figure(&measured.round)))
+impl Series {
+    fn name(&self) -> String {
+        self.peer.map_or_else(|| "process-bdr-job".to_owned(), |peer| peer.to_string())
     }
 
-    fn peer(&self, peer: Peer, figure: impl Fn(&Round) -> f64) -> Option<Spread> {
-        Spread::of(self.peers.get(&peer)?.iter().map(figure))
-    }
-
-    /// Our median by the peer's.
-    fn ratio(&self, peer: Peer, figure: impl Fn(&Round) -> f64) -> String {
-        match (self.ours(&figure), self.peer(peer, &figure)) {
-            (Some(ours), Some(peer)) => format!("{:.2}", ours.median / peer.median),
-            _ => "–".to_owned(),
-        }
+    fn wall_s(&self) -> f64 {
+        median(&self.rounds, |round| round.wall_s)
     }
 }
 
-fn wall(round: &Round) -> f64 {
-    round.wall_ms / 1e3
+/// Returns the medians of the function divided by those of its peers.
+fn ratios(presets: &[Preset], all: &[Series]) -> String {
+    // Divides by the best of the peers that match.
+    let ratio = |preset: &Preset, matches: fn(Peer) -> bool, figure: Figure| {
+        let median = |series: &Series| median(&series.rounds, figure);
+        let group = all.iter().filter(|series| series.preset == *preset);
+        let function = group.clone().find(|series| series.peer.is_none()).map_or(f64::NAN, median);
+        let peers = group.filter(|series| series.peer.is_some_and(matches)).map(median);
+        number(function / peers.min_by(f64::total_cmp).unwrap_or(f64::NAN), 2)
+    };
+    let is_floor_64 = |peer| peer == Peer::Floor(64);
+    let is_floor = |peer| matches!(peer, Peer::Floor(_));
+    let is_s_zip = |peer| peer == Peer::SZip;
+    let columns: [Column<'_, Preset>; 6] = [
+        ("process-bdr-job", &|preset| format!("{preset:?}")),
+        ("wall / floor(64)", &|preset| ratio(preset, is_floor_64, |round| round.wall_s)),
+        ("wall / best floor", &|preset| ratio(preset, is_floor, |round| round.wall_s)),
+        ("wall / s-zip", &|preset| ratio(preset, is_s_zip, |round| round.wall_s)),
+        ("CPU / s-zip", &|preset| ratio(preset, is_s_zip, |round| round.cpu_s)),
+        ("peak RSS / s-zip", &|preset| ratio(preset, is_s_zip, |round| round.peak_mib)),
+    ];
+    table(presets, &columns)
 }
 
-fn cpu(round: &Round) -> f64 {
-    round.cpu_ms / 1e3
-}
-
-/// What it takes by what others take.
-fn ratios(all: &[Compared]) -> String {
-    let mut rows = vec![cells([
-        "process-bdr-job",
-        "wall / floor(64)",
-        "wall / best floor",
-        "wall / s-zip",
-        "CPU / s-zip",
-        "peak RSS / s-zip",
-    ])];
-    for compared in all {
-        let floors = compared.peers.keys().filter(|peer| matches!(peer, Peer::Floor(_)));
-        let best = floors.filter_map(|&peer| Some((compared.peer(peer, wall)?.median, peer)));
-        let best = best.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, peer)| peer);
-        rows.push(vec![
-            format!("{:?}", compared.pile),
-            compared.ratio(Peer::Floor(64), wall),
-            best.map_or_else(|| "–".to_owned(), |best| compared.ratio(best, wall)),
-            compared.ratio(Peer::SZip, wall),
-            compared.ratio(Peer::SZip, cpu),
-            compared.ratio(Peer::SZip, Round::peak_mib),
-        ]);
-    }
-    markdown(&rows)
-}
-
-/// What it all took.
-fn table(all: &[Compared]) -> String {
-    let mut rows = vec![cells(["workload", "what", "wall s", "CPU s", "peak RSS MiB"])];
-    for compared in all {
-        let pile = format!("{:?}", compared.pile);
-        let mut row = |what: String, figures: [Option<Spread>; 3]| {
-            let [wall, cpu, peak] =
-                figures.map(|spread| spread.map_or_else(String::new, |s| s.text(2)));
-            rows.push(vec![pile.clone(), what, wall, cpu, peak]);
-        };
-        let ours = [compared.ours(wall), compared.ours(cpu), compared.ours(Round::peak_mib)];
-        row("process-bdr-job".to_owned(), ours);
-        for &peer in compared.peers.keys() {
-            let figures = [
-                compared.peer(peer, wall),
-                compared.peer(peer, cpu),
-                compared.peer(peer, Round::peak_mib),
-            ];
-            row(peer.to_string(), figures);
-        }
-    }
-    markdown(&rows)
-}
-
-/// What the function asked of S3.
-fn requests(all: &[Compared]) -> String {
-    let mut rows = vec![cells(["workload", "requests to S3", "at once", "connections", "errors"])];
-    for compared in all {
-        let Some(Measured { traffic, .. }) = compared.ours.last() else { continue };
-        let requests = traffic.requests.iter().map(|(kind, count)| format!("{count} {kind}"));
-        rows.push(vec![
-            format!("{:?}", compared.pile),
-            requests.collect::<Vec<_>>().join(", "),
-            traffic.most_in_flight.to_string(),
-            traffic.connections.to_string(),
-            traffic.errors.to_string(),
-        ]);
-    }
-    markdown(&rows)
-}
-
-/// The times as bars, a workload's longest being the whole width.
-fn bars(all: &[Compared]) -> String {
-    const WIDTH: f64 = 48.0;
+/// Returns the times as bars. The longest time of a workload has the full width.
+fn bars(presets: &[Preset], all: &[Series]) -> String {
+    const WIDTH: u8 = 48;
     let mut lines = Vec::new();
-    for compared in all {
-        let peers =
-            compared.peers.keys().map(|&peer| (peer.to_string(), compared.peer(peer, wall)));
-        let ours = ("process-bdr-job".to_owned(), compared.ours(wall));
-        let times: Vec<_> = std::iter::once(ours)
-            .chain(peers)
-            .filter_map(|(what, spread)| Some((what, spread?.median)))
-            .collect();
-        let longest = times.iter().map(|(_, time)| *time).fold(f64::MIN_POSITIVE, f64::max);
-        for (what, time) in times {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "a share of a small width"
-            )]
-            let length = (time / longest * WIDTH).round().max(1.0) as usize;
-            lines.push(format!(
-                "{:>4?}  {what:<15} {} {time:.2} s",
-                compared.pile,
-                "█".repeat(length)
-            ));
+    for preset in presets {
+        let group = all.iter().filter(|series| series.preset == *preset);
+        let max = group.clone().map(Series::wall_s).fold(f64::MIN_POSITIVE, f64::max);
+        for series in group {
+            let (name, time) = (series.name(), series.wall_s());
+            let length = (time / max * f64::from(WIDTH)).round().max(1.0);
+            let columns = (0..WIDTH).take_while(|&column| f64::from(column) < length);
+            let bar: String = columns.map(|_| '█').collect();
+            lines.push(format!("{preset:>4?}  {name:<15} {bar} {time:.2} s"));
         }
         lines.push(String::new());
     }

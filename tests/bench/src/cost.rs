@@ -1,104 +1,83 @@
-//! What a request costs, by the function's memory size: GB-seconds, as Lambda bills them, cold (with the
-//! time to start) and warm; beside it the usual recipe on Node under the same limits, where there is Node.
+//! `cost`: GB-seconds of a request by the memory size of the function, as Lambda bills them, cold (with
+//! the start of the process) and warm. Where Node is installed, the usual recipe on Node runs under the
+//! same limits.
 
-use anyhow::{Context as _, Result};
-use bdr_bench_jobs::rounds::Round;
+use anyhow::Result;
+use bdr_bench::round::Round;
 
 use crate::{
-    figures::{Spread, cells, markdown},
-    limits::Limits,
-    measurement::{Bench, Report},
-    options::{Cost, Pile},
+    bench::Bench,
+    options::{Cost, Preset},
     peers::Peer,
+    table::{Column, median, number, table},
     workload::{Seeded, Workload},
 };
 
-/// One workload at one memory size.
-struct Cell<'a> {
-    pile: Pile,
-    seeded: &'a Seeded,
-    memory_mb: u64,
-}
-
-/// What was measured of it, round by round.
-#[derive(Default)]
+/// The rounds of one workload at one memory size.
 struct Costs {
-    cold_s: Vec<f64>,
+    preset: Preset,
+    memory_mb: u64,
+    cold: Vec<Round>,
     warm: Vec<Round>,
+    /// Empty without Node, and when Node ran out of memory.
     node: Vec<Round>,
 }
 
-impl Bench<'_> {
-    /// Measures every size with every workload.
-    pub(crate) async fn cost(&self, options: &Cost) -> Result<Report> {
+impl Bench {
+    /// Measures every workload with every memory size and prints the costs.
+    pub(crate) async fn cost(&self, options: &Cost) -> Result<()> {
         let has_node = !options.alone && self.peers.install_node().await?;
-        let mut rows = vec![cells([
-            "workload",
-            "memory MB",
-            "cold s",
-            "warm s",
-            "cold GB-s",
-            "warm GB-s",
-            "warm CPU s",
-            "peak RSS MiB",
-            "Node, warm s",
-            "Node, warm GB-s",
-        ])];
-        for &pile in &options.workloads {
-            let seeded = self.seed(Workload::of_pile(pile)).await?;
+        let mut all = Vec::new();
+        for &preset in &options.workloads {
+            let seeded = self.seed(Workload::from(preset)).await?;
             for &memory_mb in &options.sizes_mb {
-                let cell = Cell { pile, seeded: &seeded, memory_mb };
-                let mut costs = Costs::default();
+                let (cold, warm, node) = (Vec::new(), Vec::new(), Vec::new());
+                let mut costs = Costs { preset, memory_mb, cold, warm, node };
                 for _ in 0..options.rounds {
-                    self.cost_once(&cell, has_node, &mut costs).await?;
+                    self.cost_once(&seeded, has_node, &mut costs).await?;
                 }
-                rows.push(cell.row(costs));
+                all.push(costs);
             }
         }
-        Ok(Report { text: markdown(&rows), wrong: None })
+        let columns: [Column<'_, Costs>; 10] = [
+            ("workload", &|row| format!("{:?}", row.preset)),
+            ("memory MB", &|row| row.memory_mb.to_string()),
+            ("cold s", &|row| number(median(&row.cold, |round| round.wall_s), 2)),
+            ("warm s", &|row| number(median(&row.warm, |round| round.wall_s), 2)),
+            ("cold GB-s", &|row| number(row.gb_seconds(&row.cold), 3)),
+            ("warm GB-s", &|row| number(row.gb_seconds(&row.warm), 3)),
+            ("warm CPU s", &|row| number(median(&row.warm, |round| round.cpu_s), 2)),
+            ("peak RSS MiB", &|row| number(median(&row.warm, |round| round.peak_mib), 0)),
+            ("Node, warm s", &|row| number(median(&row.node, |round| round.wall_s), 2)),
+            ("Node, warm GB-s", &|row| number(row.gb_seconds(&row.node), 3)),
+        ];
+        println!("{}", table(&all, &columns));
+        Ok(())
     }
 
-    async fn cost_once(&self, cell: &Cell<'_>, has_node: bool, costs: &mut Costs) -> Result<()> {
-        let workload = Workload::of_pile(cell.pile);
-        let mut process = self.start_function(Some(cell.memory_mb)).await?;
-        let started = process.function.polled().await?;
-        let first = self.run(&mut process, workload, cell.seeded).await?;
-        let second = self.run(&mut process, workload, cell.seeded).await?;
-        process.function.stop().await.context("the function cannot be ended")?;
-        eprintln!("  {:?} {} MB: {:?}", cell.pile, cell.memory_mb, second.round);
-        costs.cold_s.push((started + first.duration()).as_secs_f64());
-        costs.warm.push(second.round);
+    async fn cost_once(&self, seeded: &Seeded, has_node: bool, costs: &mut Costs) -> Result<()> {
+        let (preset, memory_mb) = (costs.preset, costs.memory_mb);
+        let (_limits, mut function) = self.start_function(Some(memory_mb)).await?;
+        let start_s = function.polled().await?.as_secs_f64();
+        let cold = self.run(&mut function, seeded).await?.round;
+        let warm = self.run(&mut function, seeded).await?.round;
+        function.stop().await?;
+        eprintln!("  {preset:?} {memory_mb} MB: {warm:?}");
+        costs.cold.push(Round { wall_s: start_s + cold.wall_s, ..cold });
+        costs.warm.push(warm);
         if has_node {
-            let limits = Limits::of_lambda(cell.memory_mb)?;
-            match self.run_peer(Peer::Archiver, cell.seeded, Some(&limits)).await {
+            match self.run_peer(Peer::Archiver, seeded, Some(memory_mb)).await {
                 Ok(round) => costs.node.push(round),
-                Err(error) => eprintln!("  {:?} {} MB: {error:#}", cell.pile, cell.memory_mb),
+                Err(error) => eprintln!("  {preset:?} {memory_mb} MB: {error:#}"),
             }
         }
         Ok(())
     }
 }
 
-impl Cell<'_> {
-    fn row(&self, costs: Costs) -> Vec<String> {
+impl Costs {
+    fn gb_seconds(&self, rounds: &[Round]) -> f64 {
         let gb = u32::try_from(self.memory_mb).map_or(f64::NAN, f64::from) / 1024.0;
-        let median = |figures: Vec<f64>, scale: f64, digits: usize| match Spread::of(figures) {
-            Some(spread) => format!("{:.digits$}", spread.median * scale),
-            // It was killed for want of memory, or there is no Node.
-            None => "–".to_owned(),
-        };
-        let wall_s = |rounds: &[Round]| rounds.iter().map(|round| round.wall_ms / 1e3).collect();
-        vec![
-            format!("{:?}", self.pile),
-            self.memory_mb.to_string(),
-            median(costs.cold_s.clone(), 1.0, 2),
-            median(wall_s(&costs.warm), 1.0, 2),
-            median(costs.cold_s, gb, 3),
-            median(wall_s(&costs.warm), gb, 3),
-            median(costs.warm.iter().map(|round| round.cpu_ms / 1e3).collect(), 1.0, 2),
-            median(costs.warm.iter().map(Round::peak_mib).collect(), 1.0, 0),
-            median(wall_s(&costs.node), 1.0, 2),
-            median(wall_s(&costs.node), gb, 3),
-        ]
+        median(rounds, |round| round.wall_s) * gb
     }
 }

@@ -1,7 +1,8 @@
-//! What Lambda allows a function of some memory size, by cgroups of version 1 or 2: that much memory, and
-//! its share of a CPU ("Configure Lambda function memory": at 1,769 MB it is one).
+//! The resources of a Lambda function by its memory size, as cgroups of version 1 or 2: the memory, and
+//! a share of a CPU ("Configure Lambda function memory": 1,769 MB have one CPU).
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -9,73 +10,59 @@ use std::{
 use anyhow::{Context as _, Result};
 use uuid::Uuid;
 
-/// Memory at which a function has one CPU, in MB.
+/// Memory size with one CPU, in MB.
 const ONE_CPU_MB: u64 = 1_769;
-/// Time by which CPU is shared out, in µs.
+/// The period of the CPU quota, in µs.
 const PERIOD_US: u64 = 20_000;
 
-/// Limits for a process. They end when they are dropped and the process has gone.
-#[derive(Debug)]
+/// Limits for a process. Drop them after the process has ended.
 pub(crate) struct Limits {
-    directories: Vec<PathBuf>,
+    directories: BTreeSet<PathBuf>,
 }
 
 impl Limits {
-    /// What Lambda allows at `memory_mb`.
+    /// Creates the limits of a function with `memory_mb`.
+    ///
+    /// # Errors
+    /// When the cgroups cannot be created, for example without root.
     pub(crate) fn of_lambda(memory_mb: u64) -> Result<Self> {
-        let quota_us = PERIOD_US * memory_mb / ONE_CPU_MB;
-        let bytes = memory_mb * 1024 * 1024;
-        let ours = fs::read_to_string("/proc/self/cgroup")?;
-        let name = format!("bdr-bench-{}", Uuid::new_v4());
-        let within = |controller: &str| {
-            ours.lines().find_map(|line| {
-                let (_, rest) = line.split_once(':')?;
-                let (controllers, path) = rest.split_once(':')?;
+        let own = fs::read_to_string("/proc/self/cgroup")?;
+        // Lines are `ID:CONTROLLERS:PATH`. Version 2 has one line without controllers.
+        let path_of = |controller: &str| {
+            own.lines().find_map(|line| {
+                let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
                 controllers.split(',').any(|found| found == controller).then_some(path)
             })
         };
-        let mut limits = Self { directories: Vec::new() };
-        let mut limit = |root: &str, path: &str, settings: &[(&str, String)]| {
-            let directory = Path::new(root).join(path.trim_start_matches('/')).join(&name);
-            fs::create_dir(&directory)
-                .with_context(|| format!("{} cannot be made", directory.display()))?;
-            limits.directories.push(directory.clone());
-            for (file, value) in settings {
-                fs::write(directory.join(file), value)
-                    .with_context(|| format!("{file} cannot be set"))?;
-            }
-            anyhow::Ok(())
+        let bytes = (memory_mb * 1024 * 1024).to_string();
+        let (period, quota) = (PERIOD_US, PERIOD_US * memory_mb / ONE_CPU_MB);
+        let settings = if path_of("memory").is_some() && path_of("cpu").is_some() {
+            [
+                ("memory", "memory.limit_in_bytes", bytes),
+                ("cpu", "cpu.cfs_period_us", period.to_string()),
+                ("cpu", "cpu.cfs_quota_us", quota.to_string()),
+            ]
+        } else {
+            [
+                ("", "memory.max", bytes),
+                ("", "memory.swap.max", "0".to_owned()),
+                ("", "cpu.max", format!("{quota} {period}")),
+            ]
         };
-        match (within("memory"), within("cpu")) {
-            (Some(memory), Some(cpu)) => {
-                limit(
-                    "/sys/fs/cgroup/memory",
-                    memory,
-                    &[("memory.limit_in_bytes", bytes.to_string())],
-                )?;
-                limit(
-                    "/sys/fs/cgroup/cpu",
-                    cpu,
-                    &[
-                        ("cpu.cfs_period_us", PERIOD_US.to_string()),
-                        ("cpu.cfs_quota_us", quota_us.to_string()),
-                    ],
-                )?;
-            }
-            _ => limit(
-                "/sys/fs/cgroup",
-                within("").unwrap_or("/"),
-                &[
-                    ("memory.max", bytes.to_string()),
-                    ("memory.swap.max", "0".to_owned()),
-                    ("cpu.max", format!("{quota_us} {PERIOD_US}")),
-                ],
-            )?,
+        let name = format!("bdr-bench-{}", Uuid::new_v4());
+        let mut limits = Self { directories: BTreeSet::new() };
+        for (controller, file, value) in settings {
+            let own = path_of(controller).unwrap_or("/").trim_start_matches('/');
+            let directory = Path::new("/sys/fs/cgroup").join(controller).join(own).join(&name);
+            let context = || format!("failed to set {file} in {}", directory.display());
+            fs::create_dir_all(&directory).with_context(context)?;
+            limits.directories.insert(directory.clone());
+            fs::write(directory.join(file), value).with_context(context)?;
         }
         Ok(limits)
     }
 
-    /// A command that puts itself under the limits and becomes the program that is its first argument.
+    /// Returns a command that enters the limits and executes the program in its first argument.
     pub(crate) fn launcher(&self) -> Vec<String> {
         let enter = self
             .directories
@@ -89,7 +76,7 @@ impl Limits {
 impl Drop for Limits {
     fn drop(&mut self) {
         for directory in &self.directories {
-            // It stays while its process lives.
+            // The kernel refuses while a process is in the cgroup.
             let _ = fs::remove_dir(directory);
         }
     }

@@ -2,59 +2,60 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 
 use crate::workload::Workload;
 
-/// Puts piles of artworks through the release binary of process-bdr-job.
+/// Measure the release binary of process-bdr-job under load.
 #[derive(Debug, Parser)]
 #[command(name = "bdr-bench")]
 pub(crate) struct Options {
-    /// How long S3 takes to the first byte of each answer, in ms.
+    /// Delay the first byte of every S3 response (in ms).
     #[arg(long, global = true, default_value_t = 30)]
     pub(crate) latency_ms: u64,
-    /// Put TLS between the function and S3.
+    /// Use TLS between the function and S3.
     #[arg(long, global = true)]
     pub(crate) tls: bool,
-    /// Give the function what Lambda gives it at this memory size in MB: that much memory, and 1/1769
-    /// of a CPU for each MB.
-    #[arg(long, global = true, value_parser = clap::value_parser!(u64).range(128..=10_240))]
+    /// Limit the function as Lambda does at this memory size (in MB): to that memory, and to 1/1769 of
+    /// a CPU for each MB.
+    #[arg(long, global = true, value_parser = value_parser!(u64).range(128..=10_240))]
     pub(crate) lambda_mb: Option<u64>,
-    /// Measure this build of the function, and not the one that was deployed.
+    /// Measure this build of the function instead of the deployed one.
     #[arg(long, global = true)]
     pub(crate) binary: Option<PathBuf>,
     #[command(subcommand)]
-    pub(crate) what: What,
+    pub(crate) measurement: Measurement,
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum What {
-    /// Time, CPU and memory beside the floor and a peer.
+pub(crate) enum Measurement {
+    /// Compare time, CPU and memory with the floor and s-zip.
     Compare(Compare),
-    /// Does memory grow with the ZIP?
+    /// Check that memory does not grow with the ZIP.
     Memory(Memory),
-    /// From the start of the process to its first poll.
+    /// Measure the time from the start of the process to its first poll.
     Start(Start),
-    /// GB-seconds by memory size.
+    /// Measure GB-seconds by memory size.
     Cost(Cost),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Compare {
-    /// Which workloads.
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Pile::W1, Pile::W2, Pile::W3, Pile::Web])]
-    pub(crate) workloads: Vec<Pile>,
-    /// Times that everything is measured, in turn.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=100))]
+    /// Measure these workloads.
+    #[arg(long, value_enum, value_delimiter = ',',
+          default_values_t = [Preset::W1, Preset::W2, Preset::W3, Preset::Web])]
+    pub(crate) workloads: Vec<Preset>,
+    /// Measure every program this many times, in turn.
+    #[arg(long, default_value_t = 5, value_parser = value_parser!(u64).range(1..=100))]
     pub(crate) rounds: u64,
-    /// Measure the function alone.
+    /// Measure the function without the other programs.
     #[arg(long)]
     pub(crate) alone: bool,
 }
 
-/// A workload of the comparison.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Pile {
+/// The name of a workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Preset {
     /// 128 small files, 2.6 MB.
     W1,
     /// 5,000 small files, 49 MB.
@@ -67,52 +68,50 @@ pub(crate) enum Pile {
 
 #[derive(Debug, Args)]
 pub(crate) struct Memory {
-    /// Sizes of the requests in MB (10^6 bytes). The memory of the largest is judged by that of the
-    /// one before, which should have some hundred artworks.
+    /// Request ZIPs of these sizes (in MB, 10^6 bytes). The memory of the largest is compared with that
+    /// of the one before, which should have at least 100 artworks.
     #[arg(long, value_delimiter = ',', default_values_t = [250, 500, 1_000, 2_000],
-          value_parser = clap::value_parser!(u64).range(1..=100_000))]
+          value_parser = value_parser!(u64).range(1..=100_000))]
     sizes_mb: Vec<u64>,
-    /// Size of every artwork in bytes.
-    #[arg(long, default_value_t = 5_000_000,
-          value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    /// Make every artwork this large (in bytes).
+    #[arg(long, default_value_t = 5_000_000, value_parser = value_parser!(u64).range(1..=1_000_000_000))]
     artwork_bytes: u64,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Start {
-    /// Processes that are started.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    /// Start this many processes.
+    #[arg(long, default_value_t = 20, value_parser = value_parser!(u64).range(1..=1_000))]
     pub(crate) rounds: u64,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Cost {
-    /// Memory sizes, in MB.
+    /// Measure these memory sizes (in MB).
     #[arg(long, value_delimiter = ',', default_values_t = [128, 256, 512, 1_024, 1_769],
-          value_parser = clap::value_parser!(u64).range(128..=10_240))]
+          value_parser = value_parser!(u64).range(128..=10_240))]
     pub(crate) sizes_mb: Vec<u64>,
-    /// Which workloads.
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Pile::W1, Pile::W2, Pile::W3])]
-    pub(crate) workloads: Vec<Pile>,
-    /// Times that each is measured.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=100))]
+    /// Measure these workloads.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Preset::W1, Preset::W2, Preset::W3])]
+    pub(crate) workloads: Vec<Preset>,
+    /// Measure every combination this many times.
+    #[arg(long, default_value_t = 3, value_parser = value_parser!(u64).range(1..=100))]
     pub(crate) rounds: u64,
-    /// Measure the function alone.
+    /// Measure the function without Node.
     #[arg(long)]
     pub(crate) alone: bool,
 }
 
 impl Memory {
-    /// What is to be measured, smallest first.
+    /// Returns the workloads, the smallest first.
     pub(crate) fn workloads(&self) -> impl Iterator<Item = Workload> {
         let sizes: BTreeSet<_> = self.sizes_mb.iter().copied().collect();
         sizes.into_iter().map(|mb| Workload::of_size(mb * 1_000_000, self.artwork_bytes))
     }
 
-    /// A small workload of the same artworks, for a look into its ZIP.
+    /// Returns a small workload of the same artworks, to compare its ZIP byte for byte.
     pub(crate) fn inspected(&self) -> Workload {
-        const ARTWORKS: u64 = 5;
-        Workload::of_size(ARTWORKS * self.artwork_bytes, self.artwork_bytes)
+        Workload::of_size(5 * self.artwork_bytes, self.artwork_bytes)
     }
 }
 
@@ -121,8 +120,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn by_default_the_largest_is_2_gb_of_5_mb_artworks() {
-        let What::Memory(memory) = Options::parse_from(["bdr-bench", "memory"]).what else {
+    fn the_largest_default_is_2_gb_of_5_mb_artworks() {
+        let options = Options::parse_from(["bdr-bench", "memory"]);
+        let Measurement::Memory(memory) = options.measurement else {
             panic!("memory is another subcommand");
         };
         let artworks: Vec<_> = memory.workloads().map(|workload| workload.artworks).collect();

@@ -1,33 +1,35 @@
-//! From the start of the process to its first poll for an invocation.
+//! `start`: the time from the start of the process to its first poll for an invocation.
 
 use anyhow::Result;
+use bdr_bench::round::Round;
 
 use crate::{
-    figures::{Spread, cells, markdown},
-    measurement::{Bench, Report},
+    bench::Bench,
     options::Start,
+    table::{spread, table},
 };
-use bdr_bench_jobs::rounds::{cpu_ms, mib, peak_kib};
 
-impl Bench<'_> {
-    /// Starts process after process.
-    pub(crate) async fn start(&self, options: &Start) -> Result<Report> {
-        let (mut wall, mut cpu, mut peak) = (Vec::new(), Vec::new(), Vec::new());
+impl Bench {
+    /// Starts one process after the other and prints what they took.
+    pub(crate) async fn start(&self, options: &Start) -> Result<()> {
+        let mut rounds = Vec::new();
         for _ in 0..options.rounds {
-            let mut process = self.start_function(self.lambda_mb).await?;
-            let polled = process.function.polled().await?;
-            let pid = process.function.pid();
-            wall.push(polled.as_secs_f64() * 1e3);
-            cpu.push(cpu_ms(pid)?);
-            peak.push(mib(peak_kib(pid)?));
-            process.function.stop().await?;
+            let (_limits, mut function) = self.start_function(self.lambda_mb).await?;
+            let polled = function.polled().await?;
+            rounds.push(Round::finish(function.pid(), polled, 0.0)?);
+            function.stop().await?;
         }
-        let text = |figures: Vec<f64>| Spread::of(figures).map_or_else(String::new, |s| s.text(1));
         let size = std::fs::metadata(&self.deployed.bootstrap)?.len();
-        let rows = [
-            cells(["exec to first poll, ms", "CPU ms", "RSS MiB", "binary, bytes"]),
-            vec![text(wall), text(cpu), text(peak), size.to_string()],
-        ];
-        Ok(Report { text: markdown(&rows), wrong: None })
+        let table = table(
+            &[rounds],
+            &[
+                ("exec to first poll, ms", &|rounds| spread(rounds, |round| round.wall_s * 1e3, 1)),
+                ("CPU ms", &|rounds| spread(rounds, |round| round.cpu_s * 1e3, 1)),
+                ("RSS MiB", &|rounds| spread(rounds, |round| round.peak_mib, 1)),
+                ("binary, bytes", &|_| size.to_string()),
+            ],
+        );
+        println!("{table}");
+        Ok(())
     }
 }

@@ -1,79 +1,72 @@
-//! What is asked of the function, and the rows that ask it.
+//! Requests to measure, and their rows in the database.
 
 use std::fmt;
 
 use anyhow::Result;
-use bdr_bench_jobs::{
+use bdr_bench::{
     artwork::Artwork,
-    manifest::{Entry, Manifest},
+    job::{Entry, Job},
 };
 use local_stack::seed::{Post, Request, User};
 use time::macros::datetime;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use crate::options::Pile;
+use crate::options::Preset;
 
-/// The spread of sizes in a pile of small files, in tenths of their mean.
-const SPREAD: [u64; 8] = [2, 4, 6, 8, 10, 12, 16, 22];
-
-/// A request for a pile of artworks.
+/// Artworks to request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Workload {
     pub(crate) artworks: u64,
-    /// Their mean size.
-    pub(crate) artwork_bytes: u64,
-    /// Whether their sizes differ.
-    spread: bool,
-    /// Whether they are fetched from a web server, and not from the vault.
-    pub(crate) web: bool,
+    /// The mean size.
+    artwork_bytes: u64,
+    /// The sizes in turn, in tenths of the mean.
+    tenths: &'static [u64],
+    /// Whether the artworks are on a web server instead of in the vault.
+    web: bool,
 }
 
-/// A workload that is in the database.
-#[derive(Debug)]
+/// A workload in the database.
 pub(crate) struct Seeded {
-    pub(crate) artworks: Vec<NamedArtwork>,
-    request: Request,
+    pub(crate) workload: Workload,
+    /// The same job for a peer.
+    pub(crate) job: Job,
+    /// A request with all options.
+    pub(crate) request: Request,
 }
 
-/// An artwork and what it is to be called in the ZIP.
-#[derive(Debug)]
-pub(crate) struct NamedArtwork {
-    pub(crate) name: String,
-    pub(crate) artwork: Artwork,
+impl From<Preset> for Workload {
+    fn from(preset: Preset) -> Self {
+        let varied = |artworks, artwork_bytes, web| Self {
+            artworks,
+            artwork_bytes,
+            tenths: &[2, 4, 6, 8, 10, 12, 16, 22],
+            web,
+        };
+        match preset {
+            Preset::W1 => varied(128, 20_300, false),
+            Preset::W2 => varied(5_000, 9_800, false),
+            Preset::W3 => Self::of_size(2_000_000_000, 5_000_000),
+            Preset::Web => varied(128, 20_300, true),
+        }
+    }
 }
 
 impl Workload {
-    /// As many artworks as it takes to reach `bytes`.
+    /// Returns as many artworks as `bytes` need, and at least one.
     pub(crate) fn of_size(bytes: u64, artwork_bytes: u64) -> Self {
         let artworks = bytes.div_ceil(artwork_bytes).max(1);
-        Self { artworks, artwork_bytes, spread: false, web: false }
+        Self { artworks, artwork_bytes, tenths: &[10], web: false }
     }
 
-    pub(crate) fn of_pile(pile: Pile) -> Self {
-        match pile {
-            Pile::W1 => Self { artworks: 128, artwork_bytes: 20_300, spread: true, web: false },
-            Pile::W2 => Self { artworks: 5_000, artwork_bytes: 9_800, spread: true, web: false },
-            Pile::W3 => Self::of_size(2_000_000_000, 5_000_000),
-            Pile::Web => Self { web: true, ..Self::of_pile(Pile::W1) },
-        }
+    fn artworks(self) -> impl Iterator<Item = Artwork> {
+        let sizes = self.tenths.iter().cycle().map(move |tenths| self.artwork_bytes * tenths / 10);
+        (0..self.artworks).zip(sizes).map(|(number, size)| Artwork { number, size })
     }
 
-    /// All artworks together.
-    pub(crate) fn bytes(self) -> u64 {
-        (0..self.artworks).map(|number| self.artwork(number).size).sum()
-    }
-
-    fn artwork(self, number: u64) -> Artwork {
-        let tenths = usize::try_from(number).map_or(10, |number| SPREAD[number % SPREAD.len()]);
-        let size = if self.spread { self.artwork_bytes * tenths / 10 } else { self.artwork_bytes };
-        Artwork { number, size }
-    }
-
-    /// Inserts an artist and the posts, whose files are where `web` says if they are to come from a web
-    /// server.
-    pub(crate) async fn seed(self, database: &Client, web: &str) -> Result<Seeded> {
-        // Unique, and at most the 16 characters that the tables allow with a number behind it.
+    /// Inserts an artist and the posts. `endpoint` is the URL of the S3 server.
+    pub(crate) async fn seed(self, database: &Client, endpoint: &str) -> Result<Seeded> {
+        // Unique, and short enough for the 16 characters of a public id with a number behind it.
         let unique = &Uuid::new_v4().simple().to_string()[..10];
         let artist = User {
             handle: unique.into(),
@@ -81,20 +74,19 @@ impl Workload {
             public_sqid: Some(unique.into()),
         };
         let user_id = artist.insert(database).await?;
-
-        let (mut post_ids, mut artworks) = (Vec::new(), Vec::new());
+        let origin = if self.web { endpoint } else { "" };
+        let (mut post_ids, mut entries) = (Vec::new(), Vec::new());
         database.batch_execute("BEGIN").await?;
-        for number in 0..self.artworks {
-            let artwork = self.artwork(number);
+        for artwork in self.artworks() {
+            let number = artwork.number;
             let sqid = format!("{unique}{number}");
-            let place = if self.web { web } else { "/vault" };
             let post = Post {
                 owner_id: user_id,
                 public_sqid: Some(sqid.clone()),
                 title: format!("Artwork {number}"),
                 description: None,
                 hashtags: vec!["benchmark".into()],
-                art_url: Some(format!("{place}/{}", artwork.key())),
+                art_url: Some(format!("{origin}/vault/{}", artwork.key())),
                 file_format: Some("png".into()),
                 width: 1024,
                 height: 1024,
@@ -102,7 +94,8 @@ impl Workload {
                 created_at: datetime!(2025-03-04 09:30:15 UTC),
             };
             post_ids.push(post.insert(database).await?);
-            artworks.push(NamedArtwork { name: format!("artworks/{sqid}.png"), artwork });
+            let name = format!("artworks/{sqid}.png");
+            entries.push(Entry { key: artwork.key(), name, size: artwork.size });
         }
         database.batch_execute("COMMIT").await?;
         let request = Request {
@@ -112,40 +105,21 @@ impl Workload {
             include_reactions: true,
             send_email: true,
         };
-        Ok(Seeded { artworks, request })
-    }
-}
-
-impl Seeded {
-    /// Inserts a request for all of it, with everything asked for that can be.
-    pub(crate) async fn request(&self, database: &Client) -> Result<Uuid> {
-        self.request.insert(database).await
-    }
-
-    /// The same job for a peer.
-    pub(crate) fn manifest(&self) -> Manifest {
-        let entry = |named: &NamedArtwork| Entry {
-            key: named.artwork.key(),
-            name: named.name.clone(),
-            size: named.artwork.size,
-        };
-        Manifest {
+        let job = Job {
+            endpoint: endpoint.to_owned(),
             bucket: "vault".into(),
-            entries: self.artworks.iter().map(entry).collect(),
+            entries,
             zip: "bdr/peer/peer.zip".into(),
-        }
+            concurrency: 32,
+        };
+        Ok(Seeded { workload: self, job, request })
     }
 }
 
 impl fmt::Display for Workload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.bytes() {
-            bytes @ ..1_000_000 => write!(f, "{} kB", bytes.div_ceil(1_000)),
-            bytes @ ..1_000_000_000 => write!(f, "{} MB", bytes / 1_000_000),
-            bytes => {
-                let tenths = bytes / 100_000_000;
-                write!(f, "{}.{} GB", tenths / 10, tenths % 10)
-            }
-        }
+        let bytes: u64 = self.artworks().map(|artwork| artwork.size).sum();
+        let tenths = (bytes + 50_000) / 100_000;
+        write!(f, "{}.{} MB", tenths / 10, tenths % 10)
     }
 }

@@ -1,38 +1,35 @@
-//! A look into a ZIP.
+//! The comparison of a ZIP with its artworks.
 
 use std::io::{Cursor, Read as _};
 
 use anyhow::{Context as _, Result, ensure};
-use bytes::Bytes;
+use bdr_bench::{artwork::Artwork, job::Entry};
 use serde_json::Value;
 use zip::ZipArchive;
 
-use crate::workload::NamedArtwork;
-
-/// What the function adds to the artworks.
+/// The files that the function adds to the artworks.
 const DOCUMENTS: [&str; 3] = ["metadata.json", "comments.json", "reactions.json"];
 
-/// Fails unless the ZIP holds exactly these artworks, whole and in this order, and the documents.
-pub(crate) fn check(zip: &Bytes, artworks: &[NamedArtwork]) -> Result<()> {
-    let mut zip = ZipArchive::new(Cursor::new(zip)).context("this is no ZIP")?;
-    let found: Vec<_> =
-        zip.file_names().collect::<Result<_, _>>().context("a name in the ZIP cannot be read")?;
-    let names = artworks.iter().map(|artwork| artwork.name.as_str()).chain(DOCUMENTS);
-    let names: Vec<_> = names.collect();
-    ensure!(found == names, "the ZIP holds {found:?} instead of {names:?}");
-
-    let mut read = |name: &str| {
+/// Compares a ZIP with its artworks.
+///
+/// # Errors
+/// When the ZIP does not contain exactly the artworks, in order, and the documents.
+pub(crate) fn check(zip: &[u8], entries: &[Entry]) -> Result<()> {
+    let mut zip = ZipArchive::new(Cursor::new(zip)).context("failed to read the ZIP")?;
+    let names = entries.iter().map(|entry| &*entry.name).chain(DOCUMENTS);
+    let (found, expected) = (zip.len(), entries.len() + DOCUMENTS.len());
+    ensure!(found == expected, "the ZIP has {found} entries instead of {expected}");
+    for (index, name) in names.enumerate() {
+        let mut file = zip.by_index(index)?;
+        let found = file.name()?;
+        ensure!(found == name, "entry {index} of the ZIP is {found} instead of {name}");
         let mut content = Vec::new();
-        zip.by_name(name)?.read_to_end(&mut content)?;
-        anyhow::Ok(content)
-    };
-    for NamedArtwork { name, artwork } in artworks {
-        let content = read(name).with_context(|| format!("{name} cannot be read"))?;
-        ensure!(artwork.chunks().flatten().eq(content), "{name} is not the artwork");
-    }
-    for name in DOCUMENTS {
-        let content = read(name).with_context(|| format!("{name} cannot be read"))?;
-        serde_json::from_slice::<Value>(&content).with_context(|| format!("{name} is no JSON"))?;
+        file.read_to_end(&mut content).with_context(|| format!("failed to read {name}"))?;
+        let is_right = match entries.get(index).and_then(|entry| Artwork::from_key(&entry.key)) {
+            Some(artwork) => artwork.chunks().flatten().eq(content),
+            None => serde_json::from_slice::<Value>(&content).is_ok(),
+        };
+        ensure!(is_right, "{name} has the wrong content");
     }
     Ok(())
 }

@@ -1,13 +1,10 @@
-//! What this machine and this server allow: every artwork is asked for and thrown away, and beside that
-//! as many bytes as they have are uploaded, in parts of 8 MiB, four at a time. Nothing is signed, hashed,
-//! copied or put in order.
-
-use std::path::PathBuf;
+//! The limit of this machine and this server: a GET for every artwork, whose content is discarded, and at
+//! the same time an upload of as many bytes, in parts of 8 MiB, four in flight. The floor signs, hashes,
+//! copies and orders nothing.
 
 use anyhow::{Context as _, Result, ensure};
-use bdr_bench_jobs::{manifest::Manifest, rounds};
+use bdr_bench::{job::Job, round::measure_warm};
 use bytes::Bytes;
-use clap::Parser;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
@@ -18,34 +15,19 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 
-/// Bytes in a part of the upload.
-const PART: u64 = 8 * 1024 * 1024;
+/// The size of a part in bytes.
+const PART_SIZE: u64 = 8 * 1024 * 1024;
 /// Parts in flight.
-const PARTS: usize = 4;
-
-#[derive(Parser)]
-struct Options {
-    manifest: PathBuf,
-    /// URL of the S3 server. The roots of its certificate stand in `SSL_CERT_FILE`.
-    #[arg(long)]
-    endpoint: String,
-    /// GETs in flight.
-    #[arg(long, default_value_t = 64)]
-    concurrency: usize,
-}
+const MAX_PARTS: usize = 4;
 
 struct Floor {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
-    bucket: String,
-    manifest: Manifest,
-    concurrency: usize,
-    block: Bytes,
+    job: Job,
+    part: Bytes,
 }
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Result<()> {
-    let options = Options::parse();
-    let manifest = Manifest::read(&options.manifest)?;
     let connector = HttpsConnectorBuilder::new()
         .with_provider_and_native_roots(rustls::crypto::ring::default_provider())?
         .https_or_http()
@@ -53,30 +35,26 @@ async fn main() -> Result<()> {
         .build();
     let floor = Floor {
         client: Client::builder(TokioExecutor::new()).build(connector),
-        bucket: format!("{}/{}", options.endpoint, manifest.bucket),
-        manifest,
-        concurrency: options.concurrency,
-        block: vec![0x5a; PART as usize].into(),
+        job: Job::from_args()?,
+        part: vec![0x5a; PART_SIZE as usize].into(),
     };
-    rounds::twice(|| async {
-        tokio::try_join!(floor.download(), floor.upload())?;
-        Ok(())
-    })
-    .await
+    measure_warm(|| async { tokio::try_join!(floor.download(), floor.upload()).map(drop) }).await
 }
 
 impl Floor {
     async fn download(&self) -> Result<()> {
-        let received: u64 = stream::iter(&self.manifest.entries)
-            .map(|entry| self.size_of(&entry.key))
-            .buffer_unordered(self.concurrency)
+        let received: u64 = stream::iter(&self.job.entries)
+            .map(|entry| self.get(&entry.key))
+            .buffer_unordered(self.job.concurrency)
             .try_fold(0, async |sum, size| Ok(sum + size))
             .await?;
-        ensure!(received == self.manifest.bytes(), "only {received} bytes have come");
+        let expected = self.job.bytes();
+        ensure!(received == expected, "received {received} bytes instead of {expected}");
         Ok(())
     }
 
-    async fn size_of(&self, key: &str) -> Result<u64> {
+    /// Discards an artwork and returns its size.
+    async fn get(&self, key: &str) -> Result<u64> {
         let mut body = self.send(Method::GET, key, Bytes::new()).await?.into_body();
         let mut size = 0;
         while let Some(frame) = body.frame().await {
@@ -86,43 +64,40 @@ impl Floor {
     }
 
     async fn upload(&self) -> Result<()> {
-        let (zip, size) = (&self.manifest.zip, self.manifest.bytes());
-        if size <= PART {
-            self.send(Method::PUT, zip, self.block.slice(..size as usize)).await?;
-            return Ok(());
+        let (zip, size) = (&self.job.zip, self.job.bytes());
+        if size <= PART_SIZE {
+            let content = self.part.slice(..size as usize);
+            return self.send(Method::PUT, zip, content).await.map(drop);
         }
         let created = self.send(Method::POST, &format!("{zip}?uploads="), Bytes::new()).await?;
         let created = created.into_body().collect().await?.to_bytes();
         let created = String::from_utf8_lossy(&created);
-        let (_, id) = created.split_once("<UploadId>").context("no upload id")?;
-        let (id, _) = id.split_once('<').context("no upload id")?;
-        let mut parts: Vec<_> = stream::iter(1..=size.div_ceil(PART))
+        let id = created.split_once("<UploadId>").and_then(|(_, rest)| rest.split_once('<'));
+        let (id, _) = id.context("the response has no UploadId")?;
+        let mut parts: Vec<_> = stream::iter(1..=size.div_ceil(PART_SIZE))
             .map(async |number| {
-                let length = PART.min(size - (number - 1) * PART) as usize;
-                let part = format!("{zip}?partNumber={number}&uploadId={id}");
-                let sent = self.send(Method::PUT, &part, self.block.slice(..length)).await?;
+                let length = PART_SIZE.min(size - (number - 1) * PART_SIZE) as usize;
+                let path = format!("{zip}?partNumber={number}&uploadId={id}");
+                let sent = self.send(Method::PUT, &path, self.part.slice(..length)).await?;
                 anyhow::Ok((number, sent.headers()["etag"].to_str()?.to_owned()))
             })
-            .buffer_unordered(PARTS)
+            .buffer_unordered(MAX_PARTS)
             .try_collect()
             .await?;
         parts.sort_unstable();
-        let parts = parts.iter().map(|(number, tag)| {
-            format!("<Part><PartNumber>{number}</PartNumber><ETag>{tag}</ETag></Part>")
+        let parts = parts.iter().map(|(number, e_tag)| {
+            format!("<Part><PartNumber>{number}</PartNumber><ETag>{e_tag}</ETag></Part>")
         });
         let parts = parts.collect::<String>();
         let list = format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>");
-        self.send(Method::POST, &format!("{zip}?uploadId={id}"), list.into()).await?;
-        Ok(())
+        self.send(Method::POST, &format!("{zip}?uploadId={id}"), list.into()).await.map(drop)
     }
 
-    async fn send(&self, method: Method, key: &str, body: Bytes) -> Result<Response<Incoming>> {
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("{}/{key}", self.bucket))
-            .body(Full::new(body))?;
+    async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>> {
+        let url = format!("{}/{}/{path}", self.job.endpoint, self.job.bucket);
+        let request = Request::builder().method(method).uri(url).body(Full::new(body))?;
         let response = self.client.request(request).await?;
-        ensure!(response.status().is_success(), "{key}: {}", response.status());
+        ensure!(response.status().is_success(), "the response for {path} is {}", response.status());
         Ok(response)
     }
 }

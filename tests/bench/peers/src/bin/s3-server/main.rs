@@ -1,30 +1,30 @@
-//! A vault that takes next to nothing: artworks are made as they are sent, and of what is uploaded only
-//! the size is remembered, unless one wants to look at it. Each answer begins a while after the
-//! question's end, as over a network.
+//! An S3 server that needs almost no memory and no disk: it generates artworks while it sends them, and
+//! keeps of an upload only the size, unless the benchmark asks for the content. It delays every
+//! response, as a network does.
 //!
-//! It speaks as much of S3 as the benchmark's programs use, with keep-alive, and with TLS if asked for.
-//! It prints where it listens as a line of JSON, and ends with its standard input.
+//! It supports the operations that the benchmark's programs use, with keep-alive and optional TLS. It
+//! prints its two URLs in one line and ends when its standard input is closed.
 
-mod chunks;
 mod operation;
-mod serve;
 mod service;
 mod store;
-mod traffic;
-mod xml;
+mod tls;
 
 use std::{io::Read as _, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Result;
 use clap::Parser;
+use tokio::net::TcpListener;
+
 use service::Service;
 
+/// Serve S3 for the benchmark.
 #[derive(Parser)]
 struct Options {
-    /// Time to the first byte of each answer, in ms.
+    /// Delay the first byte of every response (in ms).
     #[arg(long, default_value_t = 30)]
     latency_ms: u64,
-    /// Speak TLS, and write the root to be trusted into this file (PEM).
+    /// Use TLS and write the root certificate to this file (PEM).
     #[arg(long)]
     tls: Option<PathBuf>,
 }
@@ -32,28 +32,22 @@ struct Options {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let options = Options::parse();
-    let service = Arc::new(Service::new(Duration::from_millis(options.latency_ms)));
-    let tls = options.tls.as_deref().map(serve::certified).transpose()?;
+    let latency = Duration::from_millis(options.latency_ms);
+    let service = Arc::new(Service::new(latency));
+    let tls = options.tls.as_deref().map(tls::acceptor).transpose()?;
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let (s3, admin) = (serve::listen().await?, serve::listen().await?);
-    println!(
-        "{}",
-        serde_json::json!({
-            "s3": format!("{scheme}://localhost:{}", s3.local_addr()?.port()),
-            "admin": format!("http://{}", admin.local_addr()?),
-        })
-    );
-    // Its owner has gone, however it ended.
+    let (s3, admin) =
+        (TcpListener::bind("127.0.0.1:0").await?, TcpListener::bind("127.0.0.1:0").await?);
+    let s3_url = format!("{scheme}://localhost:{}", s3.local_addr()?.port());
+    let admin_url = format!("http://{}", admin.local_addr()?);
+    println!("{s3_url} {admin_url}");
+    // The benchmark has ended, even if it was killed.
     std::thread::spawn(|| {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(0);
     });
-    let counted = Arc::clone(&service);
-    tokio::join!(
-        serve::serve(s3, tls, service::s3(Arc::clone(&service)), move || counted
-            .traffic
-            .connection()),
-        serve::serve(admin, None, service::admin(service), || {}),
-    );
+    let routes = service::routes(Arc::clone(&service));
+    tokio::spawn(axum::serve(admin, routes.clone()).into_future());
+    tls::serve(s3, tls, routes, || service.state().traffic.connections += 1).await;
     Ok(())
 }

@@ -1,111 +1,60 @@
-//! Which of S3's operations an HTTP request is.
+//! The operations of S3.
 
-use axum::http::{Method, Uri};
+use std::collections::BTreeMap;
 
-/// An operation on the object `key`, as far as the function uses them.
+use axum::{
+    extract::Query,
+    http::{Method, Uri},
+};
+
+/// An operation that the benchmark's programs use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Operation {
     GetObject,
     HeadObject,
     PutObject,
     CreateMultipartUpload,
-    UploadPart {
-        upload: String,
-        number: u32,
-    },
-    CompleteMultipartUpload {
-        upload: String,
-    },
-    AbortMultipartUpload {
-        upload: String,
-    },
+    UploadPart { upload_id: String, number: u32 },
+    CompleteMultipartUpload { upload_id: String },
+    AbortMultipartUpload { upload_id: String },
     ListMultipartUploads,
-    /// Not supported.
-    Other,
-}
-
-/// What a request is counted as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Get,
-    Head,
-    Put,
-    Create,
-    Part,
-    Complete,
-    Abort,
-    List,
-    Other,
-}
-
-impl Kind {
-    /// All of them, in the order of the report.
-    pub(crate) const ALL: [Self; 9] = [
-        Self::Get,
-        Self::Head,
-        Self::Put,
-        Self::Create,
-        Self::Part,
-        Self::Complete,
-        Self::Abort,
-        Self::List,
-        Self::Other,
-    ];
-
-    /// A short name for it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Get => "GET",
-            Self::Head => "HEAD",
-            Self::Put => "PUT",
-            Self::Create => "create",
-            Self::Part => "part",
-            Self::Complete => "complete",
-            Self::Abort => "abort",
-            Self::List => "list",
-            Self::Other => "other",
-        }
-    }
+    Unsupported,
 }
 
 impl Operation {
-    /// Reads method and query.
+    /// Returns the operation of a request.
     pub(crate) fn of(method: &Method, uri: &Uri) -> Self {
-        let query = uri.query().unwrap_or_default();
-        let parameter = |name: &str| {
-            query.split('&').find_map(|pair| {
-                let (found, value) = pair.split_once('=').unwrap_or((pair, ""));
-                (found == name).then(|| value.to_owned())
-            })
-        };
-        let upload = parameter("uploadId");
-        match (method.as_str(), upload) {
-            ("GET", None) if parameter("uploads").is_some() => Self::ListMultipartUploads,
+        let query = Query::<BTreeMap<String, String>>::try_from_uri(uri);
+        let Query(mut query) = query.unwrap_or_default();
+        let uploads = query.contains_key("uploads");
+        match (method.as_str(), query.remove("uploadId")) {
+            ("GET", None) if uploads => Self::ListMultipartUploads,
             ("GET", None) => Self::GetObject,
             ("HEAD", None) => Self::HeadObject,
             ("PUT", None) => Self::PutObject,
-            ("POST", None) if parameter("uploads").is_some() => Self::CreateMultipartUpload,
-            ("PUT", Some(upload)) => {
-                let number = parameter("partNumber").and_then(|number| number.parse().ok());
-                number.map_or(Self::Other, |number| Self::UploadPart { upload, number })
+            ("POST", None) if uploads => Self::CreateMultipartUpload,
+            ("PUT", Some(upload_id)) => {
+                let number = query.get("partNumber").and_then(|number| number.parse().ok());
+                number.map_or(Self::Unsupported, |number| Self::UploadPart { upload_id, number })
             }
-            ("POST", Some(upload)) => Self::CompleteMultipartUpload { upload },
-            ("DELETE", Some(upload)) => Self::AbortMultipartUpload { upload },
-            _ => Self::Other,
+            ("POST", Some(upload_id)) => Self::CompleteMultipartUpload { upload_id },
+            ("DELETE", Some(upload_id)) => Self::AbortMultipartUpload { upload_id },
+            _ => Self::Unsupported,
         }
     }
 
-    pub(crate) fn kind(&self) -> Kind {
+    /// Returns a short name for the report.
+    pub(crate) fn name(&self) -> &'static str {
         match self {
-            Self::GetObject => Kind::Get,
-            Self::HeadObject => Kind::Head,
-            Self::PutObject => Kind::Put,
-            Self::CreateMultipartUpload => Kind::Create,
-            Self::UploadPart { .. } => Kind::Part,
-            Self::CompleteMultipartUpload { .. } => Kind::Complete,
-            Self::AbortMultipartUpload { .. } => Kind::Abort,
-            Self::ListMultipartUploads => Kind::List,
-            Self::Other => Kind::Other,
+            Self::GetObject => "GET",
+            Self::HeadObject => "HEAD",
+            Self::PutObject => "PUT",
+            Self::CreateMultipartUpload => "create",
+            Self::UploadPart { .. } => "part",
+            Self::CompleteMultipartUpload { .. } => "complete",
+            Self::AbortMultipartUpload { .. } => "abort",
+            Self::ListMultipartUploads => "list",
+            Self::Unsupported => "other",
         }
     }
 }
@@ -115,26 +64,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn method_and_query_make_the_operation() {
+    fn method_and_query_determine_the_operation() {
         let operation = |method: &str, uri: &'static str| {
             Operation::of(&method.parse().unwrap(), &Uri::from_static(uri))
         };
-        let upload = || "u1".to_owned();
+        let upload_id = || "u1".to_owned();
         assert_eq!(operation("GET", "/b/k?x-id=GetObject"), Operation::GetObject);
         assert_eq!(operation("PUT", "/b/k?x-id=PutObject"), Operation::PutObject);
         assert_eq!(operation("POST", "/b/k?uploads"), Operation::CreateMultipartUpload);
         assert_eq!(
             operation("PUT", "/b/k?x-id=UploadPart&partNumber=7&uploadId=u1"),
-            Operation::UploadPart { upload: upload(), number: 7 }
+            Operation::UploadPart { upload_id: upload_id(), number: 7 }
         );
         assert_eq!(
             operation("POST", "/b/k?uploadId=u1"),
-            Operation::CompleteMultipartUpload { upload: upload() }
+            Operation::CompleteMultipartUpload { upload_id: upload_id() }
         );
         assert_eq!(
             operation("DELETE", "/b/k?uploadId=u1"),
-            Operation::AbortMultipartUpload { upload: upload() }
+            Operation::AbortMultipartUpload { upload_id: upload_id() }
         );
-        assert_eq!(operation("DELETE", "/b/k"), Operation::Other);
+        assert_eq!(operation("DELETE", "/b/k"), Operation::Unsupported);
     }
 }

@@ -1,152 +1,117 @@
-//! What was uploaded, and by which rules it becomes an object.
+//! Objects and multipart uploads, by the rules of S3.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::{BTreeMap, HashMap};
 
+use axum::http::StatusCode;
 use bytes::Bytes;
 
-/// S3's limit for all parts but the last.
-const SMALLEST_PART: u64 = 5 * 1024 * 1024;
+/// The minimum size of all parts but the last ("Amazon S3 multipart upload limits").
+const MIN_PART_SIZE: u64 = 5 * 1024 * 1024;
 
-/// The contents of an object or a part.
+/// The content of an object or a part.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Object {
     pub(crate) size: u64,
-    /// Empty unless they were to be kept.
-    pub(crate) bytes: Vec<Bytes>,
+    /// Empty unless the store keeps content.
+    pub(crate) chunks: Vec<Bytes>,
 }
 
-/// How a part is named at completion.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PartName {
-    pub(crate) number: u32,
-    /// Without quotation marks.
-    pub(crate) e_tag: String,
-}
+/// An error of S3: its status and its code.
+pub(crate) type S3Error = (StatusCode, &'static str);
 
-/// Why S3 refuses, by its own code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    NoSuchUpload,
-    InvalidPart,
-    InvalidPartOrder,
-    EntityTooSmall,
-    PreconditionFailed,
-}
+const NO_SUCH_KEY: S3Error = (StatusCode::NOT_FOUND, "NoSuchKey");
+const NO_SUCH_UPLOAD: S3Error = (StatusCode::NOT_FOUND, "NoSuchUpload");
+const INVALID_PART: S3Error = (StatusCode::BAD_REQUEST, "InvalidPart");
+const INVALID_PART_ORDER: S3Error = (StatusCode::BAD_REQUEST, "InvalidPartOrder");
+const ENTITY_TOO_SMALL: S3Error = (StatusCode::BAD_REQUEST, "EntityTooSmall");
+const PRECONDITION_FAILED: S3Error = (StatusCode::PRECONDITION_FAILED, "PreconditionFailed");
 
-/// Objects, and uploads that are not yet objects.
+/// All objects and uploads.
 #[derive(Debug, Default)]
-pub(crate) struct Store(Mutex<State>);
-
-#[derive(Debug, Default)]
-struct State {
-    keep: bool,
+pub(crate) struct Store {
+    /// Whether the content of uploads is kept.
+    pub(crate) keep: bool,
     objects: HashMap<String, Object>,
-    uploads: HashMap<String, Upload>,
-    /// Names given so far.
-    names: u64,
-}
-
-#[derive(Debug, Default)]
-struct Upload {
-    parts: BTreeMap<u32, (String, Object)>,
+    uploads: HashMap<String, BTreeMap<u32, (String, Object)>>,
+    /// The number of ids and `ETag`s so far.
+    ids: u64,
 }
 
 impl Store {
-    pub(crate) fn reset(&self, keep: bool) {
-        let mut state = self.state();
-        // Names go on: one from before must not come to mean something else.
-        *state = State { keep, names: state.names, ..State::default() };
+    /// Deletes everything. Ids are not used again.
+    pub(crate) fn reset(&mut self, keep: bool) {
+        *self = Self { keep, ids: self.ids, ..Self::default() };
     }
 
-    /// Whether the bytes of uploads are wanted.
-    pub(crate) fn keeps(&self) -> bool {
-        self.state().keep
+    /// Returns the sizes of all objects by key.
+    pub(crate) fn sizes(&self) -> BTreeMap<String, u64> {
+        self.objects.iter().map(|(key, object)| (key.clone(), object.size)).collect()
     }
 
-    pub(crate) fn object(&self, key: &str) -> Option<Object> {
-        self.state().objects.get(key).cloned()
+    pub(crate) fn object(&self, key: &str) -> Result<&Object, S3Error> {
+        self.objects.get(key).ok_or(NO_SUCH_KEY)
     }
 
-    /// Stores an object; `new` is `If-None-Match: *`. Returns its `ETag`.
-    pub(crate) fn put(&self, key: String, object: Object, new: bool) -> Result<String, Refusal> {
-        let mut state = self.state();
-        if new && state.objects.contains_key(&key) {
-            return Err(Refusal::PreconditionFailed);
+    /// Stores an object and returns its `ETag`. `new` is `If-None-Match: *`.
+    pub(crate) fn put(&mut self, key: &str, object: Object, new: bool) -> Result<String, S3Error> {
+        if new && self.objects.contains_key(key) {
+            return Err(PRECONDITION_FAILED);
         }
-        state.objects.insert(key, object);
-        Ok(state.name())
+        self.objects.insert(key.to_owned(), object);
+        Ok(self.next_id())
     }
 
-    /// Begins an upload, and returns its id.
-    pub(crate) fn create(&self) -> String {
-        let mut state = self.state();
-        let id = state.name();
-        state.uploads.insert(id.clone(), Upload::default());
+    /// Creates an upload and returns its id.
+    pub(crate) fn create(&mut self) -> String {
+        let id = self.next_id();
+        self.uploads.insert(id.clone(), BTreeMap::new());
         id
     }
 
-    /// Takes a part, and returns its `ETag`.
-    pub(crate) fn part(&self, upload: &str, number: u32, part: Object) -> Result<String, Refusal> {
-        let mut state = self.state();
-        let e_tag = state.name();
-        let upload = state.uploads.get_mut(upload).ok_or(Refusal::NoSuchUpload)?;
-        upload.parts.insert(number, (e_tag.clone(), part));
+    /// Stores a part and returns its `ETag`.
+    pub(crate) fn part(&mut self, id: &str, number: u32, part: Object) -> Result<String, S3Error> {
+        let e_tag = self.next_id();
+        let parts = self.uploads.get_mut(id).ok_or(NO_SUCH_UPLOAD)?;
+        parts.insert(number, (e_tag.clone(), part));
         Ok(e_tag)
     }
 
-    /// Makes an object of the parts; `new` is `If-None-Match: *`. Returns its `ETag`.
+    /// Stores the parts with these numbers and `ETag`s as an object and returns its `ETag`. `new` is
+    /// `If-None-Match: *`.
     pub(crate) fn complete(
-        &self,
-        key: String,
-        upload: &str,
-        parts: &[PartName],
+        &mut self,
+        key: &str,
+        id: &str,
+        listed: &[(u32, String)],
         new: bool,
-    ) -> Result<String, Refusal> {
-        let object =
-            self.state().uploads.get(upload).ok_or(Refusal::NoSuchUpload)?.joined(parts)?;
+    ) -> Result<String, S3Error> {
+        let parts = self.uploads.get(id).ok_or(NO_SUCH_UPLOAD)?;
+        if !listed.is_sorted_by(|a, b| a.0 < b.0) {
+            return Err(INVALID_PART_ORDER);
+        }
+        let mut object = Object::default();
+        for (index, (number, listed_e_tag)) in listed.iter().enumerate() {
+            let part = parts.get(number).filter(|(e_tag, _)| e_tag == listed_e_tag);
+            let (_, part) = part.ok_or(INVALID_PART)?;
+            if part.size < MIN_PART_SIZE && index + 1 < listed.len() {
+                return Err(ENTITY_TOO_SMALL);
+            }
+            object.size += part.size;
+            object.chunks.extend_from_slice(&part.chunks);
+        }
         let e_tag = self.put(key, object, new)?;
-        self.abort(upload)?;
+        self.abort(id)?;
         Ok(e_tag)
     }
 
-    /// Forgets an upload.
-    pub(crate) fn abort(&self, upload: &str) -> Result<(), Refusal> {
-        self.state().uploads.remove(upload).map(drop).ok_or(Refusal::NoSuchUpload)
+    /// Deletes an upload.
+    pub(crate) fn abort(&mut self, id: &str) -> Result<(), S3Error> {
+        self.uploads.remove(id).map(drop).ok_or(NO_SUCH_UPLOAD)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn name(&mut self) -> String {
-        self.names += 1;
-        format!("{:032x}", self.names)
-    }
-}
-
-impl Upload {
-    fn joined(&self, parts: &[PartName]) -> Result<Object, Refusal> {
-        if !parts.is_sorted_by(|a, b| a.number < b.number) {
-            return Err(Refusal::InvalidPartOrder);
-        }
-        let mut whole = Object::default();
-        for (index, name) in parts.iter().enumerate() {
-            let (e_tag, part) = self.parts.get(&name.number).ok_or(Refusal::InvalidPart)?;
-            if *e_tag != name.e_tag {
-                return Err(Refusal::InvalidPart);
-            }
-            if part.size < SMALLEST_PART && index + 1 < parts.len() {
-                return Err(Refusal::EntityTooSmall);
-            }
-            whole.size += part.size;
-            whole.bytes.extend_from_slice(&part.bytes);
-        }
-        Ok(whole)
+    fn next_id(&mut self) -> String {
+        self.ids += 1;
+        format!("{:032x}", self.ids)
     }
 }
 
@@ -155,43 +120,39 @@ mod tests {
     use super::*;
 
     fn sized(size: u64) -> Object {
-        Object { size, bytes: Vec::new() }
+        Object { size, chunks: Vec::new() }
     }
 
-    fn complete(sizes: &[u64], numbers: &[u32]) -> Result<u64, Refusal> {
-        let store = Store::default();
+    fn complete(sizes: &[u64], numbers: &[u32]) -> Result<u64, S3Error> {
+        let mut store = Store::default();
         let upload = store.create();
-        let mut names = Vec::new();
+        let mut parts = Vec::new();
         for (number, &size) in (1..).zip(sizes) {
-            let e_tag = store.part(&upload, number, sized(size))?;
-            names.push(PartName { number, e_tag });
+            parts.push((number, store.part(&upload, number, sized(size))?));
         }
-        let picked: Vec<_> =
-            numbers.iter().map(|number| names[*number as usize - 1].clone()).collect();
-        store.complete("k".into(), &upload, &picked, true)?;
-        assert_eq!(store.abort(&upload), Err(Refusal::NoSuchUpload));
+        let listed: Vec<_> =
+            numbers.iter().map(|number| parts[*number as usize - 1].clone()).collect();
+        store.complete("k", &upload, &listed, true)?;
+        assert_eq!(store.abort(&upload), Err(NO_SUCH_UPLOAD));
         Ok(store.object("k").unwrap().size)
     }
 
     #[test]
     fn parts_become_an_object_by_the_rules_of_s3() {
-        assert_eq!(complete(&[SMALLEST_PART, SMALLEST_PART, 3], &[1, 2, 3]), Ok(10_485_763));
-        assert_eq!(complete(&[SMALLEST_PART - 1, 3], &[1, 2]), Err(Refusal::EntityTooSmall));
-        assert_eq!(complete(&[SMALLEST_PART, 3], &[2, 1]), Err(Refusal::InvalidPartOrder));
+        assert_eq!(complete(&[MIN_PART_SIZE, MIN_PART_SIZE, 3], &[1, 2, 3]), Ok(10_485_763));
+        assert_eq!(complete(&[MIN_PART_SIZE - 1, 3], &[1, 2]), Err(ENTITY_TOO_SMALL));
+        assert_eq!(complete(&[MIN_PART_SIZE, 3], &[2, 1]), Err(INVALID_PART_ORDER));
         assert_eq!(complete(&[3], &[1]), Ok(3));
     }
 
     #[test]
     fn an_object_that_must_be_new_replaces_none() {
-        let store = Store::default();
-        store.put("k".into(), sized(1), true).unwrap();
-        assert_eq!(store.put("k".into(), sized(2), true), Err(Refusal::PreconditionFailed));
-        store.put("k".into(), sized(2), false).unwrap();
+        let mut store = Store::default();
+        store.put("k", sized(1), true).unwrap();
+        assert_eq!(store.put("k", sized(2), true), Err(PRECONDITION_FAILED));
+        store.put("k", sized(2), false).unwrap();
         let upload = store.create();
-        assert_eq!(
-            store.complete("k".into(), &upload, &[], true),
-            Err(Refusal::PreconditionFailed)
-        );
+        assert_eq!(store.complete("k", &upload, &[], true), Err(PRECONDITION_FAILED));
         assert_eq!(store.object("k").unwrap().size, 2);
     }
 }

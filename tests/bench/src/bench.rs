@@ -1,0 +1,149 @@
+//! A request through the function, and the check of its result.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, ensure};
+use bdr_bench::{
+    round::{Round, cpu_s},
+    traffic::Traffic,
+};
+use bdr_tests::lambda::{Deployed, Function, Queue};
+use local_stack::LocalStack;
+use serde_json::json;
+use tokio_postgres::Client;
+
+use crate::{
+    limits::Limits,
+    options::Options,
+    peers::Peers,
+    s3::S3Server,
+    sampler::sample,
+    workload::{Seeded, Workload},
+    zip_check,
+};
+
+/// The environment of a measurement.
+pub(crate) struct Bench {
+    pub(crate) peers: Peers,
+    pub(crate) s3: S3Server,
+    pub(crate) deployed: Deployed,
+    pub(crate) scratch: PathBuf,
+    pub(crate) lambda_mb: Option<u64>,
+    queue: Queue,
+    database: Client,
+}
+
+/// A process of the function and its limits. `let` drops the process first.
+pub(crate) type Limited = (Option<Limits>, Function);
+
+/// The measurement of a request whose result was correct.
+#[derive(Debug, Clone)]
+pub(crate) struct Measured {
+    pub(crate) workload: Workload,
+    pub(crate) round: Round,
+    pub(crate) traffic: Traffic,
+    /// Resident memory every 50 ms.
+    pub(crate) resident_kib: Vec<u64>,
+    /// The key of the ZIP.
+    pub(crate) key: String,
+}
+
+impl Bench {
+    /// Starts what the local stack does not have.
+    pub(crate) async fn new(stack: &LocalStack, peers: Peers, options: &Options) -> Result<Self> {
+        let mut deployed = Deployed::process_bdr_job(stack).await?;
+        if let Some(binary) = &options.binary {
+            let path = binary.canonicalize();
+            deployed.bootstrap =
+                path.with_context(|| format!("failed to find the binary {}", binary.display()))?;
+        }
+        let scratch = stack.scratch_directory().to_owned();
+        Ok(Self {
+            s3: S3Server::start(&peers, options, &scratch).await?,
+            peers,
+            queue: Queue::create(stack.sqs(), "bench", deployed.timeout).await?,
+            deployed,
+            database: stack.database().await?,
+            scratch,
+            lambda_mb: options.lambda_mb,
+        })
+    }
+
+    /// Starts the function with the limits of Lambda at `lambda_mb`, or without limits.
+    pub(crate) async fn start_function(&self, lambda_mb: Option<u64>) -> Result<Limited> {
+        let limits = lambda_mb.map(Limits::of_lambda).transpose()?;
+        let memory = lambda_mb.unwrap_or(self.deployed.memory_mb).to_string();
+        let host = self.s3.endpoint.split_once("://").map_or("", |(_, host)| host);
+        let root = self.s3.root.as_ref().map(|root| root.display().to_string());
+        let mut changed = vec![
+            ("AWS_ENDPOINT_URL_S3", &*self.s3.endpoint),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &memory),
+            ("BDR_QUEUE_URL", self.queue.url()),
+            ("REMOTE_ALLOW_HOSTS", host),
+        ];
+        changed.extend(root.as_deref().map(|root| ("AWS_CA_BUNDLE", root)));
+        let log = self.scratch.join("function.log");
+        let launcher = limits.as_ref().map(Limits::launcher).unwrap_or_default();
+        let function = Function::launch(&launcher, &self.deployed, &changed, &log).await?;
+        Ok((limits, function))
+    }
+
+    /// Inserts the artworks into the database.
+    pub(crate) async fn seed(&self, workload: Workload) -> Result<Seeded> {
+        workload.seed(&self.database, &self.s3.endpoint).await
+    }
+
+    /// Processes a new request for the artworks.
+    pub(crate) async fn run(&self, function: &mut Function, seeded: &Seeded) -> Result<Measured> {
+        self.s3.reset(false).await?;
+        self.invoke(function, seeded).await
+    }
+
+    /// Processes a new request in a new process and compares the ZIP with the artworks.
+    pub(crate) async fn inspect(&self, seeded: &Seeded) -> Result<()> {
+        let (_limits, mut function) = self.start_function(self.lambda_mb).await?;
+        self.s3.reset(true).await?;
+        let Measured { key, .. } = self.invoke(&mut function, seeded).await?;
+        zip_check::check(&self.s3.content(&key).await?, &seeded.job.entries)
+            .context("wrong ZIP")?;
+        eprintln!("  ✓ a ZIP of {} has the right content, byte for byte", seeded.workload);
+        function.stop().await
+    }
+
+    async fn invoke(&self, function: &mut Function, seeded: &Seeded) -> Result<Measured> {
+        self.measure(function, seeded).await.with_context(|| {
+            let (workload, log) = (seeded.workload, function.log_tail());
+            format!("failed to process a request for {workload}. The log ends with:\n{log}\n")
+        })
+    }
+
+    async fn measure(&self, function: &mut Function, seeded: &Seeded) -> Result<Measured> {
+        let bdr_id = seeded.request.insert(&self.database).await?;
+        let message = self.queue.deliver(bdr_id).await?;
+        let (pid, cpu_before_s) = (function.pid(), cpu_s(function.pid())?);
+        let (invocation, resident_kib) = sample(pid, function.invoke(message.event())).await;
+        let invocation = invocation?;
+        let round = Round::finish(pid, invocation.duration, cpu_before_s)?;
+        let traffic = self.s3.traffic().await?;
+        self.queue.delete(&message).await?;
+        let no_failures = json!({ "batchItemFailures": [] });
+        ensure!(invocation.response == no_failures, "the response is {}", invocation.response);
+
+        let query = "SELECT status, file_path, file_size_bytes FROM batch_download_requests
+                     WHERE id = $1";
+        let row = self.database.query_one(query, &[&bdr_id]).await;
+        let row = row.context("failed to read the request")?;
+        let status: &str = row.try_get("status")?;
+        ensure!(status == "ready", "the request is {status} instead of ready");
+        let key: String = row.try_get("file_path")?;
+        let size = u64::try_from(row.try_get::<_, i64>("file_size_bytes")?)?;
+        let stored = traffic.objects.get(&key);
+        let received = traffic.received_bytes;
+        ensure!(
+            stored == Some(&size) && received == size,
+            "the row has {size} bytes, the object {stored:?}, and {received} were uploaded"
+        );
+        ensure!(size > seeded.job.bytes(), "an artwork is missing: the ZIP has {size} bytes");
+        Ok(Measured { workload: seeded.workload, round, traffic, resident_kib, key })
+    }
+}
