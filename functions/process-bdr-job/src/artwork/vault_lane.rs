@@ -56,14 +56,14 @@ impl VaultLane {
         self,
         plans: impl Iterator<Item = (PlannedArtwork<'a>, ArtworkKey)> + Send + 'a,
     ) -> impl Stream<Item = Result<FetchedArtwork<'a>, NotFetched<'a>>> + Send {
-        let (opener, reader) = (self.clone(), self);
+        let (lane, reader) = (self.clone(), self);
         stream::iter(plans)
             // One after the other, in order: a slot of the window.
             .then(move |(planned, key)| {
-                let opener = opener.clone();
+                let lane = lane.clone();
                 async move {
-                    let slot = opener.window.enter().await;
-                    (planned, opener.start_opening(key, slot))
+                    let slot = lane.window.enter().await;
+                    (planned, lane.start_opening(key, slot))
                 }
             })
             .map(|(planned, opening)| async move { (planned, joined(opening).await) })
