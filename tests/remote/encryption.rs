@@ -82,7 +82,7 @@ async fn a_self_signed_or_misnamed_certificate_gets_no_request() {
     web_of_misnamed.roots.add(certificate.key.cert[0].clone()).unwrap();
     for (host, web) in [(unknown, web), (misnamed, web_of_misnamed)] {
         let missing = fetch_from_host(&web).await.unwrap_err();
-        assert_eq!(missing.decision, Decision::Retry);
+        assert_eq!(missing.decision, Decision::Fail, "it is the host's fault");
         assert_eq!(missing.reason(), "This artwork's file could not be downloaded.");
         assert!(missing.detail.unwrap().contains("certificate"));
         assert_eq!((host.connections(), host.visits.of("/")), (4, 0));

@@ -78,11 +78,11 @@ fn listeners() -> (TcpListener, TcpListener) {
 /// Fetches an artwork as the function does.
 async fn fetch(remote: &Remote, url: &str) -> Result<Vec<u8>, Missing> {
     let session = remote.session().unwrap();
-    let mut tries = 0..4;
+    let mut retries = 0..3;
     loop {
         match fetch_once(&session, url).await {
-            Err(TryError::Unusable(_) | TryError::Unavailable { .. }) if tries.next().is_some() => {
-            }
+            Err(TryError::Unusable(_) | TryError::Unavailable { .. })
+                if retries.next().is_some() => {}
             result => return result.map_err(TryError::into_missing),
         }
     }

@@ -201,6 +201,7 @@ fn denied_artworks_do_not_flood_the_log() {
         let missing: Vec<_> = lines.iter().filter(|line| line["level"] == "WARN").collect();
         assert_eq!(missing.len(), 21, "20 artworks, and one line for the other 80");
         assert_eq!(missing[20]["artworks"], 80);
+        assert_eq!(lines.iter().filter(|line| line["level"] == "ERROR").count(), 1);
     });
 }
 

@@ -1,5 +1,5 @@
 //! Fetches the artworks in two lanes that do not wait for each other: the vault's in order
-//! (`vault_lane`), the web's as they arrive (`web_lane`).
+//! (`vault_lane`), the web's as they arrive (`web_lane`). `order` merges them.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::budget::{Budget, Share};
+use super::order::in_order;
 use super::source::Source;
 use super::vault_lane::VaultLane;
 use super::web_lane::WebLane;
@@ -75,8 +76,8 @@ impl Fetcher {
         Window::new(&self.memory)
     }
 
-    /// Fetches what `plans` plan and yields every artwork once, fetched or not: those of the vault in
-    /// order, those of the web as they arrive. `has_remote` says whether there are any of these.
+    /// Fetches what `plans` plan and yields every artwork once, fetched or not: in order, except those of
+    /// the web that arrive late. `has_remote` says whether there are any of these.
     pub(crate) fn fetch<'a>(
         &self,
         plans: impl Iterator<Item = Result<PlannedArtwork<'a>, MissingArtwork<'a>>> + Send + 'a,
@@ -115,6 +116,7 @@ impl Fetcher {
             window,
             budget: budget.vault().clone(),
             stop_at: stop.vault,
+            is_denial_logged: Arc::default(),
         };
         let web = WebLane::new(
             Arc::clone(&self.remote),
@@ -129,7 +131,11 @@ impl Fetcher {
         });
         // The vault first: its artworks hold the larger part of the budget.
         let others = stream::select(missing, web.artworks());
-        stream::select_with_strategy(vault.fetch(vault_plans), others, |(): &mut ()| PollNext::Left)
+        let artworks =
+            stream::select_with_strategy(vault.fetch(vault_plans), others, |(): &mut ()| {
+                PollNext::Left
+            });
+        in_order(artworks)
     }
 }
 

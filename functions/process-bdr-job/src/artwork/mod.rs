@@ -3,6 +3,7 @@
 mod budget;
 mod fetch;
 mod name;
+mod order;
 mod pace;
 pub mod signature;
 mod source;

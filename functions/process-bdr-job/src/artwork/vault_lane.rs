@@ -8,6 +8,8 @@
 //! The vault is waited for: only S3's word that an object is gone, archived, too large or denied makes
 //! an artwork missing. Everything else is retried in place until the attempt stops.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -40,6 +42,8 @@ pub(super) struct VaultLane {
     pub(super) budget: Part,
     /// The time from which a vault in trouble makes artworks missing; `None`: never.
     pub(super) stop_at: Option<Instant>,
+    /// Whether a denial was logged: one line suffices for all artworks.
+    pub(super) is_denial_logged: Arc<AtomicBool>,
 }
 
 /// Why an artwork was not fetched.
@@ -146,7 +150,12 @@ impl VaultLane {
                 // request does not wait for an operator.
                 VaultError::Denied(detail) => {
                     permit.succeeded();
-                    let detail = format!("access denied; check the function's policy: {detail}");
+                    if !self.is_denial_logged.swap(true, Ordering::Relaxed) {
+                        tracing::error!(
+                            detail,
+                            "the vault denied access; check the function's policy"
+                        );
+                    }
                     return Err(Missing::transient(MissingCode::Unreadable, detail).into());
                 }
                 VaultError::Misconfigured(_) => {

@@ -217,11 +217,7 @@ fn not_downloaded(detail: &str) -> Missing {
 /// Returns whether TLS failed because of the host's certificate.
 fn is_bad_certificate(error: &reqwest::Error) -> bool {
     resolver::has_cause(error, |cause| {
-        let tls = cause.downcast_ref::<rustls::Error>().or_else(|| {
-            let io = cause.downcast_ref::<std::io::Error>()?;
-            io.get_ref()?.downcast_ref::<rustls::Error>()
-        });
-        matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
+        matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))
     })
 }
 

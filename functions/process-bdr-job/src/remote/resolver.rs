@@ -97,7 +97,12 @@ pub(super) fn has_cause(
         if matches(error) {
             return true;
         }
-        cause = error.source();
+        // The source of an I/O error is that of the error inside it, and skips that one.
+        let inside = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        cause = match inside {
+            Some(inside) => Some(inside),
+            None => error.source(),
+        };
     }
     false
 }
