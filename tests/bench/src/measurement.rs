@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use bdr_bench_jobs::rounds::{Round, cpu_ms, peak_kib};
-use bdr_tests::lambda::{Deployed, Function, Queue};
+use bdr_tests::lambda::{Deployed, Function, TestQueue};
 use local_stack::LocalStack;
 use serde_json::json;
 use tokio_postgres::Client;
@@ -23,7 +23,7 @@ use crate::{
 pub(crate) struct Bench<'a> {
     pub(crate) peers: &'a Peers,
     pub(crate) s3: S3Server,
-    queue: Queue,
+    queue: TestQueue,
     pub(crate) deployed: Deployed,
     pub(crate) database: Client,
     pub(crate) scratch: PathBuf,
@@ -74,7 +74,7 @@ impl<'a> Bench<'a> {
         Ok(Self {
             peers,
             s3: S3Server::start(peers, options, &scratch).await?,
-            queue: Queue::create(stack.sqs(), "bench", deployed.timeout).await?,
+            queue: TestQueue::create(stack.sqs(), "bench", deployed.timeout).await?,
             deployed,
             database: stack.database().await?,
             scratch,

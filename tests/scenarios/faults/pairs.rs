@@ -1,6 +1,6 @@
 //! Two faults in one request. Takes long, and so runs at night: `cargo test -p bdr-tests -- --ignored every_pair`.
 
-use bdr_tests::faults::{Fault, Target};
+use bdr_tests::proxy::{Fault, Target};
 use bdr_tests::scenario;
 use futures_util::{StreamExt as _, stream};
 

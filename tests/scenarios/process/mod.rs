@@ -3,6 +3,7 @@
 mod archives_open_everywhere;
 mod bad_input;
 mod calls;
+mod canary_ports;
 mod claims;
 pub(crate) mod email;
 mod failure_email;
@@ -13,4 +14,5 @@ mod life_of_a_request;
 mod remote_artworks;
 mod remote_formats;
 mod retries;
+mod strict_s3;
 mod write_once;
