@@ -1,6 +1,5 @@
-//! Looking into a ZIP with a library that shares no code with the one that wrote it.
+//! ZIP files, read by a library that shares no code with the one that writes them.
 
-use std::fmt::Write as _;
 use std::io::{Cursor, Read};
 
 use serde_json::Value;
@@ -13,14 +12,14 @@ pub struct ZipFile {
 }
 
 impl ZipFile {
-    /// The names of the entries, in the order of the central directory.
+    /// Returns the names of the entries, in the order of the central directory.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         let archive = self.open();
         archive.file_names().map(|name| name.unwrap().into_owned()).collect()
     }
 
-    /// The content of an entry, its CRC checked.
+    /// Returns the content of an entry, after a check of its CRC.
     #[must_use]
     pub fn content(&self, name: &str) -> Vec<u8> {
         let mut archive = self.open();
@@ -30,32 +29,25 @@ impl ZipFile {
         content
     }
 
-    /// The content of a JSON entry.
+    /// Returns the content of a JSON entry.
     #[must_use]
     pub fn json(&self, name: &str) -> Value {
         serde_json::from_slice(&self.content(name)).unwrap()
     }
 
-    /// A line an entry: method, mode, modification time, size, CRC, name.
+    /// Returns a line for each entry: method, mode, modification time, size, CRC, name.
     #[must_use]
     pub fn listing(&self) -> String {
         let mut archive = self.open();
-        let mut listing = String::new();
-        for index in 0..archive.len() {
+        let line = |index| {
             let entry = archive.by_index(index).unwrap();
-            let modified = entry.last_modified().unwrap();
-            writeln!(
-                listing,
-                "{:<8} {:o} {modified} {:>6} {:08x} {}",
-                entry.compression().to_string(),
-                entry.unix_mode().unwrap(),
-                entry.size(),
-                entry.crc32(),
-                entry.name().unwrap(),
-            )
-            .unwrap();
-        }
-        listing
+            let (method, mode) = (entry.compression().to_string(), entry.unix_mode().unwrap());
+            let (modified, size, crc) =
+                (entry.last_modified().unwrap(), entry.size(), entry.crc32());
+            let name = entry.name().unwrap();
+            format!("{method:<8} {mode:o} {modified} {size:>6} {crc:08x} {name}\n")
+        };
+        (0..self.names().len()).map(line).collect()
     }
 
     fn open(&self) -> ZipArchive<Cursor<&[u8]>> {

@@ -1,13 +1,14 @@
-//! Commands as a document prints them, run by a shell.
+//! The commands of a document, run by a shell.
 
 use std::process::Stdio;
 
-use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
 
 use crate::scenario::Scenario;
 
-/// The commands reach the local stack; the older command line reads no endpoint from the environment.
-/// What the stand-in does not know is checked by the command line and not sent. Nobody waits.
+/// Shell functions that send AWS commands to the local stack; older command lines do not read the
+/// endpoint from the environment. The command line only checks the options of commands that the
+/// stand-in does not support. `sleep` returns at once.
 pub const ON_THE_LOCAL_STACK: &str = r#"
     aws() {
       case "$1 $2" in
@@ -17,9 +18,10 @@ pub const ON_THE_LOCAL_STACK: &str = r#"
     }
     sleep() { :; }"#;
 
-/// The command line checks every command's options, and sends nothing. (Of some it finds its own
-/// invented answer at fault; that is not the command's.) What streams its answer has no skeleton, and goes
-/// to the stand-in, which knows no such function.
+/// Shell functions with which the command line checks the options of AWS commands and sends nothing. Of
+/// some commands it rejects the response that it generates itself, which says nothing about the command.
+/// A command with a streaming response has no generated one; it goes to the stand-in, which has no such
+/// function.
 pub const CHECKED: &str = r#"
     aws() {
       local answer
@@ -36,57 +38,41 @@ pub const CHECKED: &str = r#"
     output() { echo "the stack's $1"; }
     mapping=00000000-0000-0000-0000-000000000000"#;
 
-/// The blocks of this language under a heading of a document, in order.
+/// Returns the code blocks of a language under a heading of a document, in order.
 #[must_use]
 pub fn blocks<'a>(document: &'a str, heading: &str, language: &str) -> Vec<&'a str> {
     let (_, section) = document.split_once(&format!("\n{heading}\n")).expect("such a heading");
     let section = section.split("\n#").next().unwrap();
-    let blocks: Vec<_> = section
-        .split(&format!("```{language}\n"))
-        .skip(1)
-        .map(|block| block.split_once("```").expect("the end of the block").0)
-        .collect();
+    let fence = format!("```{language}\n");
+    let block = |rest: &'a str| rest.split_once("```").expect("the end of the block").0;
+    let blocks: Vec<_> = section.split(&fence).skip(1).map(block).collect();
     assert!(!blocks.is_empty(), "{heading} has no {language}");
     blocks
 }
 
-/// Runs a script as an operator would, with the scenario's database; returns what it prints.
+/// Runs a script as an operator does, with the scenario's database; returns its output.
 pub async fn run(s: &Scenario, script: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let commands = [s.stack.aws_command(), s.stack.psql_command()];
     let folders = commands.iter().map(|command| command.parent().unwrap().to_owned());
-    let usual = ["/usr/bin", "/bin"].map(Into::into);
-    let path = std::env::join_paths(folders.chain(usual)).unwrap();
-    let mut shell = tokio::process::Command::new("bash")
-        .args(["-euo", "pipefail"])
-        .env_clear()
-        .envs(s.stack.environment())
-        .env("PATH", path)
-        .env("DATABASE_URL", s.admin_database_url())
-        .current_dir(folder.path())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    shell.stdin.take().unwrap().write_all(script.as_bytes()).await.unwrap();
-    let output = shell.wait_with_output().await.unwrap();
-    let (out, err) = (output.stdout, String::from_utf8_lossy(&output.stderr).into_owned());
-    assert!(output.status.success(), "{script}\n{err}");
-    String::from_utf8(out).unwrap()
+    let path = std::env::join_paths(folders.chain(["/usr/bin", "/bin"].map(Into::into))).unwrap();
+    let mut shell = Command::new("bash");
+    shell.args(["-euo", "pipefail", "-c", script]).env_clear().env("PATH", path);
+    shell.env("DATABASE_URL", s.admin_database_url()).current_dir(folder.path());
+    output(s, &mut shell).await.unwrap_or_else(|errors| panic!("{script}\n{errors}"))
 }
 
-/// Runs Python with the stack's environment; returns what it prints, or what it says when it fails.
+/// Runs Python with the stack's environment; returns its output.
 ///
 /// # Errors
-/// When it fails.
+/// When it fails; the error is what it writes to standard error.
 pub async fn python(s: &Scenario, script: &str) -> Result<String, String> {
-    let output = tokio::process::Command::new(s.stack.python())
-        .args(["-c", script])
-        .envs(s.stack.environment())
-        .output()
-        .await
-        .unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap().trim().to_owned();
+    let printed = output(s, Command::new(s.stack.python()).args(["-c", script])).await?;
+    Ok(printed.trim().to_owned())
+}
+
+async fn output(s: &Scenario, command: &mut Command) -> Result<String, String> {
+    let output = command.envs(s.stack.environment()).stdin(Stdio::null()).output().await.unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
     if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
 }

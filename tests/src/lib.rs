@@ -1,37 +1,34 @@
-//! What scenarios stand on: one local stack for all of them, and for each one an artist of its own,
-//! clients, and the log of what ran in its process.
+//! The harness of the scenarios. One local stack (PostgreSQL, an AWS stand-in, the deployed template)
+//! serves all scenarios of a process. [`scenario()`] gives each of them an artist, clients and a log of
+//! its own, and [`scenario_apart`] also a database and a vault.
 //!
-//! A scenario either publishes to the deployed function ([`Scenario::publish`]), or runs the
-//! function's own handler in this process ([`Worker`]), with a queue of its own, where it can hold
-//! the clock still and look at every line of the log, or starts the release binary as a process
-//! ([`lambda`]), which can be killed.
+//! A scenario runs a function in one of three ways. [`Scenario::publish`] sends a request to the
+//! deployed function. [`in_process`] calls a handler directly, where a test can stop the clock and read
+//! every log line. [`lambda`] starts the release binary, which a test can kill.
+//!
+//! [`proxy`] records the calls of a function and injects faults. [`web`] and [`raw_server`] are hosts of
+//! artworks. The other modules read what the functions produce and what the documents contain.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::missing_panics_doc,
-    reason = "this is test code: a panic is how it says what is wrong"
+    reason = "this is test code: a panic reports a failure"
 )]
 
 pub mod archive;
-pub mod canary_ports;
 pub mod doc_commands;
 pub mod emf;
-pub mod faults;
-pub mod iam;
 pub mod in_process;
 pub mod lambda;
 pub mod log;
 pub mod privacy;
+pub mod proxy;
 pub mod raw_server;
-pub mod recorder;
 pub mod scenario;
-pub mod strict_s3;
 pub mod template;
 pub mod web;
-pub mod wire;
-pub mod worker;
 
 pub use archive::ZipFile;
+pub use in_process::{Delivery, Worker};
 pub use scenario::{Artwork, Scenario, scenario, scenario_apart};
-pub use worker::{Delivery, Worker};

@@ -1,4 +1,4 @@
-//! The log of what runs on this thread, in the form in which Lambda gets it.
+//! The log and the metrics of the functions in this process, in the format that Lambda receives.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -10,13 +10,13 @@ use shared::telemetry::Logs;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::layer::SubscriberExt;
 
-/// The lines logged so far.
+/// The lines so far.
 #[derive(Clone, Default)]
 pub struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// Begins to catch what this thread logs, until the guard is dropped: more than an operator can
-    /// ask for with the template's parameter `LogLevel`.
+    /// Starts to collect what this thread logs, until the guard is dropped. The level is TRACE, below
+    /// the lowest that the template's parameter `LogLevel` allows.
     #[must_use]
     pub fn catch() -> (Self, DefaultGuard) {
         let log = Self::default();
@@ -27,22 +27,20 @@ impl Log {
         (log, tracing::subscriber::set_default(subscriber))
     }
 
-    /// All lines as they were written.
+    /// Returns all lines as text.
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 
-    /// All lines, each one JSON object.
+    /// Returns all lines, each a JSON object.
     #[must_use]
     pub fn lines(&self) -> Vec<Value> {
-        self.text()
-            .lines()
-            .map(|line| serde_json::from_str(line).expect("a line of JSON"))
-            .collect()
+        let parse = |line| serde_json::from_str(line).expect("a line of JSON");
+        self.text().lines().map(parse).collect()
     }
 
-    /// Where a function in this process sends its metrics: here, as Lambda gets both from one place.
+    /// Returns a metrics writer that appends to this log, as Lambda receives both from one stream.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         let log = self.clone();
@@ -51,26 +49,24 @@ impl Log {
         })
     }
 
-    /// The lines that are metrics, each held to the format's specification.
+    /// Returns the lines that contain metrics, after a check of their format.
     #[must_use]
     pub fn emitted(&self) -> Vec<Value> {
         let lines = self.lines().into_iter().filter(|line| line.get("_aws").is_some());
         lines.inspect(crate::emf::check).collect()
     }
 
-    /// The outcome line of the last attempt: the one that has a `result`.
+    /// Returns the outcome line of the last attempt: the one that has a `result`.
     #[must_use]
     pub fn outcome(&self) -> Value {
-        let mut lines = self.lines();
-        let last = lines.iter().rposition(|line| line.get("result").is_some());
-        lines.swap_remove(last.expect("an outcome line"))
+        let mut lines = self.lines().into_iter().rev();
+        lines.find(|line| line.get("result").is_some()).expect("an outcome line")
     }
 }
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
+        self.0.lock().unwrap().write(bytes)
     }
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())

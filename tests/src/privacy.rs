@@ -1,5 +1,5 @@
-//! What no log line may hold, at whatever level: e-mail addresses, the queries of URLs, and what
-//! gives access to something. Every scenario is searched for it when it has ended.
+//! What no log line may contain, at any level: e-mail addresses, queries of URLs, and credentials. Every
+//! scenario's logs are searched when it has ended.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,14 +13,18 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// Parts of the headers and queries that authorize requests, in lower case.
 const CREDENTIALS: [&str; 4] = ["x-amz-", "authorization", "aws4-hmac", "bearer "];
 
-/// What a scenario has let out of its hands, and must not find in a log.
+/// The secrets of a scenario.
 #[derive(Clone, Default)]
-pub struct Secrets(Arc<Mutex<Vec<String>>>);
+pub struct Secrets {
+    texts: Arc<Mutex<Vec<String>>>,
+    /// The requests that deployed functions log.
+    published: Arc<Mutex<Vec<Uuid>>>,
+}
 
 impl Secrets {
-    /// Adds text that no log line may hold.
+    /// Adds text that no log line may contain.
     pub fn add(&self, secret: impl Into<String>) {
-        self.0.lock().unwrap().push(secret.into());
+        self.texts.lock().unwrap().push(secret.into());
     }
 
     /// Adds the password of a PostgreSQL URL.
@@ -29,65 +33,70 @@ impl Secrets {
         self.add(std::str::from_utf8(config.get_password().unwrap()).unwrap());
     }
 
-    /// Fails when one of these lines holds what it may not.
+    /// Has [`Secrets::look_for_leaks_of_functions`] wait for the log of this request.
+    pub(crate) fn look_at_log_of(&self, bdr_id: Uuid) {
+        self.published.lock().unwrap().push(bdr_id);
+    }
+
+    /// Searches these lines.
+    ///
+    /// # Panics
+    /// When a line contains a secret.
     pub fn look_for_leaks<'a>(&self, lines: impl IntoIterator<Item = &'a str>) {
-        let secrets = self.0.lock().unwrap();
+        let secrets = self.texts.lock().unwrap();
         for line in lines {
             if let Some(leak) = leak(line, &secrets) {
-                panic!("a log line holds {leak}:\n{line}");
+                panic!("a log line contains {leak}:\n{line}");
             }
         }
     }
 
-    /// Fails when the logs of the deployed functions hold what they may not. The lines of an
-    /// invocation come when it is over, so those of `published` requests are waited for.
-    pub async fn look_for_leaks_of_functions(&self, stack: &LocalStack, published: &[Uuid]) {
-        let logs = wait_until("the last line on each published request", PATIENCE, async || {
+    /// Searches the logs of the deployed functions, if a request was published to them. It waits for the
+    /// outcome line of each request, because the lines of an invocation appear after its end.
+    pub(crate) async fn look_for_leaks_of_functions(&self, stack: &LocalStack) {
+        let published = std::mem::take(&mut *self.published.lock().unwrap());
+        if published.is_empty() {
+            return;
+        }
+        let logs = wait_until("the last line of each published request", PATIENCE, async || {
             let logs = stack.function_logs().await?;
-            let is_last = |line: &String, bdr_id: &Uuid| {
-                line.contains(&bdr_id.to_string()) && line.contains(r#""result":"#)
+            let is_logged = |bdr_id: &Uuid| {
+                let bdr_id = bdr_id.to_string();
+                logs.iter().any(|line| line.contains(&bdr_id) && line.contains(r#""result":"#))
             };
-            let all_told = published.iter().all(|id| logs.iter().any(|line| is_last(line, id)));
-            Ok(all_told.then_some(logs))
+            Ok(published.iter().all(is_logged).then_some(logs))
         });
         self.look_for_leaks(logs.await.unwrap().iter().map(String::as_str));
     }
 }
 
-/// What a line holds that it may not.
+/// Returns the kind of secret that a line contains.
 fn leak(line: &str, secrets: &[String]) -> Option<&'static str> {
     let lower = line.to_lowercase();
-    if secrets.iter().any(|secret| line.contains(secret)) {
-        Some("a secret of the scenario")
-    } else if holds_address(&lower) {
-        Some("an e-mail address")
-    } else if CREDENTIALS.iter().any(|part| lower.contains(part)) {
-        Some("what authorizes a request")
-    } else if holds_query(&lower) {
-        Some("the query of a URL")
-    } else {
-        None
-    }
+    let kinds = [
+        (secrets.iter().any(|secret| line.contains(secret)), "a secret of the scenario"),
+        (has_address(&lower), "an e-mail address"),
+        (CREDENTIALS.iter().any(|part| lower.contains(part)), "a credential"),
+        (has_query(&lower), "the query of a URL"),
+    ];
+    kinds.into_iter().find_map(|(is_found, kind)| is_found.then_some(kind))
 }
 
-/// Whether there is an `@` with a name on its left and a domain on its right, as it is or as forms
-/// encode it.
-fn holds_address(lower: &str) -> bool {
+/// Returns whether there is an `@`, plain or URL-encoded, between a name and a domain.
+fn has_address(lower: &str) -> bool {
     let text = lower.replace("%40", "@");
-    let mut parts = text.split('@');
-    let Some(mut left) = parts.next() else { return false };
-    parts.any(|right| {
-        let named = left.ends_with(|c: char| c.is_alphanumeric() || "._%+-\"".contains(c));
-        left = right;
-        named && right.starts_with(|c: char| c.is_alphanumeric() || c == '[')
+    let parts: Vec<&str> = text.split('@').collect();
+    parts.windows(2).any(|pair| {
+        pair[0].ends_with(|c: char| c.is_alphanumeric() || "._%+-\"".contains(c))
+            && pair[1].starts_with(|c: char| c.is_alphanumeric() || c == '[')
     })
 }
 
-/// Whether there is a URL that goes on after its path.
-fn holds_query(lower: &str) -> bool {
+/// Returns whether there is a URL with a query.
+fn has_query(lower: &str) -> bool {
     lower.split("://").skip(1).any(|rest| {
-        let end = rest.find(|c: char| c.is_whitespace() || "\"'\\<>".contains(c));
-        rest[..end.unwrap_or(rest.len())].contains('?')
+        let url = rest.split(|c: char| c.is_whitespace() || "\"'\\<>".contains(c)).next();
+        url.is_some_and(|url| url.contains('?'))
     })
 }
 
@@ -96,7 +105,7 @@ mod tests {
     use super::leak;
 
     #[test]
-    fn what_may_not_be_logged_is_recognized() {
+    fn secrets_in_log_lines_are_recognized() {
         let secrets = ["hunter2".to_owned()];
         for line in [
             r#"{"message":"password hunter2"}"#,

@@ -1,18 +1,13 @@
-//! One scenario: an artist of its own on the stack that all share.
+//! One scenario: an artist of its own on the stack that all scenarios share.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::Result;
 use aws_config::SdkConfig;
 use local_stack::remote::RemoteHost;
 use local_stack::{LocalStack, Options, seed, wait_until};
-use process_bdr_job::artwork::Fetcher;
-use process_bdr_job::memory::Memory;
-use process_bdr_job::remote::{Remote, Web};
-use serde_json::{Value, json};
-use shared::vault::Vault;
+use serde_json::Value;
 use time::OffsetDateTime;
 use time::macros::datetime;
 use tokio::runtime::{Builder, Runtime};
@@ -23,32 +18,31 @@ use crate::archive::ZipFile;
 use crate::log::Log;
 use crate::privacy::Secrets;
 use crate::web::{self, Visits};
-use crate::worker::Worker;
 
-/// Longest wait for the deployed function. Generous: it only ends a scenario that has failed.
+/// Longest wait for the deployed function. Generous, because it only ends a scenario that has failed.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// An artist, and what a scenario needs to play the API.
 pub struct Scenario {
     /// The stack.
     pub stack: &'static LocalStack,
-    /// The web server of which the deployed function may fetch.
+    /// The web server from which the deployed function may fetch artworks.
     pub remote: &'static RemoteHost,
     /// The database with all rights, as the API has them.
     pub database: Client,
-    /// The same database as the functions reach it.
+    /// The URL of the database with the functions' rights.
     pub database_url: String,
     /// The vault's bucket.
     pub bucket: String,
-    /// The vault.
+    /// A client for the vault.
     pub s3: aws_sdk_s3::Client,
-    /// How functions in this process reach AWS.
+    /// The configuration of the AWS clients of functions in this process.
     pub aws: SdkConfig,
-    /// The queues.
+    /// A client for the queues.
     pub sqs: aws_sdk_sqs::Client,
-    /// What this process logs.
+    /// The log of the functions in this process.
     pub log: Log,
-    /// What no log may hold; looked for when the scenario has ended.
+    /// What no log may contain. The logs are searched when the scenario has ended.
     pub secrets: Secrets,
     /// `users.id` of the artist.
     pub user_id: i32,
@@ -56,21 +50,20 @@ pub struct Scenario {
     pub user_sqid: String,
     /// `users.email` of the artist.
     pub email: String,
-    published: Arc<Mutex<Vec<Uuid>>>,
 }
 
-/// An artwork to be seeded. Every scenario sets what it is about.
+/// An artwork to insert. A scenario sets the fields that matter to it.
 #[derive(Clone)]
 pub struct Artwork<'a> {
-    /// `posts.public_sqid`; unique in the database, so most scenarios leave it to chance.
+    /// `posts.public_sqid`, which is unique in the database; random by default.
     pub sqid: Option<String>,
     /// `posts.title`.
     pub title: &'a str,
     /// `posts.file_format`.
     pub file_format: Option<&'a str>,
-    /// The file in the vault, if it is there.
+    /// The file in the vault, if it exists.
     pub file: Option<&'a [u8]>,
-    /// `posts.art_url`; by default where `file` is, or would be.
+    /// `posts.art_url`; by default the place of `file`, existing or not.
     pub art_url: Option<Option<String>>,
     /// `posts.created_at`.
     pub created_at: OffsetDateTime,
@@ -103,22 +96,17 @@ pub fn scenario_apart(test: impl AsyncFnOnce(Scenario)) {
         let name = unique("d");
         let create = format!("CREATE DATABASE {name}");
         stack.database().await.unwrap().batch_execute(&create).await.unwrap();
-        let (admin, connection) =
-            tokio_postgres::connect(&in_database(stack.admin_database_url(), &name), NoTls)
-                .await
-                .unwrap();
+        let admin_url = in_database(stack.admin_database_url(), &name);
+        let (admin, connection) = tokio_postgres::connect(&admin_url, NoTls).await.unwrap();
         tokio::spawn(connection);
-        for sql in
-            [include_str!("../../infra/sql/schema.sql"), include_str!("../../infra/sql/role.sql")]
-        {
-            admin.batch_execute(sql).await.unwrap();
-        }
+        admin.batch_execute(include_str!("../../infra/sql/schema.sql")).await.unwrap();
+        admin.batch_execute(include_str!("../../infra/sql/role.sql")).await.unwrap();
         stack.s3().create_bucket().bucket(&name).send().await.unwrap();
         (admin, in_database(stack.database_url(), &name), name)
     });
 }
 
-/// The URL with another database's name.
+/// Returns the URL with another database's name.
 fn in_database(url: &str, name: &str) -> String {
     let (server, _) = url.rsplit_once('/').unwrap();
     format!("{server}/{name}")
@@ -126,14 +114,14 @@ fn in_database(url: &str, name: &str) -> String {
 
 fn run(
     test: impl AsyncFnOnce(Scenario),
-    place: impl AsyncFnOnce(&'static LocalStack) -> (Client, String, String),
+    surroundings: impl AsyncFnOnce(&'static LocalStack) -> (Client, String, String),
 ) {
     let (stack, remote) = stack();
     let (log, _guard) = Log::catch();
-    // One thread: spawned tasks log to the same place.
+    // One thread, because the log collects what this thread logs.
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let (database, database_url, bucket) = place(stack).await;
+        let (database, database_url, bucket) = surroundings(stack).await;
         let user_sqid = unique("u");
         let email = format!("{user_sqid}@example.org");
         let user = seed::User {
@@ -142,8 +130,7 @@ fn run(
             public_sqid: Some(user_sqid.clone()),
         };
         let user_id = user.insert(&database).await.unwrap();
-        let (s3, sqs) = (stack.s3(), stack.sqs());
-        let (secrets, published) = (Secrets::default(), Arc::<Mutex<Vec<Uuid>>>::default());
+        let secrets = Secrets::default();
         let [.., (_, secret_key), _] = stack.environment();
         secrets.add(secret_key);
         secrets.add(&email);
@@ -155,33 +142,29 @@ fn run(
             database,
             database_url,
             bucket,
-            s3,
+            s3: stack.s3(),
             aws: stack.sdk_config(),
-            sqs,
+            sqs: stack.sqs(),
             log: log.clone(),
             secrets: secrets.clone(),
             user_id,
             user_sqid,
             email,
-            published: Arc::clone(&published),
         };
         test(scenario).await;
         secrets.look_for_leaks(log.text().lines());
-        let published = std::mem::take(&mut *published.lock().unwrap());
-        if !published.is_empty() {
-            secrets.look_for_leaks_of_functions(stack, &published).await;
-        }
+        secrets.look_for_leaks_of_functions(stack).await;
     });
 }
 
-/// The stack of this process, started by whoever needs it first.
+/// Returns the stack of this process, which the first scenario starts.
 fn stack() -> (&'static LocalStack, &'static RemoteHost) {
     static STACK: OnceLock<(LocalStack, RemoteHost, Runtime)> = OnceLock::new();
     let (stack, remote, _) = STACK.get_or_init(|| {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let remote = RemoteHost::with_routes(web::routes(Visits::default())).unwrap();
         let options = Options::default()
-            // As talkative as the template allows: what is logged at no level is logged never.
+            // The lowest level that the template allows, so that every message is searched for secrets.
             .parameter("LogLevel", "DEBUG")
             .parameter("LeaseSeconds", 3)
             .parameter("RetryBaseSeconds", 2)
@@ -192,14 +175,14 @@ fn stack() -> (&'static LocalStack, &'static RemoteHost) {
     (stack, remote)
 }
 
-/// A public id that nobody else has.
+/// Returns a public id that is unique.
 #[must_use]
 pub fn unique(prefix: &str) -> String {
     format!("{prefix}{}", &Uuid::new_v4().simple().to_string()[..11])
 }
 
 impl Scenario {
-    /// Puts an artwork into the database and its file into the vault; returns `posts.id`.
+    /// Inserts an artwork into the database and puts its file into the vault; returns `posts.id`.
     pub async fn artwork(&self, artwork: Artwork<'_>) -> i32 {
         let key = format!("{}/{}", self.user_sqid, unique("f"));
         if let Some(file) = artwork.file {
@@ -226,25 +209,24 @@ impl Scenario {
         seed::put_artwork(&self.s3, self.bucket(), key, bytes.to_vec()).await.unwrap();
     }
 
-    /// Inserts a request of the artist for these posts, with e-mail; returns its id.
+    /// Inserts a request of the artist for these posts, with an e-mail; returns its id.
     pub async fn request(&self, post_ids: &[i32]) -> Uuid {
         let request = seed::Request {
             user_id: self.user_id,
             post_ids: post_ids.to_vec(),
-            include_comments: false,
-            include_reactions: false,
             send_email: true,
+            ..seed::Request::default()
         };
         request.insert(&self.database).await.unwrap()
     }
 
-    /// The vault's bucket.
+    /// Returns the vault's bucket.
     #[must_use]
     pub fn bucket(&self) -> &str {
         &self.bucket
     }
 
-    /// The scenario's database with all rights, as the API has them.
+    /// Returns the URL of the scenario's database with all rights.
     #[must_use]
     pub fn admin_database_url(&self) -> String {
         let (_, name) = self.database_url.rsplit_once('/').unwrap();
@@ -254,10 +236,10 @@ impl Scenario {
     /// Publishes a request to the deployed function.
     pub async fn publish(&self, bdr_id: Uuid) {
         seed::publish(&self.sqs, self.stack.queue_url().unwrap(), bdr_id).await.unwrap();
-        self.published.lock().unwrap().push(bdr_id);
+        self.secrets.look_at_log_of(bdr_id);
     }
 
-    /// Waits until the request's row has this status.
+    /// Waits until the request's row has this status; returns the row.
     pub async fn wait_for(&self, bdr_id: Uuid, status: &str) -> Value {
         wait_until(&format!("request {bdr_id} becoming {status}"), PATIENCE, async || {
             let row = self.row(bdr_id).await;
@@ -267,76 +249,54 @@ impl Scenario {
         .unwrap()
     }
 
-    /// Waits until `look` finds something.
+    /// Waits until `look` returns something; returns that.
     pub async fn wait<T>(&self, what: &str, look: impl AsyncFnMut() -> Result<Option<T>>) -> T {
         wait_until(what, PATIENCE, look).await.unwrap()
     }
 
-    /// The request's row; times as RFC 3339 text.
+    /// Returns the request's row, with times as RFC 3339 text.
     pub async fn row(&self, bdr_id: Uuid) -> Value {
         let query = "SELECT to_jsonb(r)::text FROM batch_download_requests AS r WHERE r.id = $1";
         let row = self.database.query_one(query, &[&bdr_id]).await.unwrap();
         serde_json::from_str(row.get(0)).unwrap()
     }
 
-    /// Runs a statement on a request's row: `SET …`.
+    /// Updates a request's row; `assignments` follow `SET`.
     pub async fn set(&self, bdr_id: Uuid, assignments: &str) {
         let sql = format!("UPDATE batch_download_requests SET {assignments} WHERE id = '{bdr_id}'");
         assert_eq!(self.database.execute(&sql, &[]).await.unwrap(), 1);
     }
 
-    /// The key at which the request's ZIP belongs.
+    /// Returns the key of the request's ZIP.
     #[must_use]
     pub fn archive_key(&self, bdr_id: Uuid) -> String {
         format!("bdr/{}/{bdr_id}.zip", self.user_sqid)
     }
 
-    /// The request's ZIP, if it stands in the vault.
+    /// Returns the request's ZIP, if it exists in the vault.
     pub async fn archive(&self, bdr_id: Uuid) -> Option<ZipFile> {
         let key = self.archive_key(bdr_id);
         let answer = self.s3.get_object().bucket(self.bucket()).key(key).send().await.ok()?;
         Some(ZipFile { bytes: answer.body.collect().await.unwrap().to_vec() })
     }
 
-    /// Multipart uploads of this artist's that were neither completed nor aborted.
+    /// Returns the number of the artist's multipart uploads that are neither completed nor aborted.
     pub async fn open_uploads(&self) -> usize {
         let answer = self.s3.list_multipart_uploads().bucket(self.bucket()).send().await.unwrap();
         let prefix = format!("bdr/{}/", self.user_sqid);
         answer.uploads().iter().filter(|u| u.key().is_some_and(|k| k.starts_with(&prefix))).count()
     }
 
-    /// The e-mails sent to the artist.
+    /// Returns the e-mails sent to the artist.
     pub async fn emails(&self) -> Vec<local_stack::SentEmail> {
         let mut emails = self.stack.sent_emails().await.unwrap();
         emails.retain(|email| email.to.contains(&self.email));
         emails
     }
 
-    /// The function in this process, by the contract's environment and these further variables.
-    pub async fn worker(&self, variables: &[(&str, &str)]) -> Worker {
-        self.worker_through(&self.aws, variables).await
-    }
-
-    /// The same, with AWS clients by `aws`.
-    pub async fn worker_through(&self, aws: &SdkConfig, variables: &[(&str, &str)]) -> Worker {
-        Worker::new(self, aws, variables).await
-    }
-
-    /// The function in this process, with artworks from the vault that `host` plays.
-    pub async fn worker_with_artworks_from(&self, host: &RemoteHost) -> Worker {
-        let mut worker = self.worker(&[]).await;
-        let aws = self.stack.sdk_config().into_builder().endpoint_url(host.url("")).build();
-        worker.handler.job.archiver.fetcher = Fetcher::new(
-            Vault::new(shared::aws::s3(&aws, true), "vault"),
-            Arc::new(Remote::new(Web::default(), HashSet::new())),
-            Memory::plan(512 << 20, 64 << 20),
-        );
-        worker
-    }
-
-    /// The body of the message for a request.
+    /// Returns the body of the message for a request.
     #[must_use]
     pub fn message(bdr_id: Uuid) -> String {
-        json!({ "bdr_id": bdr_id }).to_string()
+        seed::message(bdr_id)
     }
 }

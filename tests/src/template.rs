@@ -1,6 +1,5 @@
-//! `template.yaml` as CloudFormation reads it: its rules judged, its conditions decided and its
-//! functions answered, as far as that goes before anything is made. What is known only afterwards,
-//! as the ARN of a bucket to be, stays as it is written.
+//! `template.yaml` as CloudFormation evaluates it before it creates anything: rules, conditions and
+//! intrinsic functions. What only exists afterwards, such as the ARN of a bucket, stays a reference.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,49 +8,42 @@ use serde_json::{Map, Value, json};
 /// A template, with intrinsic functions in their long form.
 pub struct Template(pub Value);
 
-/// Parameters by name.
-type Parameters = BTreeMap<String, String>;
-
 impl Template {
-    /// The template with these parameters, and all others at their defaults: `Resources` and
-    /// `Outputs` without those whose condition does not hold, `Globals` as they are for all.
+    /// Returns `Globals`, `Resources` and `Outputs` for these parameters, the others at their defaults.
+    /// Resources and outputs whose condition is false are missing.
     ///
     /// # Errors
-    /// Every rule that the parameters break, by its description.
+    /// The descriptions of the rules that the parameters violate.
     ///
     /// # Panics
-    /// When a parameter is not one of the template's, or the template uses what is not known here.
+    /// When the template has no such parameter, or uses a function that is not supported here.
     pub fn with(&self, parameters: &[(&str, &str)]) -> Result<Value, Vec<String>> {
-        let declared = self.0["Parameters"].as_object().unwrap();
-        let mut values: Parameters = declared
-            .iter()
-            .map(|(name, parameter)| (name.clone(), text(&parameter["Default"])))
-            .collect();
+        let declared = self.0["Parameters"].as_object().unwrap().iter();
+        let defaults = declared.map(|(name, it)| (name.clone(), text(&it["Default"])));
+        let mut evaluation = Evaluation { template: &self.0, parameters: defaults.collect() };
         for (name, value) in parameters {
-            let known = values.insert((*name).to_owned(), (*value).to_owned());
-            assert!(known.is_some(), "{name} is no parameter");
+            let replaced = evaluation.parameters.insert((*name).to_owned(), (*value).to_owned());
+            assert!(replaced.is_some(), "the template has no parameter {name}");
         }
-        let reader = Reader { template: &self.0, values };
-        let broken = reader.broken_rules();
-        if !broken.is_empty() {
-            return Err(broken);
+        let violated = evaluation.violated_rules();
+        if !violated.is_empty() {
+            return Err(violated);
         }
         let section = |name: &str| {
-            let parts = self.0[name].as_object().unwrap().iter();
-            let kept = parts.filter(|(_, part)| {
-                part.get("Condition").is_none_or(|condition| reader.holds(&text(condition)))
-            });
-            let read = kept.map(|(id, part)| (id.clone(), reader.read(part).unwrap()));
-            Value::Object(read.collect())
+            let mut parts = self.0[name].clone();
+            let exists = |part: &Value| part.get("Condition").is_none_or(|c| evaluation.holds(c));
+            parts.as_object_mut().unwrap().retain(|_, part| exists(part));
+            evaluation.evaluate(&parts)
         };
-        let globals = reader.read(&self.0["Globals"]).unwrap();
         Ok(json!({
-            "Globals": globals, "Resources": section("Resources"), "Outputs": section("Outputs"),
+            "Globals": evaluation.evaluate(&self.0["Globals"]),
+            "Resources": section("Resources"),
+            "Outputs": section("Outputs"),
         }))
     }
 }
 
-/// The names of resources that something refers to, by `Ref`, `Fn::GetAtt` or `Fn::Sub`.
+/// Returns the names to which a value refers by `Ref`, `Fn::GetAtt` or `Fn::Sub`.
 #[must_use]
 pub fn references(value: &Value) -> BTreeSet<String> {
     match value {
@@ -69,107 +61,103 @@ pub fn references(value: &Value) -> BTreeSet<String> {
     }
 }
 
-struct Reader<'a> {
-    template: &'a Value,
-    values: Parameters,
-}
-
-/// The name and the argument of an intrinsic function.
-fn function(value: &Value) -> Option<(&str, &Value)> {
-    let members = value.as_object().filter(|members| members.len() == 1)?;
-    let (name, argument) = members.iter().next()?;
-    (name.starts_with("Fn::") || ["Ref", "Condition"].contains(&name.as_str()))
-        .then_some((name, argument))
-}
-
-/// A scalar as text: CloudFormation makes no difference between `"1"` and `1`.
+/// Returns a scalar as text, because CloudFormation does not distinguish `"1"` and `1`.
 #[must_use]
 pub fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-impl Reader<'_> {
-    fn broken_rules(&self) -> Vec<String> {
+/// Returns the name and the argument of an intrinsic function.
+fn function(value: &Value) -> Option<(&str, &Value)> {
+    let members = value.as_object().filter(|members| members.len() == 1)?;
+    let (name, argument) = members.iter().next()?;
+    let is_function = name.starts_with("Fn::") || name == "Ref" || name == "Condition";
+    is_function.then_some((name, argument))
+}
+
+/// The template with a value for each parameter.
+struct Evaluation<'a> {
+    template: &'a Value,
+    parameters: BTreeMap<String, String>,
+}
+
+impl Evaluation<'_> {
+    fn violated_rules(&self) -> Vec<String> {
         let rules = self.template["Rules"].as_object().unwrap().values();
         let assertions = rules.flat_map(|rule| rule["Assertions"].as_array().unwrap());
-        let broken = assertions.filter(|assertion| !self.is_true(&assertion["Assert"]));
-        broken.map(|assertion| text(&assertion["AssertDescription"])).collect()
+        let violated = assertions.filter(|assertion| !self.is_true(&assertion["Assert"]));
+        violated.map(|assertion| text(&assertion["AssertDescription"])).collect()
     }
 
-    fn holds(&self, condition: &str) -> bool {
-        self.is_true(&self.template["Conditions"][condition])
+    fn holds(&self, condition: &Value) -> bool {
+        self.is_true(&self.template["Conditions"][text(condition)])
     }
 
     fn is_true(&self, value: &Value) -> bool {
-        self.read(value).and_then(|value| value.as_bool()).expect("a condition")
+        self.evaluate(value).and_then(|value| value.as_bool()).expect("a condition")
     }
 
-    /// The value; none where it is `AWS::NoValue`.
-    fn read(&self, value: &Value) -> Option<Value> {
-        match value {
-            Value::Object(_) if function(value).is_some() => {
-                let (name, argument) = function(value).unwrap();
-                self.answer(name, argument)
-            }
+    /// Returns nothing for `AWS::NoValue`.
+    fn evaluate(&self, value: &Value) -> Option<Value> {
+        if let Some((name, argument)) = function(value) {
+            return self.call(name, argument);
+        }
+        Some(match value {
             Value::Object(members) => {
-                let read = |(key, value): (&String, _)| Some((key.clone(), self.read(value)?));
-                Some(Value::Object(members.iter().filter_map(read).collect::<Map<_, _>>()))
+                let evaluated =
+                    |(key, value): (&String, _)| Some((key.clone(), self.evaluate(value)?));
+                Value::Object(members.iter().filter_map(evaluated).collect::<Map<_, _>>())
             }
-            Value::Array(elements) => {
-                Some(elements.iter().filter_map(|element| self.read(element)).collect())
-            }
-            plain => Some(plain.clone()),
-        }
+            Value::Array(elements) => elements.iter().filter_map(|it| self.evaluate(it)).collect(),
+            scalar => scalar.clone(),
+        })
     }
 
-    fn answer(&self, name: &str, argument: &Value) -> Option<Value> {
+    fn call(&self, name: &str, argument: &Value) -> Option<Value> {
         if name == "Fn::If" {
-            let chosen = if self.holds(argument[0].as_str().unwrap()) { 1 } else { 2 };
-            return self.read(&argument[chosen]);
+            let chosen = if self.holds(&argument[0]) { 1 } else { 2 };
+            return self.evaluate(&argument[chosen]);
         }
-        let read = self.read(argument).unwrap();
+        let argument = self.evaluate(argument)?;
+        let of = |index: usize| text(&argument[index]);
+        let mut conditions = argument.as_array().into_iter().flatten();
         let is_true = |value: &Value| value.as_bool().expect("a condition");
         Some(match name {
-            "Ref" if read == "AWS::NoValue" => return None,
-            "Ref" => self.named(&text(&read)).map_or_else(|| json!({ "Ref": read }), Value::from),
-            "Condition" => self.holds(&text(&read)).into(),
-            "Fn::Equals" => (text(&read[0]) == text(&read[1])).into(),
-            "Fn::Not" => (!is_true(&read[0])).into(),
-            "Fn::And" => read.as_array().unwrap().iter().all(is_true).into(),
-            "Fn::Or" => read.as_array().unwrap().iter().any(is_true).into(),
-            "Fn::Contains" => read[0].as_array().unwrap().contains(&read[1]).into(),
-            "Fn::FindInMap" => {
-                let of = |index: usize| text(&read[index]);
-                self.template["Mappings"][of(0)][of(1)][of(2)].clone()
+            "Ref" if argument == "AWS::NoValue" => return None,
+            "Ref" => {
+                let value = self.named(&text(&argument));
+                value.map_or_else(|| json!({ "Ref": argument }), Value::from)
             }
-            "Fn::Split" => text(&read[1]).split(&text(&read[0])).collect(),
-            "Fn::Select" => read[1][text(&read[0]).parse::<usize>().unwrap()].clone(),
-            "Fn::Sub" => self.substitute(&text(&read)).into(),
-            "Fn::GetAtt" => json!({ "Fn::GetAtt": read }),
-            other => panic!("{other} is not known here"),
+            "Condition" => self.holds(&argument).into(),
+            "Fn::Equals" => (of(0) == of(1)).into(),
+            "Fn::Not" => (!is_true(&argument[0])).into(),
+            "Fn::And" => conditions.all(is_true).into(),
+            "Fn::Or" => conditions.any(is_true).into(),
+            "Fn::Contains" => argument[0].as_array().unwrap().contains(&argument[1]).into(),
+            "Fn::FindInMap" => self.template["Mappings"][of(0)][of(1)][of(2)].clone(),
+            "Fn::Split" => of(1).split(&of(0)).collect(),
+            "Fn::Select" => argument[1][of(0).parse::<usize>().unwrap()].clone(),
+            "Fn::Sub" => self.substitute(&text(&argument)).into(),
+            "Fn::GetAtt" => json!({ "Fn::GetAtt": argument }),
+            other => panic!("{other} is not supported here"),
         })
     }
 
     fn substitute(&self, template: &str) -> String {
-        let mut parts = template.split("${");
-        let mut whole = parts.next().unwrap().to_owned();
-        for part in parts {
-            let (name, rest) = part.split_once('}').unwrap();
-            whole += &self.named(name).unwrap_or_else(|| format!("${{{name}}}"));
-            whole += rest;
-        }
-        whole
+        let (beginning, rest) = template.split_once("${").unwrap_or((template, ""));
+        let Some((name, rest)) = rest.split_once('}') else { return beginning.to_owned() };
+        let value = self.named(name).unwrap_or_else(|| format!("${{{name}}}"));
+        format!("{beginning}{value}{}", self.substitute(rest))
     }
 
-    /// The value of a parameter, or of a pseudo parameter as in the stand-in's account.
+    /// Returns the value of a parameter, or of a pseudo parameter in the stand-in's account.
     fn named(&self, name: &str) -> Option<String> {
-        let pseudo = match name {
-            "AWS::Partition" => "aws",
-            "AWS::Region" => "us-east-1",
-            "AWS::AccountId" => "000000000000",
-            "AWS::StackName" => "makapix-bdr",
-            other => return self.values.get(other).cloned(),
-        };
-        Some(pseudo.to_owned())
+        Some(match name {
+            "AWS::Partition" => "aws".to_owned(),
+            "AWS::Region" => "us-east-1".to_owned(),
+            "AWS::AccountId" => "000000000000".to_owned(),
+            "AWS::StackName" => "makapix-bdr".to_owned(),
+            other => return self.parameters.get(other).cloned(),
+        })
     }
 }

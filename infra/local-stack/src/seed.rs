@@ -166,12 +166,17 @@ pub async fn put_artwork(
     put.map(drop).with_context(|| format!("failed to put {key} into the vault"))
 }
 
+/// Returns the body of the message for a request.
+#[must_use]
+pub fn message(bdr_id: Uuid) -> String {
+    json!({ "bdr_id": bdr_id }).to_string()
+}
+
 /// Publishes a request. Its row must be committed.
 ///
 /// # Errors
 /// When SQS rejects it.
 pub async fn publish(sqs: &aws_sdk_sqs::Client, queue_url: &str, bdr_id: Uuid) -> Result<()> {
-    let message = json!({ "bdr_id": bdr_id }).to_string();
-    let send = sqs.send_message().queue_url(queue_url).message_body(message);
+    let send = sqs.send_message().queue_url(queue_url).message_body(message(bdr_id));
     send.send().await.map(drop).with_context(|| format!("failed to publish request {bdr_id}"))
 }

@@ -7,7 +7,7 @@ use bdr_bench::{
     round::{Round, cpu_s},
     traffic::Traffic,
 };
-use bdr_tests::lambda::{Deployed, Function, Queue};
+use bdr_tests::lambda::{Deployed, Function, TestQueue};
 use local_stack::LocalStack;
 use serde_json::json;
 use tokio_postgres::Client;
@@ -29,7 +29,7 @@ pub(crate) struct Bench {
     pub(crate) deployed: Deployed,
     pub(crate) scratch: PathBuf,
     pub(crate) lambda_mb: Option<u64>,
-    queue: Queue,
+    queue: TestQueue,
     database: Client,
 }
 
@@ -61,7 +61,7 @@ impl Bench {
         Ok(Self {
             s3: S3Server::start(&peers, options, &scratch).await?,
             peers,
-            queue: Queue::create(stack.sqs(), "bench", deployed.timeout).await?,
+            queue: TestQueue::create(stack.sqs(), "bench", deployed.timeout).await?,
             deployed,
             database: stack.database().await?,
             scratch,

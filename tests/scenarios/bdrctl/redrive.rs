@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bdr_tests::faults::{Fault, HttpProxy, Script, Service, Target};
+use bdr_tests::proxy::{Fault, HttpProxy, Script, Service, Target};
 use bdr_tests::{Scenario, scenario};
 use serde_json::{Value, json};
 use uuid::Uuid;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use bdr_tests::in_process::Cleaner;
-use bdr_tests::lambda::{Deployed, EventSource, Queue};
+use bdr_tests::lambda::{Deployed, EventSource, TestQueue};
 use bdr_tests::scenario::unique;
 use bdr_tests::template::{Template, text};
 use bdr_tests::{Artwork, Delivery, Scenario, emf, scenario, scenario_apart};
@@ -144,7 +144,7 @@ fn the_log_is_text_if_lambda_is_configured_for_text() {
     scenario(async |s| {
         let deployed = Deployed::process_bdr_job(s.stack).await.unwrap();
         let bdr_id = s.request(&[s.artwork(Artwork::default()).await]).await;
-        let queue = Queue::create(s.sqs.clone(), &unique("q"), deployed.timeout).await.unwrap();
+        let queue = TestQueue::create(s.sqs.clone(), &unique("q"), deployed.timeout).await.unwrap();
         let logs = tempfile::tempdir().unwrap();
         let changed = vec![
             ("AWS_LAMBDA_LOG_FORMAT", "Text".to_owned()),
@@ -152,7 +152,7 @@ fn the_log_is_text_if_lambda_is_configured_for_text() {
         ];
         let mut source = EventSource::new(&deployed, changed, logs.path().to_owned());
         let message = queue.deliver(bdr_id).await.unwrap();
-        source.process(&queue, &message, |_, _| ()).await.unwrap();
+        source.process(&queue, &message).await.unwrap();
         assert_eq!(s.row(bdr_id).await["status"], "ready");
 
         let log = source.log();

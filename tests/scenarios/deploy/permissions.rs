@@ -1,10 +1,10 @@
 //! The roles of the template allow exactly the calls that the functions make.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use bdr_tests::iam::{Grant, grants, needs, needs_of_key};
 use bdr_tests::in_process::{Cleaner, now, presign};
-use bdr_tests::recorder::Recorder;
+use bdr_tests::proxy::HttpProxy;
 use bdr_tests::scenario::unique;
 use bdr_tests::{Artwork, Delivery, Scenario, scenario_apart};
 use percent_encoding::percent_decode_str;
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use shared::clock::Clock;
 use time::Duration;
 
+use super::iam::{Grant, grants, needs, needs_of_key};
 use crate::deploy::deployed_stack::{aws, deploy, package};
 use crate::deploy::secrets::create_secret;
 
@@ -105,7 +106,7 @@ impl Deployed {
 
     /// Checks that the role allows all of these calls and, apart from [`NOT_BY_THE_FUNCTION`], no
     /// other. The functions used the queue at `queue_url`.
-    async fn check(&self, s: &Scenario, role: &str, calls: &Recorder, queue_url: &str) {
+    async fn check(&self, s: &Scenario, role: &str, calls: &HttpProxy, queue_url: &str) {
         let (_, queue) = queue_url.rsplit_once('/').unwrap();
         let grants = self.grants(s, role).await;
         let (for_lambda, grants): (Vec<_>, Vec<_>) =
@@ -114,7 +115,7 @@ impl Deployed {
         let for_lambda: Vec<_> = for_lambda.collect::<BTreeSet<_>>().into_iter().collect();
         assert_eq!(for_lambda, FOR_A_VPC, "{role}");
         let mut used = vec![false; grants.len()];
-        for call in calls.calls() {
+        for call in calls.exchanges() {
             for mut need in needs(&call).into_iter().chain(needs_of_key(&call, &self.key)) {
                 need.resource = need.resource.replace(queue, self.queue());
                 let allowed: Vec<bool> = grants.iter().map(|grant| grant.allows(&need)).collect();
@@ -140,18 +141,19 @@ fn the_roles_allow_exactly_what_the_functions_call() {
         let secret = create_secret(&s, &url.to_string()).await;
         let deployed = Deployed::with_everything(&s, &secret).await;
         let by_secret = [("DATABASE_URL", ""), ("DATABASE_SECRET_ARN", secret.as_str())];
+        let endpoint = s.stack.endpoint();
 
-        let recorder = Recorder::start(s.stack);
+        let recorder = HttpProxy::start(Arc::default(), endpoint, "").await.unwrap();
         s.aws = recorder.sdk_config(s.stack);
         let queue_url = process(&s, &by_secret).await;
         deployed.check(&s, "ProcessBdrJobRole", &recorder, &queue_url).await;
 
-        let recorder = Recorder::start(s.stack);
+        let recorder = HttpProxy::start(Arc::default(), endpoint, "").await.unwrap();
         s.aws = recorder.sdk_config(s.stack);
         let queue_url = clean_up(&s, &by_secret).await;
         deployed.check(&s, "CleanupExpiredBdrsRole", &recorder, &queue_url).await;
 
-        let recorder = Recorder::start(s.stack);
+        let recorder = HttpProxy::start(Arc::default(), endpoint, "").await.unwrap();
         s.aws = recorder.sdk_config(s.stack);
         presign_and_download(&s, &by_secret).await;
         deployed.check(&s, "PresignBdrDownloadRole", &recorder, "/none").await;

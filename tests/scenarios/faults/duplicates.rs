@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use bdr_tests::faults::{Fault, Script, Service, Target};
-use bdr_tests::lambda::{Deliveries, Ending, Message};
+use bdr_tests::lambda::{Deliveries, Ending, InFlight};
+use bdr_tests::proxy::{Fault, Script, Service, Target};
 use bdr_tests::scenario;
 use futures_util::{StreamExt as _, stream};
 use tokio::join;
@@ -148,7 +148,7 @@ async fn process_after_hold(
     held: &Script,
     newer: &mut TrialWorker<'_>,
     trial: &Trial<'_>,
-    message: &Message,
+    message: &InFlight,
 ) -> Ending {
     held.wait_for_hold().await;
     newer.process(&trial.queue, message).await

@@ -80,7 +80,9 @@ fn a_worker_killed_out_of_memory_loses_nothing() {
         let trial = stage.trial().await;
         trial.queue.publish(trial.bdr_id).await.unwrap();
         let mut worker = trial.worker(Vec::new()).await;
-        let ending = worker.source.deliver(&trial.queue, |_, pid| cgroup.add(pid)).await.unwrap();
+        worker.source.begin = Box::new(|_, pid| cgroup.add(pid));
+        let ending = worker.source.deliver(&trial.queue).await.unwrap();
+        worker.source.begin = Box::new(|_, _| ());
         let Some(Ending::Died(status)) = ending else { panic!("it was not killed: {ending:?}") };
         assert_eq!((status.signal(), cgroup.killed()), (Some(9), 1));
         assert!(trial.check().await.is_err(), "it was killed too late");

@@ -1,7 +1,7 @@
 //! Two faults in one request. This takes hours, so it runs only on demand:
 //! `cargo test -p bdr-tests -- --ignored every_pair`.
 
-use bdr_tests::faults::{Fault, Target};
+use bdr_tests::proxy::{Fault, Target};
 use bdr_tests::scenario;
 use futures_util::{StreamExt as _, stream};
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::Write as _;
 
-use bdr_tests::faults::{Call, Fault, Service, Target};
+use bdr_tests::proxy::{Call, Fault, Service, Target};
 use bdr_tests::scenario;
 use futures_util::{StreamExt as _, stream};
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use anyhow::Result;
-use bdr_tests::faults::{Call, Fault, Service};
 use bdr_tests::lambda::Deliveries;
+use bdr_tests::proxy::{Call, Fault, Service};
 
 use super::trial::{Stage, email_of, emails, open_uploads};
 

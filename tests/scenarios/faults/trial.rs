@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use bdr_tests::faults::{Fault, HttpProxy, PostgresProxy, Script, Target};
-use bdr_tests::lambda::{Deliveries, Deployed, Ending, EventSource, Message, Queue};
+use bdr_tests::lambda::{Deliveries, Deployed, Ending, EventSource, InFlight, TestQueue};
+use bdr_tests::proxy::{DatabaseWire, Fault, HttpProxy, Script, Target};
 use bdr_tests::scenario::unique;
 use bdr_tests::web::PIXELS;
 use bdr_tests::{Artwork, Scenario, ZipFile};
@@ -45,7 +45,7 @@ pub(super) struct Trial<'a> {
     pub(super) stage: &'a Stage,
     pub(super) bdr_id: Uuid,
     pub(super) user_sqid: String,
-    pub(super) queue: Queue,
+    pub(super) queue: TestQueue,
     post_ids: Vec<i32>,
     files: Vec<(String, Vec<u8>)>,
     remote_file: String,
@@ -58,7 +58,7 @@ pub(super) struct TrialWorker<'a> {
     pub(super) script: Arc<Script>,
     pub(super) source: EventSource<'a>,
     _http: HttpProxy,
-    _postgres: PostgresProxy,
+    _postgres: DatabaseWire,
 }
 
 impl Stage {
@@ -101,7 +101,7 @@ impl Stage {
             public_sqid: Some(user_sqid.clone()),
         };
         let user_id = user.insert(&self.s.database).await.unwrap();
-        let queue = Queue::create(self.s.sqs.clone(), &user_sqid, VISIBILITY).await.unwrap();
+        let queue = TestQueue::create(self.s.sqs.clone(), &user_sqid, VISIBILITY).await.unwrap();
 
         // The first worker replaces this URL by its proxy's.
         let art_url = Some(Some("http://127.0.0.1/".to_owned()));
@@ -143,8 +143,8 @@ impl<'a> Trial<'a> {
         let web = self.stage.s.remote.url("");
         let http = HttpProxy::start(Arc::clone(&script), stack.endpoint(), &web).await.unwrap();
         let postgres =
-            PostgresProxy::start(Arc::clone(&script), &self.stage.s.database_url).await.unwrap();
-        if self.web.set(http.authority().to_owned()).is_ok() {
+            DatabaseWire::start(Arc::clone(&script), &self.stage.s.database_url).await.unwrap();
+        if self.web.set(http.authority()).is_ok() {
             let relocate = "UPDATE posts SET art_url = $2 WHERE id = $1";
             let url = http.web_url(&self.remote_file);
             let post_id = self.post_ids.last().unwrap();
@@ -158,7 +158,9 @@ impl<'a> Trial<'a> {
             ("LEASE_SECONDS", LEASE.to_owned()),
             ("RETRY_BASE_SECONDS", "0".to_owned()),
         ];
-        let source = EventSource::new(&self.stage.deployed, changed, self.directory());
+        let mut source = EventSource::new(&self.stage.deployed, changed, self.directory());
+        let aimed = Arc::clone(&script);
+        source.begin = Box::new(move |killer, _| aimed.aim(killer));
         TrialWorker { script, source, _http: http, _postgres: postgres }
     }
 
@@ -240,26 +242,18 @@ impl<'a> Trial<'a> {
 
 impl TrialWorker<'_> {
     /// Delivers the next message.
-    pub(super) async fn deliver(&mut self, queue: &Queue) -> Ending {
-        let script = Arc::clone(&self.script);
-        wait_until("a message", PATIENCE, async || {
-            self.source.deliver(queue, |killer, _| script.aim(killer)).await
-        })
-        .await
-        .unwrap()
+    pub(super) async fn deliver(&mut self, queue: &TestQueue) -> Ending {
+        wait_until("a message", PATIENCE, async || self.source.deliver(queue).await).await.unwrap()
     }
 
     /// Delivers a received message.
-    pub(super) async fn process(&mut self, queue: &Queue, message: &Message) -> Ending {
-        let script = Arc::clone(&self.script);
-        self.source.process(queue, message, |killer, _| script.aim(killer)).await.unwrap()
+    pub(super) async fn process(&mut self, queue: &TestQueue, message: &InFlight) -> Ending {
+        self.source.process(queue, message).await.unwrap()
     }
 
     /// Delivers the messages of the trial's queue until it is empty.
-    pub(super) async fn drain(&mut self, queue: &Queue) -> Result<Deliveries> {
-        let script = Arc::clone(&self.script);
-        let deliveries =
-            self.source.drain(queue, PATIENCE, move |killer, _| script.aim(killer)).await?;
+    pub(super) async fn drain(&mut self, queue: &TestQueue) -> Result<Deliveries> {
+        let deliveries = self.source.drain(queue, PATIENCE).await?;
         self.check_log()?;
         Ok(deliveries)
     }

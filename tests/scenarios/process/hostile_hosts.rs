@@ -6,7 +6,6 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bdr_tests::canary_ports::Trap;
 use bdr_tests::raw_server::{RawHost, ok, redirect};
 use bdr_tests::web::PIXELS;
 use bdr_tests::{Artwork, Delivery, Scenario, Worker, scenario};
@@ -14,6 +13,8 @@ use process_bdr_job::artwork::Fetcher;
 use process_bdr_job::memory::{MIB, Memory};
 use process_bdr_job::remote::{Limits, Remote, Web};
 use serde_json::Value;
+
+use super::canary_ports::CanaryPorts;
 
 const NOT_DOWNLOADED: &str = "This artwork's file could not be downloaded.";
 const NOT_FOUND: &str = "This artwork's file was not found.";
@@ -92,12 +93,12 @@ fn no_rejected_url_is_fetched_directly_or_by_redirect() {
                 urls.push((format!("to {url}"), host.url(&format!("/to/{index}"))));
             }
         }
-        let trap = Trap::lay().await;
-        println!("ports watched: {:?}", trap.ports);
+        let canaries = CanaryPorts::listen().await;
+        println!("ports watched: {:?}", canaries.ports);
 
         let worker = worker(&s, &host, Limits::default()).await;
         let mut results = fetch(&s, &worker, &urls).await;
-        assert_eq!(trap.caught().await, 0);
+        assert_eq!(canaries.connections().await, 0);
         for good in ["good", "redirected"] {
             assert_eq!(results.remove(good), Some(Ok(PIXELS.to_vec())));
         }

@@ -3,6 +3,7 @@
 mod archives_open_everywhere;
 mod bad_input;
 mod calls;
+mod canary_ports;
 mod claims;
 pub(crate) mod email;
 mod failure_email;
@@ -14,4 +15,5 @@ mod momentary_trouble;
 mod remote_artworks;
 mod remote_formats;
 pub(crate) mod retries;
+mod strict_s3;
 mod write_once;

@@ -11,8 +11,8 @@ use axum::http::header::{CONTENT_ENCODING, RETRY_AFTER, USER_AGENT};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use bdr_tests::proxy::{HttpProxy, Script};
 use bdr_tests::web::PIXELS;
-use bdr_tests::wire::Wire;
 use bdr_tests::{Artwork, Delivery, Scenario, Worker, ZipFile, scenario};
 use local_stack::remote::RemoteHost;
 use process_bdr_job::artwork::Fetcher;
@@ -276,16 +276,15 @@ fn web_connections_survive_a_freeze() {
     scenario(async |s| {
         let vault = Server::start(pixels);
         let host = Server::start(pixels);
-        let (_, port) = host.host.authority().rsplit_once(':').unwrap();
-        let wire = Wire::to(port.parse().unwrap()).await;
-        let authority = format!("127.0.0.1:{}", wire.port);
-        let urls: Vec<_> =
-            (0..40).map(|number| format!("http://{authority}/{number}.png")).collect();
+        let nothing = Arc::new(Script::new(Vec::new()));
+        let proxy =
+            HttpProxy::start(nothing, s.stack.endpoint(), &host.host.url("")).await.unwrap();
+        let urls: Vec<_> = (0..40).map(|number| proxy.web_url(&format!("/{number}.png"))).collect();
         let posts = artworks_at(&s, urls).await;
         // Without time to recover: a dead connection would cost its artwork.
-        let worker = worker(&s, &vault, &[&authority], Duration::ZERO).await;
+        let worker = worker(&s, &vault, &[&proxy.authority()], Duration::ZERO).await;
         process(&s, &worker, &posts).await;
-        wire.go_silent();
+        proxy.go_silent();
         let (_, outcome) = process(&s, &worker, &posts).await;
         assert_eq!((&outcome["artworks"], &outcome["missing"]), (&json!(40), &json!(0)));
     });

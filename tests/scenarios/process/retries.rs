@@ -1,11 +1,13 @@
 //! Transient failures are retried, permanent ones are not.
 
+use std::sync::Arc;
+
 use aws_sdk_s3::config::interceptors::BeforeSerializationInterceptorContextRef;
 use aws_sdk_s3::config::{ConfigBag, Intercept};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
-use bdr_tests::wire::Wire;
+use bdr_tests::proxy::{DatabaseWire, HttpProxy};
 use bdr_tests::{Artwork, Delivery, Scenario, scenario, scenario_apart};
 use local_stack::remote::RemoteHost;
 use local_stack::seed;
@@ -93,8 +95,8 @@ fn a_database_connection_silent_after_a_freeze_is_replaced() {
     scenario(async |s| {
         let post = s.artwork(Artwork::default()).await;
         let (first, second) = (s.request(&[post]).await, s.request(&[post]).await);
-        let (wire, wired) = Wire::to_database(&s.database_url).await;
-        let worker = s.worker(&[("DATABASE_URL", &wired)]).await;
+        let wire = DatabaseWire::start(Arc::default(), &s.database_url).await.unwrap();
+        let worker = s.worker(&[("DATABASE_URL", wire.url())]).await;
         assert_eq!(worker.receive(first).await, Delivery::Acknowledged);
         wire.go_silent();
         assert_eq!(worker.receive(second).await, Delivery::Acknowledged);
@@ -142,19 +144,16 @@ fn aws_connections_silent_after_a_freeze_are_replaced() {
     scenario(async |s| {
         let post = s.artwork(Artwork::default()).await;
         let (first, second) = (s.request(&[post]).await, s.request(&[post]).await);
-        let endpoint = s.stack.endpoint();
-        let server = endpoint.rsplit_once(':').unwrap().1.parse().unwrap();
-        let wire = Wire::to(server).await;
+        let proxy = HttpProxy::start(Arc::default(), s.stack.endpoint(), "").await.unwrap();
         let trust = Trust::from_environment(&Environment::default()).unwrap();
-        let aws = s.stack.sdk_config().into_builder();
+        let aws = proxy.sdk_config(s.stack).into_builder();
         let aws = aws
-            .endpoint_url(format!("http://127.0.0.1:{}", wire.port))
             .http_client(shared::aws::http_client(&trust))
             .timeout_config(shared::aws::time_limits())
             .build();
         let worker = s.worker_through(&aws, &[]).await;
         assert_eq!(worker.receive(first).await, Delivery::Acknowledged);
-        wire.go_silent();
+        proxy.go_silent();
         assert_eq!(worker.receive(second).await, Delivery::Acknowledged);
         assert_eq!(s.row(second).await["status"], "ready");
         assert_eq!(s.emails().await.len(), 2);

@@ -3,13 +3,14 @@
 use axum::Router;
 use axum::routing::get;
 use bdr_tests::in_process::now;
-use bdr_tests::strict_s3::StrictS3;
 use bdr_tests::{Artwork, Delivery, Scenario, Worker, ZipFile, scenario};
 use local_stack::remote::RemoteHost;
 use shared::clock::Clock;
 use shared::vault::Vault;
 use time::Duration;
 use uuid::Uuid;
+
+use super::strict_s3::StrictS3;
 
 const OTHERS: &[u8] = b"another attempt's ZIP";
 
@@ -103,24 +104,21 @@ fn a_large_zip_is_uploaded_in_parts_and_reads_back_whole() {
 }
 
 /// Returns a worker that writes its ZIPs to this S3, and a request for 20 MiB.
-async fn uploading_to(s: &Scenario, host: &RemoteHost) -> (Worker, Uuid) {
+async fn uploading_to(s: &Scenario, strict: &StrictS3) -> (Worker, Uuid) {
     let file = vec![1; 20 << 20];
     let post = s.artwork(Artwork { file: Some(&file), ..Artwork::default() }).await;
     let bdr_id = s.request(&[post]).await;
     let mut worker = s.worker(&[]).await;
-    let mut config = s.stack.sdk_config().into_builder();
-    config.set_endpoint_url(Some(host.url("")));
-    let client = shared::aws::s3(&config.build(), true);
-    worker.handler.job.archiver.vault = Vault::new(client, "vault");
+    let client = shared::aws::s3(&strict.proxy.sdk_config(s.stack), true);
+    worker.handler.job.archiver.vault = Vault::new(client, s.bucket());
     (worker, bdr_id)
 }
 
 #[test]
 fn an_upload_obeys_the_rules_that_only_aws_enforces() {
     scenario(async |s| {
-        let strict = StrictS3::default();
-        let host = RemoteHost::with_routes(strict.routes()).unwrap();
-        let (worker, bdr_id) = uploading_to(&s, &host).await;
+        let strict = StrictS3::start(s.stack, true).await;
+        let (worker, bdr_id) = uploading_to(&s, &strict).await;
         assert_eq!(worker.receive(bdr_id).await, Delivery::Acknowledged, "{:?}", s.log.outcome());
         let zip = ZipFile { bytes: strict.object().expect("a completed upload") };
         assert_eq!(zip.names().len(), 2);
@@ -131,10 +129,8 @@ fn an_upload_obeys_the_rules_that_only_aws_enforces() {
 #[test]
 fn an_upload_that_never_completes_is_aborted_before_the_deadline() {
     scenario(async |s| {
-        let strict = StrictS3::default();
-        strict.never_complete();
-        let host = RemoteHost::with_routes(strict.routes()).unwrap();
-        let (mut worker, bdr_id) = uploading_to(&s, &host).await;
+        let strict = StrictS3::start(s.stack, false).await;
+        let (mut worker, bdr_id) = uploading_to(&s, &strict).await;
         worker.time_left = std::time::Duration::from_secs(25);
         assert_eq!(worker.receive(bdr_id).await, Delivery::BackLater);
         assert_eq!(s.row(bdr_id).await["status"], "pending");
@@ -145,10 +141,8 @@ fn an_upload_that_never_completes_is_aborted_before_the_deadline() {
 #[test]
 fn the_upload_of_a_cancelled_attempt_is_aborted() {
     scenario(async |s| {
-        let strict = StrictS3::default();
-        strict.never_complete();
-        let host = RemoteHost::with_routes(strict.routes()).unwrap();
-        let (worker, bdr_id) = uploading_to(&s, &host).await;
+        let strict = StrictS3::start(s.stack, false).await;
+        let (worker, bdr_id) = uploading_to(&s, &strict).await;
         let started = s.wait("a part", async || Ok(strict.has_parts().then_some(())));
         tokio::select! {
             delivery = worker.receive(bdr_id) => panic!("{delivery:?}"),

@@ -1,13 +1,13 @@
-//! Lambda on one machine: a function's binary as a child process, the local Runtime API that it
-//! polls, and the queue whose messages it is given.
+//! Lambda on this machine: a function's binary as a child process, the Runtime API that it polls, and
+//! an event source that delivers a queue's messages to it.
 
 mod deployed;
 mod event_source;
 mod process;
-mod queue;
 mod runtime_api;
+mod test_queue;
 
 pub use deployed::Deployed;
 pub use event_source::{Deliveries, EventSource};
 pub use process::{Ending, Function, Invocation, Killer};
-pub use queue::{Message, Queue};
+pub use test_queue::{InFlight, TestQueue};

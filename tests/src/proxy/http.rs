@@ -1,0 +1,164 @@
+//! The proxy in front of the AWS endpoint and a web host: plain HTTP/1.1, bodies in memory.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Result, ensure};
+use aws_config::SdkConfig;
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{ConnectInfo, State};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
+use axum::http::{Request, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use local_stack::LocalStack;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::call::{Call, WEB};
+use super::connection::{Cut, Port};
+use super::refusal::refusal;
+use super::script::{Extent, Script};
+
+/// The proxy. It accepts no connection after it is dropped.
+#[derive(Debug)]
+pub struct HttpProxy {
+    address: SocketAddr,
+    silences: Arc<AtomicU32>,
+    exchanges: Arc<Mutex<Vec<Exchange>>>,
+    _server: AbortOnDropHandle<()>,
+}
+
+/// A request that was answered, and the status of the answer.
+#[derive(Debug, Clone)]
+pub struct Exchange {
+    /// The service and the operation.
+    pub call: Call,
+    /// The request.
+    pub request: Request<Bytes>,
+    /// The status of the answer.
+    pub status: StatusCode,
+}
+
+struct Proxy {
+    script: Arc<Script>,
+    client: reqwest::Client,
+    aws: String,
+    web: String,
+    exchanges: Arc<Mutex<Vec<Exchange>>>,
+}
+
+impl HttpProxy {
+    /// Starts a proxy that forwards to the AWS endpoint `aws`, and under `/web` to the web host `web`;
+    /// both are URLs without a path.
+    ///
+    /// # Errors
+    /// When no port is free.
+    pub async fn start(script: Arc<Script>, aws: &str, web: &str) -> Result<Self> {
+        let exchanges = Arc::default();
+        let proxy = Arc::new(Proxy {
+            script,
+            client: local_stack::http::client()?,
+            aws: aws.to_owned(),
+            web: web.to_owned(),
+            exchanges: Arc::clone(&exchanges),
+        });
+        let port = Port::open().await?;
+        let (address, silences) = (port.address, Arc::clone(&port.silences));
+        let routes = Router::new().fallback(answer).with_state(proxy);
+        let service = routes.into_make_service_with_connect_info::<Cut>();
+        let serving = async move {
+            // An error is impossible: the server runs until it is aborted.
+            let _ = axum::serve(port, service).await;
+        };
+        let server = AbortOnDropHandle::new(tokio::spawn(serving));
+        Ok(Self { address, silences, exchanges, _server: server })
+    }
+
+    /// Returns the proxy's URL, for `AWS_ENDPOINT_URL`.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Returns the proxy's host and port, for `REMOTE_ALLOW_HOSTS`.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// Returns the URL of the web host's `path` through the proxy.
+    #[must_use]
+    pub fn web_url(&self, path: &str) -> String {
+        format!("http://{}{}{path}", self.address, WEB.trim_end_matches('/'))
+    }
+
+    /// Returns the configuration of AWS clients that call the stack through the proxy.
+    #[must_use]
+    pub fn sdk_config(&self, stack: &LocalStack) -> SdkConfig {
+        stack.sdk_config().into_builder().endpoint_url(self.endpoint()).build()
+    }
+
+    /// Returns the requests that were answered so far.
+    #[must_use]
+    pub fn exchanges(&self) -> Vec<Exchange> {
+        self.exchanges.lock().unwrap().clone()
+    }
+
+    /// Silences the present connections: they stay open, and nothing passes. Later ones work.
+    pub fn go_silent(&self) {
+        self.silences.fetch_add(1, Relaxed);
+    }
+}
+
+async fn answer(
+    State(proxy): State<Arc<Proxy>>,
+    ConnectInfo(cut): ConnectInfo<Cut>,
+    request: Request<Body>,
+) -> Response {
+    // A task of its own: a request that is held or delayed reaches its service even if the client
+    // closes the connection meanwhile.
+    let answered = tokio::spawn(async move { proxy.answer(request).await }).await;
+    let (extent, response) = match answered {
+        Ok(Ok(answered)) => answered,
+        _ => (Extent::Nothing, Response::default()),
+    };
+    cut.next_answer(extent);
+    response
+}
+
+impl Proxy {
+    /// Answers a request. An error closes the connection without an answer.
+    async fn answer(&self, request: Request<Body>) -> Result<(Extent, Response)> {
+        let (head, body) = request.into_parts();
+        let request = Request::from_parts(head, to_bytes(body, usize::MAX).await?);
+        let call = Call::of_http(&request);
+        let fault = self.script.next(call.clone());
+        let response = if let Some(refusal) = fault.and_then(|it| refusal(call.service, it)) {
+            refusal
+        } else {
+            ensure!(self.script.before(fault).await, "the fault loses the request");
+            self.forward(request.clone()).await?
+        };
+        let exchange = Exchange { call, request, status: response.status() };
+        self.exchanges.lock().unwrap().push(exchange);
+        Ok((self.script.after(fault).await, response))
+    }
+
+    async fn forward(&self, mut request: Request<Bytes>) -> Result<Response> {
+        let target = request.uri().to_string();
+        *request.uri_mut() = match target.strip_prefix(WEB) {
+            Some(path) => format!("{}/{path}", self.web).parse()?,
+            None => format!("{}{target}", self.aws).parse()?,
+        };
+        for of_the_connection in [CONNECTION, CONTENT_LENGTH, EXPECT] {
+            request.headers_mut().remove(of_the_connection);
+        }
+        let answer = self.client.execute(request.try_into()?).await?;
+        let (status, mut headers) = (answer.status(), answer.headers().clone());
+        for of_the_connection in [CONNECTION, TRANSFER_ENCODING] {
+            headers.remove(of_the_connection);
+        }
+        Ok((status, headers, Body::from(answer.bytes().await?)).into_response())
+    }
+}
