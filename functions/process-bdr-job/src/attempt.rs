@@ -6,13 +6,13 @@ use tokio::time::Instant;
 
 /// Maximum delay before the next attempt. It outlasts the failover of a database.
 const MAX_DELAY: Duration = Duration::from_mins(10);
-/// Time before the deadline that is reserved for ending the attempt in order.
+/// Time before the deadline that is reserved for aborting the upload, changing the row and returning the
+/// message.
 const DEADLINE_GUARD: Duration = Duration::from_secs(20);
 /// Time before the deadline that is reserved for changing the message's visibility after the e-mail.
 const RETURN_GUARD: Duration = Duration::from_secs(5);
-/// Time before the deadline that is reserved for closing the archive without outstanding remote
-/// artworks.
-const REMOTE_GUARD: Duration = Duration::from_mins(2);
+/// Time before the deadline that is reserved for completing the archive without outstanding artworks.
+const ARTWORK_GUARD: Duration = Duration::from_mins(2);
 
 /// One attempt.
 #[derive(Debug, Clone, Copy)]
@@ -23,12 +23,14 @@ pub struct Attempt {
     pub max_receive_count: u32,
     /// The time at which Lambda ends the invocation.
     pub deadline: Instant,
-    /// The delay before the second attempt, without jitter. Each later delay is four times longer.
+    /// The delay before the second attempt, without jitter. Each later delay is four times as long, up to
+    /// 10 minutes.
     pub retry_base: Duration,
 }
 
 impl Attempt {
-    /// Returns whether SQS moves the message to the dead-letter queue after this receive.
+    /// Returns whether this is the last receive: if the message returns, SQS moves it to the dead-letter
+    /// queue.
     #[must_use]
     pub fn is_last(&self) -> bool {
         self.receive_count >= self.max_receive_count
@@ -40,8 +42,8 @@ impl Attempt {
         self.before_deadline(DEADLINE_GUARD)
     }
 
-    /// Returns the time at which artworks that a vault in trouble has not returned are recorded as
-    /// missing: only the last receive closes a partial archive over such trouble.
+    /// Returns the time at which vault artworks that S3 has not returned become missing. `None` before the
+    /// last receive: the attempt then stops and is retried.
     #[must_use]
     pub fn vault_stop_at(&self) -> Option<Instant> {
         self.is_last().then(|| self.remote_stop_at())
@@ -50,19 +52,18 @@ impl Attempt {
     /// Returns the time at which outstanding remote artworks are recorded as missing.
     #[must_use]
     pub fn remote_stop_at(&self) -> Instant {
-        self.before_deadline(REMOTE_GUARD)
+        self.before_deadline(ARTWORK_GUARD)
     }
 
-    /// Returns the time at which the e-mail is given up. It is later than [`Attempt::stop_at`],
-    /// because a failure that occurs there is still reported to the artist.
+    /// Returns the time limit of the e-mail. It is later than [`Attempt::stop_at`], so that an attempt that
+    /// fails at that time can still inform the artist.
     #[must_use]
     pub fn email_stop_at(&self) -> Instant {
         self.before_deadline(RETURN_GUARD)
     }
 
     /// Returns the time for which the message stays invisible before the next attempt: exponential
-    /// backoff, half of it fixed and half random, so that requests that failed together return
-    /// apart.
+    /// backoff, half fixed and half random, so that requests that failed together do not retry together.
     #[must_use]
     pub fn retry_delay(&self) -> Duration {
         let exponent = self.receive_count.saturating_sub(1).min(8);

@@ -44,7 +44,7 @@ pub struct Handler {
     pub metrics: Metrics,
 }
 
-/// One message. The body stays text here, so that a malformed one fails alone.
+/// A record of the event. The body is parsed later, so that a malformed body fails only its own message.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SqsRecord {
@@ -64,11 +64,11 @@ struct Attributes {
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BatchResponse {
-    /// The messages that SQS delivers again. It deletes the others.
+    /// The messages to deliver again. Lambda deletes the others from the queue.
     pub batch_item_failures: Vec<BatchItemFailure>,
 }
 
-/// A message that SQS delivers again.
+/// A message to deliver again.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BatchItemFailure {
@@ -86,7 +86,9 @@ impl Handler {
         let request_id = event.context.request_id;
         let mut response = BatchResponse::default();
         for record in records(event.payload)? {
-            if let MessageFate::Return { .. } = self.receive(&record, &request_id, deadline).await {
+            if let MessageFate::Return { .. } =
+                self.attempt_record(&record, &request_id, deadline).await
+            {
                 response
                     .batch_item_failures
                     .push(BatchItemFailure { item_identifier: record.message_id });
@@ -96,7 +98,7 @@ impl Handler {
     }
 
     /// Makes one attempt and reports it.
-    async fn receive(
+    async fn attempt_record(
         &self,
         record: &SqsRecord,
         request_id: &str,
@@ -124,10 +126,10 @@ impl Handler {
                 Err(error) => {
                     let outcome = AttemptOutcome::Malformed { error: error.to_string() };
                     let fate = outcome.message_fate(&attempt);
+                    report.phases.enter(Phase::Finish);
                     if let Some(delay) = fate.visible_after() {
                         set_visibility(&self.queue, &record.receipt_handle, delay).await;
                     }
-                    report.phases.enter(Phase::Finish);
                     report.finish(&outcome);
                     fate
                 }
@@ -137,7 +139,7 @@ impl Handler {
         .await
     }
 
-    /// Holds the message while the job works at its request.
+    /// Holds the lease on the message while the job processes the request.
     async fn work(
         &self,
         bdr_id: Uuid,
@@ -146,7 +148,7 @@ impl Handler {
         mut report: AttemptReport<'_>,
     ) -> MessageFate {
         let lease = Lease::hold(&self.queue, &record.receipt_handle, self.lease);
-        // A panic must not become an error of the invocation: the lease would keep the message.
+        // A panic must not fail the invocation: the message would stay invisible until its lease ends.
         // Boxed: the layout of the whole job within the runtime's layers exceeds the compiler's limit.
         let processing = Box::pin(self.job.process(bdr_id, attempt, &mut report.phases));
         let outcome =

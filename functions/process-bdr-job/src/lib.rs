@@ -1,13 +1,13 @@
 //! `process-bdr-job`: an SQS message becomes an archive in the vault, a `ready` row and an e-mail.
 //!
-//! One attempt at a request, in the order of its specification ([`job`]):
+//! One attempt at a request ([`job`]):
 //!
 //! 1. *claim* the row (`pending` or `processing` → `processing`, with a fencing token);
 //! 2. *load* artist, posts, comments and reactions, all queries at once ([`load`]);
 //! 3. *archive*: plan each artwork's source and file name ([`artwork`]), fetch many at a time from the
-//!    vault and the web ([`remote`]), and stream them in order, with the JSON documents, as a ZIP into a
-//!    multipart upload ([`archive`], `shared::vault`);
-//! 4. *ready*: mark the row `ready` for seven days;
+//!    vault and the web ([`remote`]), and stream them, with the JSON documents, as a ZIP into the vault
+//!    ([`archive`], `shared::vault`);
+//! 4. *ready*: mark the row `ready` and set `expires_at` (default: seven days);
 //! 5. *notify* the artist ([`email`]).
 //!
 //! The attempt ends in one value ([`outcome::AttemptOutcome`]). [`handler`] derives from it what happens

@@ -1,7 +1,7 @@
 //! The division of the function's memory.
 //!
 //! ```text
-//! peak = max(fetch budget, 2 × largest artwork)   fetched, unwritten files; one artwork
+//! peak = fetch budget + 2 × largest artwork       fetched, unwritten files; one artwork
 //!                                                 beside its deflated form
 //!      + KEPT_BUFFERS                             idle buffers for large artworks
 //!      + PART_BUFFERS × part size                 the upload
@@ -44,10 +44,11 @@ impl Memory {
     #[must_use]
     pub fn plan(function_bytes: u64, max_artwork_bytes: u64) -> Self {
         let left = function_bytes.saturating_sub(RESERVE + BUFFERS).max(2 * MIN_BUDGET);
-        let affordable = left / 2;
+        let fetch_budget = (left / 2).clamp(MIN_BUDGET, MAX_BUDGET);
+        let affordable = (left - fetch_budget) / 2;
         Self {
             function_bytes,
-            fetch_budget: affordable.clamp(MIN_BUDGET, MAX_BUDGET),
+            fetch_budget,
             max_artwork_bytes: max_artwork_bytes.min(affordable),
             lowered: max_artwork_bytes > affordable,
         }
@@ -56,7 +57,7 @@ impl Memory {
     /// Returns the peak by the formula in bytes, without the artworks' records and the comments.
     #[must_use]
     pub fn peak(&self) -> u64 {
-        self.fetch_budget.max(2 * self.max_artwork_bytes) + BUFFERS + RESERVE
+        self.fetch_budget + 2 * self.max_artwork_bytes + BUFFERS + RESERVE
     }
 }
 
@@ -71,7 +72,7 @@ mod tests {
             assert!(memory.peak() <= function * MIB, "{function}: {memory:?}");
             assert_eq!(memory.lowered, lowered, "{function}: {memory:?}");
         }
-        assert_eq!(Memory::plan(128 * MIB, 64 * MIB).max_artwork_bytes, 49 * MIB / 2);
+        assert_eq!(Memory::plan(128 * MIB, 64 * MIB).max_artwork_bytes, 19 * MIB);
         assert_eq!(Memory::plan(512 * MIB, 64 * MIB).fetch_budget, 11 * MIB);
     }
 }

@@ -9,9 +9,9 @@ use uuid::Uuid;
 
 /// Submit, watch, retry and redrive batch download requests, and check their deployment
 ///
-/// The AWS SDK's settings give region, credentials and endpoints (AWS_REGION, AWS_PROFILE,
-/// AWS_ENDPOINT_URL, ...). The database is that of --database-url, DATABASE_URL or
-/// DATABASE_SECRET_ARN, in this order (default: the functions' database).
+/// Region, credentials and endpoints come from the AWS SDK's settings (AWS_REGION, AWS_PROFILE,
+/// AWS_ENDPOINT_URL, ...). The database comes from --database-url, else DATABASE_URL, else
+/// DATABASE_SECRET_ARN (default: the functions' database).
 #[derive(Debug, Parser)]
 #[command(name = "bdrctl", bin_name = "bdrctl", version)]
 pub struct Arguments {
@@ -19,7 +19,7 @@ pub struct Arguments {
     #[command(flatten)]
     pub stack: StackArguments,
     /// Print JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Output")]
     pub json: bool,
     /// The command.
     #[command(subcommand)]
@@ -28,9 +28,16 @@ pub struct Arguments {
 
 /// The CloudFormation stack of a deployment, and resources to use instead of its own.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Deployment")]
 pub struct StackArguments {
-    /// Use the resources of this CloudFormation stack
-    #[arg(long, global = true, value_name = "NAME", default_value = "makapix-bdr")]
+    /// Use the resources of this CloudFormation stack (default: makapix-bdr)
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        default_value = "makapix-bdr",
+        hide_default_value = true
+    )]
     pub stack: String,
     /// Use this queue (default: the stack's)
     #[arg(long, global = true, value_name = "URL")]
@@ -50,7 +57,8 @@ pub struct StackArguments {
     /// Use this function as presign-bdr-download (default: the stack's)
     #[arg(long, global = true, value_name = "NAME")]
     pub presign_function: Option<String>,
-    /// Use this database (default: DATABASE_URL, which other users of this machine cannot read)
+    /// Use this database (default: see above). Other users of this machine can read arguments; prefer
+    /// DATABASE_URL
     #[arg(long, global = true, value_name = "URL")]
     pub database_url: Option<String>,
 }
@@ -79,9 +87,9 @@ pub enum Command {
     Submit(SubmitArguments),
     /// Show one request, or list requests by state and age
     Status(StatusArguments),
-    /// Print each state of a request until it is closed; exit with 1 if it failed
+    /// Print each state of a request until it is ready, failed or expired; exit with 1 if it failed
     Watch(WatchArguments),
-    /// Print a presigned URL of the archive (valid for 15 minutes by default)
+    /// Print a presigned URL of the archive (the deployment sets its validity; 15 minutes by default)
     Link {
         /// Id of the request
         bdr_id: Uuid,
@@ -129,11 +137,11 @@ pub struct StatusArguments {
     /// List only requests in this state (repeatable)
     #[arg(long, value_parser = ["pending", "processing", "ready", "failed", "expired"])]
     pub state: Vec<String>,
-    /// List only requests that have been in their state for at least this time (90s, 1h, 2days)
+    /// List only requests that have been in their state for at least this time (such as 90s, 1h or 2d)
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub older_than: Option<Duration>,
-    /// List at most this number of requests, latest change of state first
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=10_000))]
+    /// List at most this many requests, most recently changed first (default: 50)
+    #[arg(long, value_name = "N", default_value_t = 50, hide_default_value = true, value_parser = clap::value_parser!(i64).range(1..=10_000))]
     pub limit: i64,
 }
 
@@ -143,8 +151,8 @@ pub struct RedriveArguments {
     /// Apply the changes (default: dry run)
     #[arg(long)]
     pub yes: bool,
-    /// Hide received messages from other consumers for this time (seconds)
-    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..=43_200))]
+    /// Hide received messages from other consumers for this time (seconds, default: 120)
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, hide_default_value = true, value_parser = clap::value_parser!(u32).range(1..=43_200))]
     pub visibility_timeout: u32,
 }
 
@@ -153,8 +161,8 @@ pub struct RedriveArguments {
 pub struct WatchArguments {
     /// Id of the request
     pub bdr_id: Uuid,
-    /// Give up after this time (90s, 5m)
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
+    /// Give up after this time, such as 90s or 5m (default: 1h)
+    #[arg(long, value_name = "TIME", default_value = "1h", hide_default_value = true, value_parser = humantime::parse_duration)]
     pub timeout: Duration,
 }
 

@@ -22,6 +22,9 @@ pub enum VaultError {
     /// The function cannot use the vault at all: bucket, region, credentials or clock are wrong.
     #[error("the vault is misconfigured: {0}")]
     Misconfigured(String),
+    /// S3 rejected the request for this object for good (another 4xx).
+    #[error("S3 rejected the request: {0}")]
+    Rejected(String),
     /// A conditional write lost against another one, or the upload no longer exists.
     #[error("the object exists already, or its upload is gone: {0}")]
     Conflict(String),
@@ -44,6 +47,7 @@ impl VaultError {
         match self {
             Self::NotFound | Self::Archived => Decision::Fail,
             Self::Denied(_)
+            | Self::Rejected(_)
             | Self::Misconfigured(_)
             | Self::Conflict(_)
             | Self::Body(_)
@@ -99,6 +103,7 @@ fn classify(code: Option<&str>, status: Option<u16>, text: String) -> VaultError
         (Some("NoSuchUpload" | "PreconditionFailed" | "ConditionalRequestConflict"), _)
         | (_, Some(409 | 412)) => VaultError::Conflict(text),
         (_, Some(403)) => VaultError::Denied(text),
+        (_, Some(400..=499)) => VaultError::Rejected(text),
         _ => VaultError::Service(text),
     }
 }
@@ -143,6 +148,7 @@ mod tests {
             VaultError::NotFound => "not found",
             VaultError::Archived => "archived",
             VaultError::Denied(_) => "denied",
+            VaultError::Rejected(_) => "rejected",
             VaultError::Misconfigured(_) => "misconfigured",
             VaultError::Conflict(_) => "conflict",
             VaultError::Body(_) => "body",
@@ -165,6 +171,8 @@ mod tests {
             (Some("InvalidAccessKeyId"), 403, "misconfigured"),
             (Some("ExpiredToken"), 400, "misconfigured"),
             (Some("PermanentRedirect"), 301, "misconfigured"),
+            (Some("KMS.DisabledException"), 400, "rejected"),
+            (None, 405, "rejected"),
             (Some("SlowDown"), 503, "congested"),
             (Some("SlowDown"), 200, "congested"),
             (Some("RequestTimeout"), 400, "congested"),

@@ -145,7 +145,8 @@ impl Upload {
     /// Returns the time that the writer waited for parts in flight.
     #[must_use]
     pub fn waited(&self) -> Duration {
-        self.waited
+        // A wait that still runs counts: it may be the one that the deadline ended.
+        self.waited + self.waiting_since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Takes the failure behind an error of the sink, if there is one.

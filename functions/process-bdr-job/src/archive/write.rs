@@ -11,9 +11,7 @@ use time::OffsetDateTime;
 use super::Archiver;
 use super::documents::{self, Metadata};
 use super::zip::{Deflated, Packing, ZipError, ZipWriter};
-use crate::artwork::{
-    FetchedArtwork, MissingArtwork, NotFetched, StopTimes, Window, has_remote, plan,
-};
+use crate::artwork::{FetchedArtwork, MissingArtwork, NotFetched, StopTimes, Window};
 use crate::attempt::Attempt;
 use crate::load::{LoadedRequest, Post};
 use crate::phases::{Phase, Phases};
@@ -46,8 +44,7 @@ impl Archiver {
         let mut zip = ZipWriter::new(&mut *upload);
 
         let stop = StopTimes { vault: attempt.vault_stop_at(), web: attempt.remote_stop_at() };
-        let (plans, has_remote) = (plan(&request.posts), has_remote(&request.posts));
-        let mut artworks = std::pin::pin!(self.fetcher.fetch(plans, has_remote, window, stop));
+        let mut artworks = std::pin::pin!(self.fetcher.fetch(&request.posts, window, stop));
         let mut missing_log = MissingLog::default();
         loop {
             phases.enter(Phase::Fetch);

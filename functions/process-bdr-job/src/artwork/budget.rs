@@ -1,7 +1,7 @@
 //! The budget of bytes that are fetched and not yet written.
 //!
-//! The vault and the web have separate shares: a slow host that holds its share keeps the vault from
-//! nothing. A file larger than its lane's share is read alone, one at a time in both lanes, so that the
+//! The vault and the web have separate parts, so a slow host that holds web bytes never delays vault
+//! artworks. A file larger than its lane's part is read alone, one at a time across both lanes, so that the
 //! formula in `memory` holds.
 
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::memory::Memory;
 
-/// The web's part of the fetch budget, in a request with remote artworks.
-const WEB_PART: u64 = 3;
+/// The web's part is the fetch budget divided by this, in a request with remote artworks.
+const WEB_DIVISOR: u64 = 3;
 /// Files of unknown size that the web's part holds at once. A file that grows beyond its fraction is
 /// read alone.
 const UNKNOWN_AT_ONCE: u64 = 4;
@@ -32,7 +32,7 @@ pub(super) struct Part {
     large: Arc<Semaphore>,
 }
 
-/// The bytes that a file occupies, until it is dropped.
+/// The bytes that a file occupies. Dropping the share returns them.
 pub(super) struct Share {
     _bytes: Option<OwnedSemaphorePermit>,
     large: Option<OwnedSemaphorePermit>,
@@ -42,7 +42,7 @@ impl Budget {
     /// Divides the fetch budget; without remote artworks all of it is the vault's.
     pub(super) fn new(memory: &Memory, has_remote: bool) -> Self {
         let large = Arc::new(Semaphore::new(1));
-        let web = if has_remote { memory.fetch_budget / WEB_PART } else { 0 };
+        let web = if has_remote { memory.fetch_budget / WEB_DIVISOR } else { 0 };
         let part = |capacity: u64| Part {
             bytes: Arc::new(Semaphore::new(usize::try_from(capacity).unwrap_or(usize::MAX >> 3))),
             capacity,
@@ -63,8 +63,8 @@ impl Budget {
 }
 
 impl Part {
-    /// Waits for `size` bytes. A file larger than the part takes all of it, and the turn of large
-    /// files.
+    /// Waits for `size` bytes. A file larger than the part takes the whole part, then waits for the turn
+    /// of large files.
     pub(super) async fn take(&self, size: u64) -> Share {
         let is_large = size > self.capacity;
         let bytes = u32::try_from(size.min(self.capacity)).unwrap_or(u32::MAX);

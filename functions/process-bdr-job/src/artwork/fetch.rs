@@ -1,11 +1,11 @@
-//! Fetches the artworks in two lanes that do not wait for each other: the vault's in order
-//! (`vault_lane`), the web's as they arrive (`web_lane`). `order` merges them.
+//! Fetches the artworks in two lanes: the vault's in order (`vault_lane`), the web's as they arrive
+//! (`web_lane`). The lanes do not wait for each other; `order` merges them.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::stream::{self, PollNext, Stream};
+use futures_util::stream::{self, Stream};
 use shared::failure::Failure;
 use shared::vault::{ArtworkKey, Vault};
 use tokio::sync::mpsc;
@@ -18,7 +18,8 @@ use super::source::Source;
 use super::vault_lane::VaultLane;
 use super::web_lane::WebLane;
 use super::window::Window;
-use super::{MissingArtwork, PlannedArtwork, signature};
+use super::{MissingArtwork, PlannedArtwork, has_remote, plan, signature};
+use crate::load::Post;
 use crate::memory::Memory;
 use crate::remote::Remote;
 
@@ -76,38 +77,45 @@ impl Fetcher {
         Window::new(&self.memory)
     }
 
-    /// Fetches what `plans` plan and yields every artwork once, fetched or not: in order, except those of
-    /// the web that arrive late. `has_remote` says whether there are any of these.
+    /// Fetches the artworks of `posts` and yields each once. Fetched ones follow the order of the request,
+    /// except web artworks that arrive late; missing ones are yielded at once.
     pub(crate) fn fetch<'a>(
         &self,
-        plans: impl Iterator<Item = Result<PlannedArtwork<'a>, MissingArtwork<'a>>> + Send + 'a,
-        has_remote: bool,
+        posts: &'a [Result<Post, i32>],
         window: Window,
         stop: StopTimes,
     ) -> impl Stream<Item = Result<FetchedArtwork<'a>, NotFetched<'a>>> + Send {
+        let has_remote = has_remote(posts);
         let budget = Budget::new(&self.memory, has_remote);
         let (to_web, for_web) = mpsc::unbounded_channel();
         let (to_missing, for_missing) = mpsc::unbounded_channel();
         let extra_formats = Arc::clone(&self.extra_formats);
-        let mut plans = plans;
-        let mut senders = Some((to_web, to_missing));
-        // The vault's lane drives the plans. What is not the vault's leaves it here.
-        let vault_plans = std::iter::from_fn(move || {
-            let Some((to_web, to_missing)) = &senders else { return None };
-            for plan in plans.by_ref() {
-                let missing = match plan.and_then(|planned| planned.route(&extra_formats)) {
-                    Ok(Route::Vault(planned, key)) => return Some((planned, key)),
-                    // The receivers outlive this iterator.
-                    Ok(Route::Web(planned, url)) => {
-                        let _ = to_web.send((planned, url));
-                        continue;
-                    }
-                    Err(missing) => missing,
-                };
-                let _ = to_missing.send(missing);
+        if has_remote {
+            // All at once: the vault's lane may take minutes to reach the last of them. The receivers
+            // outlive this function.
+            for planned in plan(posts).flatten() {
+                if let Ok(Route::Web(planned, url)) = planned.route(&extra_formats) {
+                    let _ = to_web.send((planned, url));
+                }
             }
-            // The other lanes end when their senders are gone.
-            senders = None;
+        }
+        drop(to_web);
+        let mut plans = plan(posts);
+        let mut to_missing = Some(to_missing);
+        // The vault's lane drives the plans; missing artworks leave it here.
+        let vault_plans = std::iter::from_fn(move || {
+            let sender = to_missing.as_ref()?;
+            for plan in plans.by_ref() {
+                match plan.and_then(|planned| planned.route(&extra_formats)) {
+                    Ok(Route::Vault(planned, key)) => return Some((planned, key)),
+                    Ok(Route::Web(..)) => {}
+                    Err(missing) => {
+                        let _ = sender.send(missing);
+                    }
+                }
+            }
+            // The stream of missing artworks ends with its sender.
+            to_missing = None;
             None
         });
         let vault = VaultLane {
@@ -129,13 +137,9 @@ impl Fetcher {
             let missing = for_missing.recv().await?;
             Some((Err(NotFetched::Missing(missing)), for_missing))
         });
-        // The vault first: its artworks hold the larger part of the budget.
-        let others = stream::select(missing, web.artworks());
-        let artworks =
-            stream::select_with_strategy(vault.fetch(vault_plans), others, |(): &mut ()| {
-                PollNext::Left
-            });
-        in_order(artworks)
+        let others = stream::select(missing, web.fetch());
+        // In turn: a lane that always has an artwork ready must not keep the other from being polled.
+        in_order(stream::select(vault.fetch(vault_plans), others))
     }
 }
 

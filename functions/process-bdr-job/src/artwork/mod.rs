@@ -69,7 +69,7 @@ pub fn plan(
 }
 
 /// Returns whether any post may have its file on the web.
-pub(crate) fn has_remote(posts: &[Result<Post, i32>]) -> bool {
+fn has_remote(posts: &[Result<Post, i32>]) -> bool {
     posts
         .iter()
         .flatten()

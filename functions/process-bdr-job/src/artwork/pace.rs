@@ -1,10 +1,10 @@
-//! The pace of requests to the vault: how many run at once, by additive increase and multiplicative
-//! decrease (AIMD, as TCP does), and a common pause after trouble.
+//! The pace of requests to the vault: how many wait for the head of their response at once, by additive
+//! increase and multiplicative decrease (AIMD, as TCP does), and a common pause after trouble.
 //!
-//! S3 responds to overload with 503 or not in time ("Best practices design patterns: optimizing Amazon
+//! S3 responds to overload with 503, or too late ("Best practices design patterns: optimizing Amazon
 //! S3 performance"). Failures of requests that ran together are one observation: the limit is halved
-//! once for all of them, and the pause grows once. So an outage of 2 s costs a few dozen requests, and
-//! not one retry per artwork and backoff step.
+//! once for all of them, and the pause grows once. An outage therefore costs the running requests and a
+//! few probes, not one retry per artwork and backoff step.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,7 +32,7 @@ struct Shared {
 struct State {
     running: u32,
     limit: f64,
-    /// Requests of this and later generations have not been counted as a failure yet.
+    /// Generation of requests that start now. Failures of earlier generations have been counted.
     generation: u64,
     /// Failed generations since the last success.
     failures: u32,
@@ -41,7 +41,8 @@ struct State {
     trouble: Duration,
 }
 
-/// A running request. Dropping it without a verdict, on cancellation, changes nothing but the count.
+/// A permit for one request, held until the head of its response. Dropping it without a result only lowers
+/// the count of running requests.
 pub(super) struct Permit {
     pace: Pace,
     generation: u64,
@@ -121,7 +122,11 @@ impl State {
         Admission::Granted(self.generation)
     }
 
-    fn succeed(&mut self, now: Instant, max_limit: f64) {
+    fn succeed(&mut self, generation: u64, now: Instant, max_limit: f64) {
+        // A request that began before the last failure says nothing about the time after it.
+        if generation < self.generation {
+            return;
+        }
         self.limit = (self.limit + 1.0 / self.limit.max(1.0)).min(max_limit);
         self.failures = 0;
         self.resume_at = None;
@@ -146,8 +151,8 @@ impl State {
 impl Permit {
     /// Reports that S3 responded, with the object or with an error that concerns it alone.
     pub(super) fn succeeded(self) {
-        self.pace.state().succeed(Instant::now(), self.pace.0.max_limit);
-        // The limit may have grown: one more than the one that the drop wakes.
+        self.pace.state().succeed(self.generation, Instant::now(), self.pace.0.max_limit);
+        // Wakes a second waiter, because the limit may have grown; the drop wakes the first.
         self.pace.0.changed.notify_one();
     }
 
@@ -218,7 +223,7 @@ mod tests {
         }
         let mut successes = 0;
         while state(&pace).limit < 10.0 {
-            state(&pace).succeed(now, 128.0);
+            state(&pace).succeed(12, now, 128.0);
             successes += 1;
         }
         assert!((45..=60).contains(&successes), "1 + 2 + … + 9 = 45: {successes}");
@@ -231,7 +236,8 @@ mod tests {
         let now = Instant::now();
         state(&pace).fail(0, now, |pause| pause);
         state(&pace).fail(0, now + Duration::from_secs(1), |pause| pause);
-        state(&pace).succeed(now + Duration::from_secs(3), 2.0);
+        state(&pace).succeed(0, now + Duration::from_secs(2), 2.0);
+        state(&pace).succeed(1, now + Duration::from_secs(3), 2.0);
         assert_eq!(pace.trouble(), Duration::from_secs(3));
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! *Opening* an artwork reveals its size; `window` limits how many are open at once, which hides the
 //! latency of small ones. *Reading* it takes as many bytes of the budget as the artwork has, and returns
-//! them once the artwork is written. Bytes are granted in the order of the artworks: the next one to be
-//! written never waits for a later one, so the budget cannot deadlock.
+//! them once the artwork is written. Within the lane, bytes are granted in order, so no artwork waits for
+//! a later one of its lane. Across lanes, `order` stops holding artworks back after one second, so the
+//! budget cannot deadlock.
 //!
-//! The vault is waited for: only S3's word that an object is gone, archived, too large or denied makes
-//! an artwork missing. Everything else is retried in place until the attempt stops.
+//! Errors of S3 are retried in place until the attempt stops. Exceptions: an object that is gone, too
+//! large, in Glacier, or that S3 refuses to return is missing; a misconfigured vault or an object that
+//! changed its size fails the attempt; on the last receive, what S3 has not returned in time is missing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +28,8 @@ use super::{FetchedArtwork, NotFetched, PlannedArtwork, spawn};
 use crate::attempt::{Backoff, full_jitter};
 use crate::missing::{Missing, MissingCode};
 
-/// Artworks in either step at once. `window` admits fewer that are not yet read.
+/// Maximum artworks in each of the two steps. `window` sets a lower limit for artworks that are not yet
+/// read.
 const MAX_AHEAD: usize = 256;
 /// Bytes of the budget that an artwork takes beside its file.
 const OVERHEAD: u64 = 1024;
@@ -40,14 +43,15 @@ pub(super) struct VaultLane {
     pub(super) max_bytes: u64,
     pub(super) window: Window,
     pub(super) budget: Part,
-    /// The time from which a vault in trouble makes artworks missing; `None`: never.
+    /// The time after which artworks that S3 has not returned are missing; `None`: the attempt stops
+    /// first.
     pub(super) stop_at: Option<Instant>,
     /// Whether a denial was logged: one line suffices for all artworks.
     pub(super) is_denial_logged: Arc<AtomicBool>,
 }
 
 /// Why an artwork was not fetched.
-enum Stop {
+enum FetchError {
     /// It is missing.
     Missing(Missing),
     /// The attempt cannot go on.
@@ -60,11 +64,11 @@ impl VaultLane {
         self,
         plans: impl Iterator<Item = (PlannedArtwork<'a>, ArtworkKey)> + Send + 'a,
     ) -> impl Stream<Item = Result<FetchedArtwork<'a>, NotFetched<'a>>> + Send {
-        let (lane, reader) = (self.clone(), self);
+        let (opening_lane, reading_lane) = (self.clone(), self);
         stream::iter(plans)
             // One after the other, in order: a slot of the window.
             .then(move |(planned, key)| {
-                let lane = lane.clone();
+                let lane = opening_lane.clone();
                 async move {
                     let slot = lane.window.enter().await;
                     (planned, lane.start_opening(key, slot))
@@ -74,24 +78,26 @@ impl VaultLane {
             .buffered(MAX_AHEAD)
             // One after the other, in order: a share of the budget.
             .then(move |(planned, result)| {
-                let reader = reader.clone();
+                let lane = reading_lane.clone();
                 async move {
                     let reading = match result {
-                        Ok(opened) => Ok(reader.start_reading(opened).await),
-                        Err(stop) => Err(stop),
+                        Ok(opened) => Ok(lane.start_reading(opened).await),
+                        Err(error) => Err(error),
                     };
                     (planned, reading)
                 }
             })
             .map(|(planned, reading)| match reading {
                 Ok(reading) => Either::Left(async move { (planned, joined(reading).await) }),
-                Err(stop) => Either::Right(ready((planned, Err(stop)))),
+                Err(error) => Either::Right(ready((planned, Err(error)))),
             })
             .buffered(MAX_AHEAD)
             .map(|(planned, read)| match read {
                 Ok((bytes, share)) => Ok(FetchedArtwork::new(planned, bytes, share)),
-                Err(Stop::Missing(missing)) => Err(NotFetched::Missing(planned.missing(missing))),
-                Err(Stop::Attempt(failure)) => Err(NotFetched::Attempt(failure)),
+                Err(FetchError::Missing(missing)) => {
+                    Err(NotFetched::Missing(planned.missing(missing)))
+                }
+                Err(FetchError::Attempt(failure)) => Err(NotFetched::Attempt(failure)),
             })
     }
 
@@ -100,7 +106,7 @@ impl VaultLane {
         &self,
         key: ArtworkKey,
         mut slot: Slot,
-    ) -> AbortOnDropHandle<Result<(ArtworkKey, OpenArtwork, Slot), Stop>> {
+    ) -> AbortOnDropHandle<Result<(ArtworkKey, OpenArtwork, Slot), FetchError>> {
         let lane = self.clone();
         spawn(async move {
             let opened = lane.until_stop(lane.open(&key, &slot)).await?;
@@ -113,7 +119,7 @@ impl VaultLane {
     async fn start_reading(
         &self,
         (key, opened, slot): (ArtworkKey, OpenArtwork, Slot),
-    ) -> AbortOnDropHandle<Result<(Bytes, Share), Stop>> {
+    ) -> AbortOnDropHandle<Result<(Bytes, Share), FetchError>> {
         let lane = self.clone();
         let share = self.budget.take(opened.size() + OVERHEAD).await;
         spawn(async move {
@@ -124,8 +130,8 @@ impl VaultLane {
         })
     }
 
-    /// Requests an artwork until S3 returns it or its absence.
-    async fn open(&self, key: &ArtworkKey, slot: &Slot) -> Result<OpenArtwork, Stop> {
+    /// Requests an artwork until S3 returns it, or an error that a retry does not change.
+    async fn open(&self, key: &ArtworkKey, slot: &Slot) -> Result<OpenArtwork, FetchError> {
         let mut backoff = Backoff::new(RETRY_DELAYS);
         loop {
             let permit = slot.permit().await;
@@ -146,8 +152,8 @@ impl VaultLane {
                     permit.succeeded();
                     return Err(Missing::permanent(MissingCode::Archived).into());
                 }
-                // Not the artwork's fault: the policy of the function or of the bucket is wrong. The
-                // request does not wait for an operator.
+                // The policy of the function or of the bucket is wrong. An operator would have to
+                // change it, so the artwork is missing at once.
                 VaultError::Denied(detail) => {
                     permit.succeeded();
                     if !self.is_denial_logged.swap(true, Ordering::Relaxed) {
@@ -158,8 +164,16 @@ impl VaultLane {
                     }
                     return Err(Missing::transient(MissingCode::Unreadable, detail).into());
                 }
+                // For instance encrypted with a key that S3 does not have (SSE-C).
+                VaultError::Rejected(detail) => {
+                    permit.succeeded();
+                    return Err(Missing::transient(MissingCode::Unreadable, detail).into());
+                }
                 VaultError::Misconfigured(_) => {
-                    return Err(Stop::Attempt(Failure::retry("failed to read the vault", error)));
+                    return Err(FetchError::Attempt(Failure::retry(
+                        "failed to read the vault",
+                        error,
+                    )));
                 }
                 VaultError::Congested(_) | VaultError::Service(_) => permit.failed(),
                 VaultError::Body(_) | VaultError::Conflict(_) => drop(permit),
@@ -175,7 +189,7 @@ impl VaultLane {
         key: &ArtworkKey,
         mut opened: OpenArtwork,
         slot: &Slot,
-    ) -> Result<Bytes, Stop> {
+    ) -> Result<Bytes, FetchError> {
         let announced = opened.size();
         let mut backoff = Backoff::new(RETRY_DELAYS);
         loop {
@@ -188,7 +202,7 @@ impl VaultLane {
             opened = self.open(key, slot).await?;
             if opened.size() != announced {
                 // The share of the budget no longer fits.
-                return Err(Stop::Attempt(Failure::retry(
+                return Err(FetchError::Attempt(Failure::retry(
                     "failed to read an artwork",
                     format!("the object changed from {announced} to {} bytes", opened.size()),
                 )));
@@ -201,7 +215,10 @@ impl VaultLane {
     }
 
     /// Bounds a step by [`VaultLane::stop_at`].
-    async fn until_stop<T>(&self, step: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
+    async fn until_stop<T>(
+        &self,
+        step: impl Future<Output = Result<T, FetchError>>,
+    ) -> Result<T, FetchError> {
         let Some(stop_at) = self.stop_at else { return step.await };
         timeout_at(stop_at, step).await.unwrap_or_else(|_| {
             let detail = "the vault did not return it before the deadline of the last attempt";
@@ -219,14 +236,14 @@ pub(super) fn check_size(size: u64, max_bytes: u64) -> Result<(), Missing> {
     Err(Missing::permanent(MissingCode::TooLarge).with_detail(detail))
 }
 
-impl From<Missing> for Stop {
+impl From<Missing> for FetchError {
     fn from(missing: Missing) -> Self {
         Self::Missing(missing)
     }
 }
 
-/// Waits for a task. A task that panicked costs its artwork, not the request.
-async fn joined<T>(task: AbortOnDropHandle<Result<T, Stop>>) -> Result<T, Stop> {
+/// Waits for a task. If the task panicked, its artwork is missing and the attempt continues.
+async fn joined<T>(task: AbortOnDropHandle<Result<T, FetchError>>) -> Result<T, FetchError> {
     task.await.unwrap_or_else(|error| {
         Err(Missing::transient(MissingCode::Unreadable, error.to_string()).into())
     })

@@ -1,9 +1,9 @@
 //! The artworks of the web: fetched host by host, yielded as they arrive.
 //!
-//! A slow, silent or rate-limiting host delays its own artworks and nothing else: a task runs only
-//! while its request does, and an artwork that waits for its host is an entry in a queue. An artwork
-//! that fails transiently is requeued behind the others of its host, until it or its host has had time
-//! to recover.
+//! Each host has its own queue, pauses and limit of requests. Hosts share [`MAX_RUNNING_IN_TOTAL`] requests
+//! and the web part of the budget, so slow hosts delay others only while they hold those. A waiting
+//! artwork is a queue entry, not a task. An artwork that fails transiently goes to the end of its host's
+//! queue. It is missing once a try fails that began after its recovery time, or once its host is given up.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -25,10 +25,10 @@ use crate::remote::{Host, Limits, Remote, Session, TryError};
 
 /// Requests at a time to all hosts. A head can take 408 KiB before hyper rejects it, and an unread body
 /// as much again.
-const MAX_RUNNING: usize = 32;
-/// Requests at a time to one host for artworks that failed before.
+const MAX_RUNNING_IN_TOTAL: usize = 32;
+/// A failed artwork is requested again only while its host has fewer running requests than this.
 const MAX_RETRYING: u32 = 2;
-/// Tries that an artwork gets at least while its host responds, but unusably.
+/// Minimum tries for an artwork whose host responds unusably, as long as time is left for its tries.
 const MIN_TRIES: u32 = 4;
 /// The first and the maximum delay before an artwork is requested again.
 const RETRY_DELAYS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
@@ -40,7 +40,9 @@ pub(super) struct WebLane<'a> {
     /// have died while the function was frozen.
     session: Option<Arc<Session>>,
     arrivals: Option<UnboundedReceiver<(PlannedArtwork<'a>, Url)>>,
-    hosts: Vec<Queue<'a>>,
+    hosts: Vec<HostQueue<'a>>,
+    /// The host that is served first next time, so that none starves.
+    first: usize,
     by_name: HashMap<String, usize>,
     running: FuturesUnordered<BoxFuture<'static, Ended>>,
     in_flight: HashMap<u64, InFlight<'a>>,
@@ -55,7 +57,7 @@ pub(super) struct WebLane<'a> {
 
 /// A host and its artworks that wait.
 #[derive(Default)]
-struct Queue<'a> {
+struct HostQueue<'a> {
     host: Host,
     /// Artworks that were not tried yet.
     fresh: VecDeque<Waiting<'a>>,
@@ -106,6 +108,7 @@ impl<'a> WebLane<'a> {
             session: None,
             arrivals: Some(arrivals),
             hosts: Vec::new(),
+            first: 0,
             by_name: HashMap::new(),
             running: FuturesUnordered::new(),
             in_flight: HashMap::new(),
@@ -119,7 +122,7 @@ impl<'a> WebLane<'a> {
     }
 
     /// Yields every artwork once, fetched or missing.
-    pub(super) fn artworks(
+    pub(super) fn fetch(
         self,
     ) -> impl Stream<Item = Result<FetchedArtwork<'a>, NotFetched<'a>>> + Send {
         stream::unfold(self, |mut lane| async move { Some((lane.next().await?, lane)) })
@@ -137,7 +140,7 @@ impl<'a> WebLane<'a> {
                 return Some(Err(NotFetched::Missing(missing)));
             }
             let is_idle = self.running.is_empty();
-            if is_idle && self.arrivals.is_none() && self.hosts.iter().all(Queue::is_empty) {
+            if is_idle && self.arrivals.is_none() && self.hosts.iter().all(HostQueue::is_empty) {
                 return None;
             }
             tokio::select! {
@@ -159,7 +162,7 @@ impl<'a> WebLane<'a> {
         let name = url.host_str().unwrap_or_default().to_ascii_lowercase();
         let hosts = &mut self.hosts;
         let index = *self.by_name.entry(name).or_insert_with(|| {
-            hosts.push(Queue::default());
+            hosts.push(HostQueue::default());
             hosts.len() - 1
         });
         self.hosts[index].fresh.push_back(Waiting {
@@ -176,11 +179,13 @@ impl<'a> WebLane<'a> {
     /// Starts what may start, and returns the time at which more may.
     fn start_due(&mut self, now: Instant) -> Option<Instant> {
         let mut wake_at: Option<Instant> = None;
-        for index in 0..self.hosts.len() {
+        let count = self.hosts.len();
+        self.first = (self.first + 1) % count.max(1);
+        for index in (self.first..count).chain(0..self.first.min(count)) {
             if self.hosts[index].host.is_given_up() {
                 self.give_up(index);
             }
-            while self.running.len() < MAX_RUNNING
+            while self.running.len() < MAX_RUNNING_IN_TOTAL
                 && let Some(waiting) = self.hosts[index].due(now)
             {
                 self.start(index, waiting);
@@ -229,23 +234,24 @@ impl<'a> WebLane<'a> {
         waiting.time_left = waiting.time_left.saturating_sub(took);
         let error = match result {
             Ok((bytes, share)) => {
-                queue.host.succeed();
+                queue.host.succeed(started_at);
                 return Some(FetchedArtwork::new(waiting.planned, bytes, share));
             }
             Err(error) => error,
         };
         let recovery = self.limits.recovery;
         match &error {
-            TryError::Permanent(_) | TryError::Unusable(_) => queue.host.succeed(),
+            TryError::Permanent(_) | TryError::Unusable(_) => queue.host.succeed(started_at),
             TryError::Unavailable { retry_after, .. } => {
                 queue.host.fail(started_at, *retry_after, recovery, self.stop_at);
             }
         }
-        let has_had_time = waiting.failed_at.is_some_and(|failed| started_at >= failed + recovery);
+        let has_had_recovery_time =
+            waiting.failed_at.is_some_and(|failed| started_at >= failed + recovery);
         let is_final = match &error {
             TryError::Permanent(_) => true,
-            TryError::Unusable(_) => has_had_time && waiting.tries >= MIN_TRIES,
-            TryError::Unavailable { .. } => has_had_time || queue.host.is_given_up(),
+            TryError::Unusable(_) => has_had_recovery_time && waiting.tries >= MIN_TRIES,
+            TryError::Unavailable { .. } => has_had_recovery_time || queue.host.is_given_up(),
         };
         let error = error.into_missing();
         if queue.host.is_given_up() {
@@ -280,12 +286,12 @@ impl<'a> WebLane<'a> {
         );
         self.running.clear();
         let in_flight = self.in_flight.drain().map(|(_, running)| running.waiting);
-        let waiting = in_flight.chain(self.hosts.iter_mut().flat_map(Queue::drain));
+        let waiting = in_flight.chain(self.hosts.iter_mut().flat_map(HostQueue::drain));
         self.missing.extend(waiting.map(|waiting| waiting.planned.missing(error.clone())));
     }
 }
 
-impl<'a> Queue<'a> {
+impl<'a> HostQueue<'a> {
     fn is_empty(&self) -> bool {
         self.fresh.is_empty() && self.failed.is_empty()
     }
@@ -327,8 +333,8 @@ async fn arrived<'a>(
     arrivals.as_mut()?.recv().await
 }
 
-/// Makes one try at a file: within `limit`, the wait for the budget not counted. Returns the time that
-/// it took as well.
+/// Makes one try at a file within `limit`. Waits for the budget do not count. Also returns the time that
+/// counted.
 async fn fetch(
     session: &Session,
     url: Url,
@@ -344,25 +350,21 @@ async fn fetch(
         check_size(size.unwrap_or(0), max_bytes)?;
         let mut share = budget.take(size.unwrap_or_else(|| budget.unknown_size())).await;
         let granted = size.unwrap_or_else(|| budget.unknown_size());
-        let mut whole = BytesMut::new();
-        let reading = async {
-            while let Some(chunk) = file.chunk().await? {
-                let length = (whole.len() + chunk.len()) as u64;
-                if length > max_bytes {
-                    let detail = format!("more than {max_bytes} bytes");
-                    return Err(Missing::permanent(MissingCode::TooLarge)
-                        .with_detail(detail)
-                        .into());
-                }
-                if length > granted {
-                    budget.grow(&mut share).await;
-                }
-                whole.extend_from_slice(&chunk);
+        let mut whole = BytesMut::with_capacity(usize::try_from(granted).unwrap_or(0));
+        loop {
+            let left = limit.saturating_sub(took);
+            let Some(chunk) = within(left, &mut took, file.chunk()).await? else { break };
+            let length = (whole.len() + chunk.len()) as u64;
+            if length > max_bytes {
+                let detail = format!("more than {max_bytes} bytes");
+                let missing = Missing::permanent(MissingCode::TooLarge).with_detail(detail);
+                return Err(missing.into());
             }
-            Ok(())
-        };
-        let left = limit.saturating_sub(took);
-        within(left, &mut took, reading).await?;
+            if length > granted {
+                budget.grow(&mut share).await;
+            }
+            whole.extend_from_slice(&chunk);
+        }
         signature::check(format, &whole)?;
         Ok((whole.freeze(), share))
     };

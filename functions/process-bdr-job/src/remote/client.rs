@@ -42,13 +42,13 @@ const COMPRESSIONS: [&str; 11] = [
 /// The error of a try.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TryError {
-    /// Every other try fails alike.
+    /// Another try would fail in the same way.
     Permanent(Missing),
     /// The host responds, but not with the whole file. Another try may succeed.
     Unusable(Missing),
     /// The host is unreachable, silent or overloaded, or limits rates.
     Unavailable {
-        /// The reason if it stays so.
+        /// The reason to record if the host stays unavailable.
         missing: Missing,
         /// The delay that the host asks for.
         retry_after: Option<Duration>,
@@ -155,7 +155,7 @@ impl Session {
                 .await
                 .map_err(TryError::from_transport)?;
             if !response.status().is_redirection() {
-                return accepted(response).map(OpenRemote);
+                return check_response(response).map(OpenRemote);
             }
             let location = response.headers().get(LOCATION).map_or(&[][..], HeaderValue::as_bytes);
             target = redirect::next(target.url(), location, &self.allow_hosts)?;
@@ -180,7 +180,7 @@ impl OpenRemote {
     }
 }
 
-fn accepted(response: Response) -> Result<Response, TryError> {
+fn check_response(response: Response) -> Result<Response, TryError> {
     let status = response.status();
     match status.as_u16() {
         200 | 203 => {}
@@ -200,7 +200,7 @@ fn accepted(response: Response) -> Result<Response, TryError> {
             value.split(',').all(|coding| is_accepted(&coding.trim().to_ascii_lowercase()))
         })
     };
-    // The request accepts no compression, and a compressed body could grow without bound.
+    // The client does not decompress, because a decompressed body could grow without bound.
     let is_plain = all(CONTENT_ENCODING, |coding| !COMPRESSIONS.contains(&coding))
         && all(TRANSFER_ENCODING, |coding| coding == "chunked");
     if is_plain { Ok(response) } else { Err(not_downloaded("the body is compressed").into()) }
@@ -228,7 +228,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let date = |text: &str| -> Option<SystemTime> { httpdate::parse_http_date(text).ok() };
     let value = text(RETRY_AFTER)?.trim();
     if value.bytes().all(|byte| byte.is_ascii_digit()) && !value.is_empty() {
-        // A delay beyond any deadline is one beyond all of them.
+        // A value beyond u32 exceeds every deadline, so its exact length does not matter.
         return Some(Duration::from_secs(value.parse().unwrap_or(u32::MAX).into()));
     }
     date(value)?.duration_since(date(text(DATE)?)?).ok()

@@ -1,9 +1,9 @@
 //! The patience with one web host: how many requests run at once, when they pause, and when the host is
 //! given up.
 //!
-//! A host is given up by time without success, not by a count of failures: requests that fail together
-//! are one observation. In trouble it gets one probe at a time, with growing pauses; it is given up when
-//! a probe fails that began after the host had time to recover.
+//! Time decides, not a count of failures: requests that fail together count once. A host in trouble gets
+//! one probe at a time, with growing pauses. It is given up when a request fails that began after its
+//! recovery time, or when its `Retry-After` ends after the deadline of remote artworks.
 
 use std::time::Duration;
 
@@ -11,24 +11,27 @@ use tokio::time::Instant;
 
 use crate::attempt::jittered;
 
-/// Requests at a time per host.
-const MAX_RUNNING: u32 = 8;
+/// Requests at a time to a host that has responded.
+const MAX_RUNNING_PER_HOST: u32 = 8;
+/// Requests at a time to a host that has not responded yet: eight silent hosts must not hold all requests.
+const MAX_RUNNING_UNKNOWN: u32 = 4;
 /// The pause after the first failure; doubled after each further one.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Maximum pause that a host does not ask for.
 const MAX_PAUSE: Duration = Duration::from_secs(8);
 
-/// The state of one host within one batch download request. The next request starts anew, because a
-/// host may have recovered.
+/// The state of one host. Each batch download request starts with a new one, because a host may have
+/// recovered.
 #[derive(Debug, Default)]
 pub(crate) struct Host {
     running: u32,
     trouble: Option<Trouble>,
     resume_at: Option<Instant>,
     is_given_up: bool,
+    has_responded: bool,
 }
 
-/// The time since a host's last success.
+/// The trouble of a host, from its first failure until its next success.
 #[derive(Debug)]
 struct Trouble {
     since: Instant,
@@ -40,7 +43,11 @@ struct Trouble {
 impl Host {
     /// Returns whether a request may start now.
     pub(crate) fn is_available(&self, now: Instant) -> bool {
-        let max_running = if self.trouble.is_some() { 1 } else { MAX_RUNNING };
+        let max_running = match self.trouble {
+            Some(_) => 1,
+            None if self.has_responded => MAX_RUNNING_PER_HOST,
+            None => MAX_RUNNING_UNKNOWN,
+        };
         !self.is_given_up
             && self.running < max_running
             && self.resume_at.is_none_or(|resume_at| resume_at <= now)
@@ -66,18 +73,21 @@ impl Host {
         self.running += 1;
     }
 
-    /// Records the end of a request that the host served, well or with an error that concerns one
-    /// artwork.
-    pub(crate) fn succeed(&mut self) {
+    /// Records a request that the host served, with the file or with an error that concerns one artwork.
+    /// A request that began before the last failure does not end the trouble.
+    pub(crate) fn succeed(&mut self, started: Instant) {
         self.running -= 1;
-        if !self.is_given_up {
+        self.has_responded = true;
+        let is_outdated =
+            self.trouble.as_ref().is_some_and(|trouble| started < trouble.observed_at);
+        if !self.is_given_up && !is_outdated {
             self.trouble = None;
             self.resume_at = None;
         }
     }
 
-    /// Records the end of a request that the host did not serve: it was silent, overloaded or limits
-    /// rates. `retry_after` is its own delay; a delay beyond `stop_at` gives the host up.
+    /// Records a request that the host did not serve: unreachable, silent, overloaded or rate-limiting.
+    /// `retry_after` is the host's `Retry-After`; if it ends at or after `stop_at`, the host is given up.
     pub(crate) fn fail(
         &mut self,
         started: Instant,
@@ -169,7 +179,7 @@ mod tests {
         trial.fail(0, 1, None);
         trial.host.start();
         assert!(!trial.host.is_available(trial.at(100)));
-        trial.host.succeed();
+        trial.host.succeed(trial.at(2));
         for _ in 0..8 {
             assert!(trial.host.is_available(trial.at(100)));
             trial.host.start();
@@ -194,9 +204,19 @@ mod tests {
         let mut trial = Trial::new();
         trial.fail(0, 1, None);
         trial.host.start();
-        trial.host.succeed();
+        trial.host.succeed(trial.at(2));
         trial.fail(40, 41, None);
         assert!(!trial.host.is_given_up());
+    }
+
+    #[test]
+    fn a_success_from_before_the_failure_keeps_the_pause() {
+        let mut trial = Trial::new();
+        trial.host.start();
+        trial.fail(0, 2, Some(20));
+        trial.host.succeed(trial.at(1));
+        assert!(!trial.host.is_available(trial.at(20)));
+        assert!(trial.host.is_available(trial.at(22)));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Requests to the web. Hosts are treated as hostile, with bounded time and retries.
 //!
 //! Users supply the URL, the host may lie about everything, and Lambda's runtime API listens on loopback.
-//! [`guard`], [`redirect`] and [`resolver`] decide which URLs may be requested; [`hosts`] decides how long
-//! and how often a host is, [`client`] makes one try.
+//! [`guard`], [`redirect`] and [`resolver`] decide which URLs may be requested; [`hosts`] decides when a host
+//! may be requested and when it is given up; [`client`] makes one try.
 
 mod address;
 mod client;
