@@ -93,8 +93,7 @@ async fn add(
     FetchedArtwork { planned, bytes, .. }: &FetchedArtwork<'_>,
 ) -> Result<(), ZipError> {
     let name = format!("artworks/{}", planned.name.filename);
-    let modified = planned.post.created_at.unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    zip.add(&name, modified, Packing::of(&planned.name.extension), bytes).await
+    zip.add(&name, planned.post.created_at, Packing::of(&planned.name.extension), bytes).await
 }
 
 /// The log of missing artworks: a line for each of the first ones, and one for all others.
