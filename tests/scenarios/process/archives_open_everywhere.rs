@@ -15,6 +15,8 @@ use time::macros::datetime;
 
 /// DOS time has steps of two seconds, so it cannot express this time.
 const MODIFIED: OffsetDateTime = datetime!(2025-07-04 05:06:07 UTC);
+const COMMENT: &str = "bdr 00000000-0000-0000-0000-000000000000: 3 artworks, 0 missing; \
+                       https://makapix.club 2026-11-30";
 
 /// A sparse file: large blocks, all zeros in these tests, become holes.
 #[derive(Debug)]
@@ -33,7 +35,7 @@ impl Write for Sparse {
     }
 }
 
-/// Writes a ZIP of these entries, and a document after them.
+/// Writes a ZIP of these entries, and a document and a comment after them.
 fn write(path: &Path, entries: impl Iterator<Item = (String, Packing, &'static [u8])>) {
     const DOCUMENT: &[u8] = b"{\n  \"artwork_count\": 3\n}";
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -45,6 +47,7 @@ fn write(path: &Path, entries: impl Iterator<Item = (String, Packing, &'static [
         }
         let document = Deflated::new(|writer| writer.write_all(DOCUMENT)).unwrap();
         archive.add_deflated("metadata.json", MODIFIED, &document).await.unwrap();
+        archive.set_comment(COMMENT.to_owned());
         let sink = archive.close().await.unwrap().into_inner();
         sink.into_inner().unwrap().0.sync_all().unwrap();
     });

@@ -102,7 +102,12 @@ impl<W: AsyncWrite + Unpin> ZipWriter<W> {
         self.zip.write_entry_whole_precompressed(entry, &file.bytes).await
     }
 
-    /// Writes the central directory and returns the sink.
+    /// Sets the comment, which [`ZipWriter::close`] writes at the very end.
+    pub fn set_comment(&mut self, comment: String) {
+        self.zip.comment(comment);
+    }
+
+    /// Writes the central directory and the comment, and returns the sink.
     ///
     /// # Errors
     /// When the sink fails.
