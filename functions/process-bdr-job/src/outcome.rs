@@ -291,7 +291,8 @@ mod tests {
 
     /// Returns one outcome of each kind.
     fn all() -> [AttemptOutcome; 12] {
-        let archive = StoredArchive { size_bytes: 7, artworks: 1, missing: 0, adopted: false };
+        let archive =
+            StoredArchive { size_bytes: 7, artworks: 1, missing: 0, counted: true, adopted: false };
         let error = DatabaseError::TimedOut(Duration::from_secs(20));
         [
             AttemptOutcome::Ready { archive, email: EmailOutcome::Sent },

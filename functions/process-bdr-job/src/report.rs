@@ -136,7 +136,7 @@ impl<'a> AttemptReport<'a> {
 
 fn put_archive(record: &mut Record, archive: &StoredArchive) {
     record.put(metrics::FILE_SIZE, archive.size_bytes);
-    if !archive.adopted {
+    if archive.counted {
         record.put(metrics::ARTWORKS, archive.artworks);
         record.put(metrics::ARTWORKS_FAILED, archive.missing);
     }

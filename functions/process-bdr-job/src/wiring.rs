@@ -63,6 +63,7 @@ pub fn handler(config: Config, aws: &SdkConfig) -> Result<Handler, Error> {
                 .accepting(config.extra_formats),
             vault,
             clock: clock.clone(),
+            base_url: config.base_url.clone(),
         },
         notifier: Notifier {
             mailer: Mailer::new(ses, config.email_from),

@@ -48,8 +48,8 @@ pub const PROCESSING_DURATION: Metric =
 /// Bytes of the ZIP of a request that became `ready`.
 pub const FILE_SIZE: Metric =
     Metric { name: "bdr_file_size_bytes", unit: "Bytes", dimensions: NO_DIMENSIONS };
-/// Artworks in the ZIP of a request that became `ready`. Not emitted for an adopted ZIP, whose
-/// content is not counted.
+/// Artworks in the ZIP of a request that became `ready`. Not emitted for an adopted ZIP without counts
+/// in its comment, which an earlier version wrote.
 pub const ARTWORKS: Metric =
     Metric { name: "bdr_artworks_count", unit: "Count", dimensions: NO_DIMENSIONS };
 /// Artworks missing from such a ZIP.

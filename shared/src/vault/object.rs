@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use super::read::{body_size, read_whole};
 use super::{ArchiveKey, Vault, VaultError};
 
 /// Age below which a ZIP can be adopted: another attempt at the same opening of the request wrote
@@ -12,6 +13,9 @@ const MAX_ADOPTED_AGE: Duration = Duration::from_hours(12);
 /// Age from which a leftover is deleted: 15 min later (AWS Lambda, "Function timeout"), because an
 /// attempt that adopted the ZIP may still be about to mark its row `ready`.
 const MIN_DELETED_AGE: Duration = Duration::from_mins(12 * 60 + 15);
+
+/// Maximum size of the end that [`Vault::archive_end`] reads, in bytes.
+const MAX_END_SIZE: u16 = 1024;
 
 /// A ZIP in the vault.
 #[derive(Debug, Clone)]
@@ -77,5 +81,42 @@ impl Vault {
             Ok(_) | Err(VaultError::NotFound | VaultError::Conflict(_)) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Returns the last 1,024 bytes of `object` at `key`, or all if it is smaller. Returns `None` if the
+    /// object was deleted or replaced since `object` was read.
+    ///
+    /// # Errors
+    /// When the S3 request fails, or the body is incomplete.
+    pub async fn archive_end(
+        &self,
+        key: &ArchiveKey,
+        object: &ArchiveObject,
+    ) -> Result<Option<Vec<u8>>, VaultError> {
+        if object.size_bytes == 0 {
+            // S3 rejects every range of an empty object.
+            return Ok(Some(Vec::new()));
+        }
+        let response = self
+            .client
+            .get_object()
+            .bucket(&*self.bucket)
+            .key(key.as_str())
+            .range(format!("bytes=-{MAX_END_SIZE}"))
+            .set_if_match(object.e_tag.clone())
+            .send()
+            .await;
+        let response = match response.map_err(VaultError::from) {
+            Ok(response) => response,
+            Err(VaultError::NotFound | VaultError::Conflict(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let size = body_size(response.content_length)?;
+        let size =
+            u16::try_from(size).ok().filter(|size| *size <= MAX_END_SIZE).ok_or_else(|| {
+                VaultError::Body(format!("the response has {size} bytes instead of {MAX_END_SIZE}"))
+            })?;
+        let size = usize::from(size);
+        read_whole(response.body, Vec::with_capacity(size), size).await.map(Some)
     }
 }

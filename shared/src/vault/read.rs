@@ -32,10 +32,7 @@ impl Vault {
         let request = self.reads().get_object().bucket(&*self.bucket).key(key.as_str()).send();
         // Boxed: the future has kilobytes, which would move with the caller's task.
         let response = Box::pin(request).await?;
-        let size = response
-            .content_length
-            .and_then(|length| u64::try_from(length).ok())
-            .ok_or_else(|| VaultError::Body("the response has no Content-Length".into()))?;
+        let size = body_size(response.content_length)?;
         Ok(OpenArtwork { size, body: response.body, buffers: self.artwork_buffers.clone() })
     }
 }
@@ -51,36 +48,48 @@ impl OpenArtwork {
     ///
     /// # Errors
     /// [`VaultError::Body`] when the body ends early, stalls, or has another length than `size`.
-    pub async fn read(mut self) -> Result<Bytes, VaultError> {
+    pub async fn read(self) -> Result<Bytes, VaultError> {
         let size = usize::try_from(self.size)
             .map_err(|_| VaultError::Body("the object is larger than the address space".into()))?;
         // Copied: a chunk keeps the buffer of its connection in use, which is larger and which the
         // connection reuses once it is free.
         let is_large = size >= MIN_POOLED_SIZE;
-        let mut whole = if is_large { self.buffers.take(size) } else { Vec::with_capacity(size) };
-        loop {
-            let chunk = timeout(CHUNK_TIMEOUT, self.body.next())
-                .await
-                .map_err(|_| VaultError::Body("the body stalled".into()))?;
-            match chunk {
-                Some(Ok(chunk)) if whole.len() + chunk.len() <= size => {
-                    whole.extend_from_slice(&chunk);
-                }
-                Some(Ok(_)) => {
-                    return Err(VaultError::Body(
-                        "the body is longer than its Content-Length".into(),
-                    ));
-                }
-                Some(Err(error)) => return Err(VaultError::Body(error.to_string())),
-                // Read to the end of the body, so that the connection can serve the next request.
-                None if whole.len() < size => {
-                    return Err(VaultError::Body(
-                        "the body is shorter than its Content-Length".into(),
-                    ));
-                }
-                None if is_large => return Ok(self.buffers.lend(whole)),
-                None => return Ok(Bytes::from(whole)),
+        let whole = if is_large { self.buffers.take(size) } else { Vec::with_capacity(size) };
+        let whole = read_whole(self.body, whole, size).await?;
+        Ok(if is_large { self.buffers.lend(whole) } else { Bytes::from(whole) })
+    }
+}
+
+/// Returns the size of a body of S3 in bytes.
+pub(super) fn body_size(content_length: Option<i64>) -> Result<u64, VaultError> {
+    content_length
+        .and_then(|length| u64::try_from(length).ok())
+        .ok_or_else(|| VaultError::Body("the response has no Content-Length".into()))
+}
+
+/// Reads a whole body of `size` bytes into the empty buffer `whole`.
+pub(super) async fn read_whole(
+    mut body: ByteStream,
+    mut whole: Vec<u8>,
+    size: usize,
+) -> Result<Vec<u8>, VaultError> {
+    loop {
+        let chunk = timeout(CHUNK_TIMEOUT, body.next())
+            .await
+            .map_err(|_| VaultError::Body("the body stalled".into()))?;
+        match chunk {
+            Some(Ok(chunk)) if whole.len() + chunk.len() <= size => {
+                whole.extend_from_slice(&chunk);
             }
+            Some(Ok(_)) => {
+                return Err(VaultError::Body("the body is longer than its Content-Length".into()));
+            }
+            Some(Err(error)) => return Err(VaultError::Body(error.to_string())),
+            // Read to the end of the body, so that the connection can serve the next request.
+            None if whole.len() < size => {
+                return Err(VaultError::Body("the body is shorter than its Content-Length".into()));
+            }
+            None => return Ok(whole),
         }
     }
 }

@@ -137,7 +137,7 @@ fn write(artworks: &[(String, Packing, Vec<u8>)], json: &[u8]) -> Vec<u8> {
     let written = async {
         let mut archive = ZipWriter::new(AllowStdIo::new(Cursor::new(Vec::new())));
         for (name, packing, content) in artworks {
-            archive.add(name, OffsetDateTime::UNIX_EPOCH, *packing, content).await.unwrap();
+            archive.add(name, Some(OffsetDateTime::UNIX_EPOCH), *packing, content).await.unwrap();
         }
         let json = Deflated::new(|writer| writer.write_all(json)).unwrap();
         archive.add_deflated(METADATA, OffsetDateTime::UNIX_EPOCH, &json).await.unwrap();

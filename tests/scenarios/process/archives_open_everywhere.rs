@@ -1,5 +1,5 @@
-//! Every common ZIP reader opens the ZIP without a warning. The tests skip a reader that is not
-//! installed, unless `CI` is set: CI installs all of them.
+//! Every common ZIP reader opens the ZIP without a warning, and shows the same times in every zone. The
+//! tests skip a reader that is not installed, unless `CI` is set: CI installs all of them.
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
@@ -13,7 +13,10 @@ use tempfile::TempDir;
 use time::OffsetDateTime;
 use time::macros::datetime;
 
-const MODIFIED: OffsetDateTime = datetime!(2025-03-04 05:06:08 UTC);
+/// DOS time has steps of two seconds, so it cannot express this time.
+const MODIFIED: OffsetDateTime = datetime!(2025-07-04 05:06:07 UTC);
+const COMMENT: &str = "bdr 00000000-0000-0000-0000-000000000000: 3 artworks, 0 missing; \
+                       https://makapix.club 2026-11-30";
 
 /// A sparse file: large blocks, all zeros in these tests, become holes.
 #[derive(Debug)]
@@ -32,26 +35,32 @@ impl Write for Sparse {
     }
 }
 
-/// Writes a ZIP of these entries and a document after them, and has every reader test it.
+/// Writes a ZIP of these entries, and a document and a comment after them.
+fn write(path: &Path, entries: impl Iterator<Item = (String, Packing, &'static [u8])>) {
+    const DOCUMENT: &[u8] = b"{\n  \"artwork_count\": 3\n}";
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let sink = std::io::BufWriter::new(Sparse(File::create(path).unwrap()));
+        let mut archive = ZipWriter::new(AllowStdIo::new(sink));
+        for (name, packing, bytes) in entries {
+            archive.add(&name, Some(MODIFIED), packing, bytes).await.unwrap();
+        }
+        let document = Deflated::new(|writer| writer.write_all(DOCUMENT)).unwrap();
+        archive.add_deflated("metadata.json", MODIFIED, &document).await.unwrap();
+        archive.set_comment(COMMENT.to_owned());
+        let sink = archive.close().await.unwrap().into_inner();
+        sink.into_inner().unwrap().0.sync_all().unwrap();
+    });
+}
+
+/// Writes a ZIP of these entries, and has every reader test it.
 fn check_in_every_reader(
     entries: impl Iterator<Item = (String, Packing, &'static [u8])>,
     count: usize,
 ) {
-    const DOCUMENT: &[u8] = b"{\n  \"artwork_count\": 3\n}";
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("a.zip");
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(async {
-        let sink = std::io::BufWriter::new(Sparse(File::create(&path).unwrap()));
-        let mut archive = ZipWriter::new(AllowStdIo::new(sink));
-        for (name, packing, bytes) in entries {
-            archive.add(&name, MODIFIED, packing, bytes).await.unwrap();
-        }
-        let document = Deflated::new(|writer| writer.write_all(DOCUMENT)).unwrap();
-        archive.add_deflated("metadata.json", MODIFIED, &document).await.unwrap();
-        let sink = archive.close().await.unwrap().into_inner();
-        sink.into_inner().unwrap().0.sync_all().unwrap();
-    });
+    write(&path, entries);
     let readers: [fn(&Path, usize) -> Option<String>; 5] =
         [info_zip, seven_zip, libarchive, python, java];
     let read: Vec<String> = std::thread::scope(|scope| {
@@ -91,6 +100,63 @@ fn every_reader_opens_entries_beyond_4_gib() {
     static ZEROS: [u8; 64 << 20] = [0; 64 << 20];
     let large = (0..65).map(|n| (format!("artworks/{n}.png"), Packing::Store, &ZEROS[..]));
     check_in_every_reader(large, 66);
+}
+
+#[test]
+fn extracted_files_have_the_same_time_in_every_zone() {
+    let folder = TempDir::new().unwrap();
+    let zip = folder.path().join("a.zip");
+    let entries = [("a.png", Packing::Store), ("b.bmp", Packing::DeflateFast)];
+    write(&zip, entries.map(|(name, packing)| (name.to_owned(), packing, &b"x"[..])).into_iter());
+    // libarchive uses the local headers when it reads a pipe, and the central directory otherwise.
+    let extractors: [&[&str]; 5] = [
+        &["unzip", "-q", "../a.zip"],
+        &["7z", "x", "../a.zip"],
+        &["7zz", "x", "../a.zip"],
+        &["bsdtar", "-xf", "../a.zip"],
+        &["sh", "-c", "command -v bsdtar > /dev/null || exit 0; cat ../a.zip | bsdtar -xf -"],
+    ];
+    for zone in ["America/Los_Angeles", "Asia/Tokyo"] {
+        for (number, extractor) in extractors.iter().enumerate() {
+            let target = folder.path().join(format!("{}-{number}", zone.replace('/', "-")));
+            std::fs::create_dir(&target).unwrap();
+            let mut command = Command::new(extractor[0]);
+            command.args(&extractor[1..]).env("TZ", zone).current_dir(&target);
+            if run(&mut command).is_none() {
+                continue;
+            }
+            for file in std::fs::read_dir(&target).unwrap().map(Result::unwrap) {
+                let modified = file.metadata().unwrap().modified().unwrap();
+                assert_eq!(OffsetDateTime::from(modified), MODIFIED, "{extractor:?} in {zone}");
+            }
+        }
+        if let Some(times) = java_times(&zip, zone) {
+            let expected = format!("{} ", MODIFIED.unix_timestamp()).repeat(6);
+            assert_eq!(times, expected, "Java in {zone}");
+        }
+    }
+    // Python reads the DOS time only, which has no zone.
+    let program = "import sys, zipfile\n\
+                   print({i.date_time for i in zipfile.ZipFile(sys.argv[1]).infolist()})";
+    if let Some(times) = run(Command::new("python3").args(["-c", program]).arg(&zip)) {
+        assert_eq!(times.trim(), "{(2025, 7, 4, 5, 6, 6)}");
+    }
+}
+
+/// Returns the times that Java shows, in seconds: those of the local headers, then those of the central
+/// directory.
+fn java_times(path: &Path, zone: &str) -> Option<String> {
+    let program = "import java.io.*; import java.util.zip.*;\n\
+        class Times { public static void main(String[] a) throws Exception {\n\
+            try (var z = new ZipInputStream(new FileInputStream(a[0]))) {\n\
+                for (ZipEntry e; (e = z.getNextEntry()) != null; ) print(e); }\n\
+            try (var z = new ZipFile(a[0])) { z.stream().forEach(Times::print); } }\n\
+        static void print(ZipEntry e) { System.out.print(e.getTime() / 1000 + \" \"); } }";
+    // Running a source file needs a JDK: a JRE alone cannot do it.
+    Command::new("javac").arg("-version").output().ok()?;
+    let source = path.with_file_name("Times.java");
+    std::fs::write(&source, program).unwrap();
+    run(Command::new("java").arg(&source).arg(path).env("TZ", zone))
 }
 
 /// Runs a reader, which must succeed without a warning or an error message. Returns its output, or

@@ -1,12 +1,15 @@
 //! The ZIP is written once: an attempt never replaces the ZIP of another one, but adopts it.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::routing::get;
+use bdr_tests::faults::{Fault, HttpProxy, Script, Service, Target};
 use bdr_tests::in_process::now;
 use bdr_tests::{Artwork, Delivery, Scenario, Worker, ZipFile, scenario};
 use local_stack::remote::RemoteHost;
 use shared::clock::Clock;
-use shared::vault::Vault;
+use shared::vault::{ArchiveKey, Vault};
 use time::Duration;
 use uuid::Uuid;
 
@@ -31,6 +34,92 @@ fn a_later_receive_adopts_an_existing_zip_without_building() {
         assert_eq!(s.log.outcome()["adopted"], true);
         let subject = &s.emails().await[0].subject;
         assert_eq!(subject, "Your Makapix download is ready (2 artworks)", "as many as requested");
+        let emitted = s.log.emitted();
+        let ready = emitted.iter().find(|line| line["status"] == "ready").unwrap();
+        assert!(ready.get("bdr_artworks_count").is_none(), "its artworks were not counted");
+    });
+}
+
+/// Inserts a request for four artworks and one whose file does not exist.
+async fn request_with_one_missing(s: &Scenario) -> Uuid {
+    let mut posts = Vec::new();
+    for file in [Some(&b"pixels"[..]), None, Some(b"more"), Some(b"and"), Some(b"more")] {
+        posts.push(s.artwork(Artwork { file, ..Artwork::default() }).await);
+    }
+    s.request(&posts).await
+}
+
+/// Checks that outcome line, metrics and e-mail of an adopted ZIP have 4 artworks and 1 missing.
+async fn check_adopted_counts(s: &Scenario, bdr_id: Uuid) {
+    let outcome = s.log.outcome();
+    assert_eq!((&outcome["result"], &outcome["adopted"]), (&"ready".into(), &true.into()));
+    assert_eq!((&outcome["artworks"], &outcome["missing"]), (&4.into(), &1.into()), "{outcome}");
+    let emitted = s.log.emitted();
+    let ready = emitted.iter().rfind(|line| line["status"] == "ready").unwrap();
+    assert_eq!(
+        (&ready["bdr_artworks_count"], &ready["bdr_artworks_failed_total"]),
+        (&4.into(), &1.into())
+    );
+    let emails = s.emails().await;
+    assert_eq!(emails.len(), 1);
+    assert_eq!(emails[0].subject, "Your Makapix download is ready (4 artworks)");
+    assert!(emails[0].text.contains("1 artwork is missing"), "{}", emails[0].text);
+    let metadata = s.archive(bdr_id).await.unwrap().json("metadata.json");
+    assert_eq!(metadata["artwork_count"], 4);
+}
+
+#[test]
+fn an_adopted_zip_reports_what_it_contains_and_lacks() {
+    scenario(async |s| {
+        let bdr_id = request_with_one_missing(&s).await;
+        s.set(bdr_id, "send_email = false").await;
+        let worker = s.worker(&[]).await;
+        assert_eq!(worker.receive(bdr_id).await, Delivery::Acknowledged);
+        assert_eq!(s.log.outcome()["adopted"], false);
+        // As if the attempt had been killed after its PutObject.
+        s.set(bdr_id, "status = 'processing', file_path = NULL, send_email = true").await;
+        let delivery = worker.receive_again(&Scenario::message(bdr_id), 2).await;
+        assert_eq!(delivery, Delivery::Acknowledged);
+        check_adopted_counts(&s, bdr_id).await;
+    });
+}
+
+#[test]
+fn a_zip_whose_first_response_was_lost_reports_its_counts() {
+    scenario(async |s| {
+        let bdr_id = request_with_one_missing(&s).await;
+        // S3 rejects the SDK's own retry of the PutObject with 412.
+        let lost = Target::Nth(Service::S3, "PutObject".to_owned(), 1);
+        let script = Arc::new(Script::new(vec![(lost, Fault::LostAnswer)]));
+        let (aws, web) = (s.stack.endpoint(), s.remote.url(""));
+        let proxy = HttpProxy::start(Arc::clone(&script), aws, &web).await.unwrap();
+        let aws = s.stack.sdk_config().into_builder().endpoint_url(proxy.endpoint()).build();
+        let worker = s.worker_through(&aws, &[]).await;
+        assert_eq!(worker.receive(bdr_id).await, Delivery::Acknowledged);
+        assert_eq!(script.struck().len(), 1);
+        check_adopted_counts(&s, bdr_id).await;
+    });
+}
+
+#[test]
+fn the_counts_are_read_from_the_zip_that_was_checked_only() {
+    scenario(async |s| {
+        let bdr_id = s.request(&[1]).await;
+        let vault = s.worker(&[]).await.handler.job.archiver.vault;
+        let key = ArchiveKey::parse(&s.archive_key(bdr_id)).unwrap();
+        let large: Vec<u8> = (0..3_000_u16).flat_map(u16::to_le_bytes).collect();
+        for (content, end) in [(OTHERS, OTHERS), (&large, &large[large.len() - 1024..]), (b"", b"")]
+        {
+            s.put(key.as_str(), content).await;
+            let object = vault.archive(&key).await.unwrap().unwrap();
+            assert_eq!(vault.archive_end(&key, &object).await.unwrap().unwrap(), end);
+        }
+        s.put(key.as_str(), &large).await;
+        let object = vault.archive(&key).await.unwrap().unwrap();
+        s.put(key.as_str(), OTHERS).await;
+        assert_eq!(vault.archive_end(&key, &object).await.unwrap(), None, "it was replaced");
+        s.s3.delete_object().bucket(s.bucket()).key(key.as_str()).send().await.unwrap();
+        assert_eq!(vault.archive_end(&key, &object).await.unwrap(), None, "it was deleted");
     });
 }
 

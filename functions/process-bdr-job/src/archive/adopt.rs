@@ -4,25 +4,32 @@ use shared::failure::Failure;
 use shared::request::Claim;
 use shared::vault::ArchiveKey;
 
+use super::comment::Counts;
 use super::{Archiver, StoredArchive};
 use crate::load::without_duplicates;
 
 impl Archiver {
-    /// Returns the archive at `key` if it is recent enough to adopt; deletes a leftover.
+    /// Returns the archive at `key` if it is recent enough to adopt; deletes a leftover. The comment of
+    /// the archive has its counts. An archive without one, of an earlier version, counts as complete.
     pub(super) async fn adopt(
         &self,
         claim: &Claim,
         key: &ArchiveKey,
     ) -> Result<Option<StoredArchive>, Failure> {
-        let found = self
-            .vault
-            .adopt(key, self.clock.now())
-            .await
-            .map_err(|error| Failure::retry("failed to look for an earlier archive", error))?;
-        Ok(found.map(|object| StoredArchive {
+        let failure = |error| Failure::retry("failed to look for an earlier archive", error);
+        let Some(object) = self.vault.adopt(key, self.clock.now()).await.map_err(failure)? else {
+            return Ok(None);
+        };
+        let Some(end) = self.vault.archive_end(key, &object).await.map_err(failure)? else {
+            return Ok(None);
+        };
+        let requested = without_duplicates(&claim.post_ids).len();
+        let counts = Counts::read(&end, claim.bdr_id, requested);
+        Ok(Some(StoredArchive {
             size_bytes: object.size_bytes,
-            artworks: without_duplicates(&claim.post_ids).len(),
-            missing: 0,
+            artworks: counts.map_or(requested, |counts| counts.artworks),
+            missing: counts.map_or(0, |counts| counts.missing),
+            counted: counts.is_some(),
             adopted: true,
         }))
     }

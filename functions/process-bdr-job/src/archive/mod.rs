@@ -1,6 +1,7 @@
 //! The archive of a request in the vault: adopted from an earlier attempt, or streamed.
 
 mod adopt;
+mod comment;
 pub mod documents;
 mod write;
 pub mod zip;
@@ -21,10 +22,13 @@ use crate::phases::{Phase, Phases};
 pub struct StoredArchive {
     /// Size in bytes.
     pub size_bytes: u64,
-    /// Artworks in it. For an adopted archive, the artworks requested.
+    /// Artworks in it. If they were not counted, the artworks requested.
     pub artworks: usize,
-    /// Requested artworks that it lacks. For an adopted archive, 0.
+    /// Requested artworks that it lacks. If they were not counted, 0.
     pub missing: usize,
+    /// Whether the artworks were counted. Those of an adopted archive are unless an earlier version
+    /// wrote it.
+    pub counted: bool,
     /// Whether another attempt wrote it.
     pub adopted: bool,
 }
@@ -37,6 +41,8 @@ pub struct Archiver {
     pub fetcher: Fetcher,
     /// The clock for generated-at times and the age of an archive in the vault.
     pub clock: Clock,
+    /// `BASE_URL`, for the comment of an archive.
+    pub base_url: String,
 }
 
 impl Archiver {
@@ -87,7 +93,8 @@ impl Archiver {
     ) -> Result<StoredArchive, Failure> {
         let mut upload = self.vault.upload(key.clone());
         let window = self.fetcher.window();
-        let writing = self.write(&mut upload, request, window.clone(), attempt, phases);
+        let writing =
+            self.write(&mut upload, claim.bdr_id, request, window.clone(), attempt, phases);
         let written = timeout_at(attempt.stop_at(), writing).await;
         phases.vault_trouble += window.trouble();
         phases.enter(Phase::Upload);
@@ -109,6 +116,7 @@ impl Archiver {
                 size_bytes,
                 artworks: counts.artworks,
                 missing: counts.missing,
+                counted: true,
                 adopted: false,
             }),
             Finished::Conflict => self.adopt(claim, key).await?.ok_or_else(|| {

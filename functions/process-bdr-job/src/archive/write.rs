@@ -7,8 +7,10 @@ use serde::Serialize;
 use shared::failure::{Decision, Failure};
 use shared::vault::Upload;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::Archiver;
+use super::comment::Counts;
 use super::documents::{self, Metadata};
 use super::zip::{Deflated, Packing, ZipError, ZipWriter};
 use crate::artwork::{FetchedArtwork, MissingArtwork, NotFetched, StopTimes, Window};
@@ -19,12 +21,6 @@ use crate::phases::{Phase, Phases};
 /// Lines of the log about single missing artworks, per attempt.
 const MAX_LOGGED_MISSING: usize = 20;
 
-/// The artworks of a written archive.
-pub(super) struct Counts {
-    pub(super) artworks: usize,
-    pub(super) missing: usize,
-}
-
 impl Archiver {
     /// Writes the whole ZIP into `upload`.
     ///
@@ -33,6 +29,7 @@ impl Archiver {
     pub(super) async fn write(
         &self,
         upload: &mut Upload,
+        bdr_id: Uuid,
         request: &LoadedRequest,
         window: Window,
         attempt: &Attempt,
@@ -74,6 +71,7 @@ impl Archiver {
         }
         let counts = Counts { artworks: metadata.artworks(), missing: metadata.missing() };
         let files = json_files(now, request, &metadata)?;
+        zip.set_comment(counts.comment(bdr_id, &self.base_url, now.date()));
         let closed = async {
             for (name, json) in files {
                 zip.add_deflated(name, now, &json).await?;
@@ -90,8 +88,7 @@ async fn add(
     FetchedArtwork { planned, bytes, .. }: &FetchedArtwork<'_>,
 ) -> Result<(), ZipError> {
     let name = format!("artworks/{}", planned.name.filename);
-    let modified = planned.post.created_at.unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    zip.add(&name, modified, Packing::of(&planned.name.extension), bytes).await
+    zip.add(&name, planned.post.created_at, Packing::of(&planned.name.extension), bytes).await
 }
 
 /// The log of missing artworks: a line for each of the first ones, and one for all others.

@@ -5,6 +5,7 @@
 
 use std::io::{self, BufWriter, Write};
 
+use async_zip::base::read::stream::ZipFileReader;
 use async_zip::base::write::ZipFileWriter;
 pub use async_zip::error::ZipError;
 use async_zip::{
@@ -12,11 +13,17 @@ use async_zip::{
 };
 use flate2::CrcWriter;
 use flate2::write::DeflateEncoder;
+use futures_util::FutureExt;
 use futures_util::io::AsyncWrite;
 use time::{OffsetDateTime, UtcOffset};
 
 /// A regular file, `rw-r--r--`. Some readers do not accept an entry without the file type bits.
 const MODE: u16 = 0o100_644;
+/// A local header without a name, up to its extra field: an "extended timestamp" (0x5455) of 5 bytes
+/// whose flags announce a modification time (Info-ZIP, "extrafld.txt"). The time follows.
+const TIMESTAMP_HEADER: [u8; 35] =
+    *b"PK\x03\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x09\0\
+    UT\x05\0\x01";
 
 /// The compression of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,14 +65,15 @@ impl<W: AsyncWrite + Unpin> ZipWriter<W> {
         Self { zip: ZipFileWriter::new(sink) }
     }
 
-    /// Adds a whole file. The caller ensures that names are unique.
+    /// Adds a whole file, modified at this time if it is known. The caller ensures that names are
+    /// unique.
     ///
     /// # Errors
     /// When the sink fails.
     pub async fn add(
         &mut self,
         name: &str,
-        modified: OffsetDateTime,
+        modified: Option<OffsetDateTime>,
         packing: Packing,
         bytes: &[u8],
     ) -> Result<(), ZipError> {
@@ -88,13 +96,18 @@ impl<W: AsyncWrite + Unpin> ZipWriter<W> {
         modified: OffsetDateTime,
         file: &Deflated,
     ) -> Result<(), ZipError> {
-        let entry = entry(name, modified, Compression::Deflate)
+        let entry = entry(name, Some(modified), Compression::Deflate)
             .crc32(file.crc32)
             .uncompressed_size(file.size);
         self.zip.write_entry_whole_precompressed(entry, &file.bytes).await
     }
 
-    /// Writes the central directory and returns the sink.
+    /// Sets the comment, which [`ZipWriter::close`] writes at the very end.
+    pub fn set_comment(&mut self, comment: String) {
+        self.zip.comment(comment);
+    }
+
+    /// Writes the central directory and the comment, and returns the sink.
     ///
     /// # Errors
     /// When the sink fails.
@@ -103,11 +116,19 @@ impl<W: AsyncWrite + Unpin> ZipWriter<W> {
     }
 }
 
-fn entry(name: &str, modified: OffsetDateTime, compression: Compression) -> ZipEntryBuilder {
-    ZipEntryBuilder::new(name.into(), compression)
+fn entry(
+    name: &str,
+    modified: Option<OffsetDateTime>,
+    compression: Compression,
+) -> ZipEntryBuilder {
+    let entry = ZipEntryBuilder::new(name.into(), compression)
         .attribute_compatibility(AttributeCompatibility::Unix)
         .unix_permissions(MODE)
-        .last_modification_date(dos_time(modified))
+        .last_modification_date(dos_time(modified.unwrap_or(OffsetDateTime::UNIX_EPOCH)));
+    match modified.and_then(timestamp) {
+        Some(seconds) => with_timestamp(entry, seconds),
+        None => entry,
+    }
 }
 
 impl Deflated {
@@ -123,6 +144,24 @@ impl Deflated {
         let writer = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
         let (crc32, size) = (writer.crc().sum(), writer.get_ref().total_in());
         Ok(Self { bytes: writer.into_inner().finish()?, crc32, size })
+    }
+}
+
+/// Returns the value of the extended timestamp. The field has 32 bits: 7-Zip and libarchive read them
+/// unsigned, Java signed, so they agree on 1970 to 2038 only. A time outside that range has no field.
+fn timestamp(time: OffsetDateTime) -> Option<u32> {
+    u32::try_from(i32::try_from(time.unix_timestamp()).ok()?).ok()
+}
+
+/// Adds the extended timestamp, in the same form to local header and central directory. Readers prefer
+/// it to the DOS time: it is in UTC, whereas they take the DOS time for local time.
+fn with_timestamp(entry: ZipEntryBuilder, seconds: u32) -> ZipEntryBuilder {
+    let header = [&TIMESTAMP_HEADER[..], &seconds.to_le_bytes()].concat();
+    // `async_zip` 0.0.19 writes extra fields, but exports no constructor for them; its reader makes one.
+    let reading = ZipFileReader::new(&header[..]).next_with_entry();
+    match reading.now_or_never() {
+        Some(Ok(Some(read))) => entry.extra_fields(read.reader().entry().extra_fields().to_vec()),
+        _ => entry,
     }
 }
 
@@ -147,9 +186,11 @@ fn dos_time(time: OffsetDateTime) -> async_zip::ZipDateTime {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+    use futures_util::io::Cursor;
     use time::macros::datetime;
 
-    use super::{Packing, dos_time};
+    use super::{Packing, ZipWriter, dos_time};
 
     #[test]
     fn only_bitmaps_are_deflated() {
@@ -166,5 +207,29 @@ mod tests {
         assert_eq!(parts(datetime!(1969-07-20 20:17 UTC)), (1980, 1, 1, 0, 0, 0));
         assert_eq!(parts(datetime!(9999-01-01 0:00 UTC)), (2107, 12, 31, 23, 59, 58));
         assert_eq!(parts(datetime!(2025-03-04 01:02:07 +3)), (2025, 3, 3, 22, 2, 6));
+    }
+
+    #[test]
+    fn both_headers_carry_the_timestamp_that_readers_agree_on() {
+        let fields = |time| {
+            let written = async {
+                let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+                zip.add("a", time, Packing::Store, b"").await.unwrap();
+                zip.close().await.unwrap().into_inner()
+            };
+            let zip = written.now_or_never().unwrap();
+            let found = zip.windows(9).filter(|bytes| bytes.starts_with(b"UT\x05\0"));
+            found.map(|bytes| bytes[4..].to_vec()).collect::<Vec<_>>()
+        };
+        let both = |bytes: [u8; 5]| vec![bytes.to_vec(); 2];
+        let none = Vec::<Vec<u8>>::new();
+        assert_eq!(fields(None), none);
+        assert_eq!(fields(Some(datetime!(1969-12-31 23:59:59 UTC))), none);
+        assert_eq!(fields(Some(datetime!(1970-01-01 0:00 UTC))), both([1, 0, 0, 0, 0]));
+        let odd = fields(Some(datetime!(2025-03-04 01:02:07 +3)));
+        assert_eq!(odd, both([1, 0xdf, 0x26, 0xc6, 0x67]));
+        let last = fields(Some(datetime!(2038-01-19 03:14:07 UTC)));
+        assert_eq!(last, both([1, 255, 255, 255, 127]));
+        assert_eq!(fields(Some(datetime!(2038-01-19 03:14:08 UTC))), none);
     }
 }
