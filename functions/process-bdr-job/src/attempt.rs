@@ -9,10 +9,20 @@ const MAX_DELAY: Duration = Duration::from_mins(10);
 /// Time before the deadline that is reserved for aborting the upload, changing the row and returning the
 /// message.
 const DEADLINE_GUARD: Duration = Duration::from_secs(20);
+/// Time before the deadline that is reserved for releasing the row, should it fail to become `ready`.
+/// It is shorter than [`DEADLINE_GUARD`], so that an archive completed at that guard still becomes
+/// `ready`.
+const READY_GUARD: Duration = Duration::from_secs(10);
+/// Time before the deadline that is reserved for the outcome line.
+const ROW_GUARD: Duration = Duration::from_secs(1);
 /// Time before the deadline that is reserved for changing the message's visibility after the e-mail.
 const RETURN_GUARD: Duration = Duration::from_secs(5);
 /// Time before the deadline that is reserved for completing the archive without outstanding artworks.
 const ARTWORK_GUARD: Duration = Duration::from_mins(2);
+
+/// Receives of a message whose row does not exist, after each of which the message returns: the API
+/// may publish a message before it commits the row.
+const RECEIVES_WITHOUT_ROW: u32 = 2;
 
 /// One attempt.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +46,13 @@ impl Attempt {
         self.receive_count >= self.max_receive_count
     }
 
+    /// Returns whether a message whose row does not exist returns to the queue. Otherwise the request
+    /// is unknown, and its message is dropped.
+    #[must_use]
+    pub fn waits_for_row(&self) -> bool {
+        self.receive_count <= RECEIVES_WITHOUT_ROW && !self.is_last()
+    }
+
     /// Returns the time at which the attempt stops itself.
     #[must_use]
     pub fn stop_at(&self) -> Instant {
@@ -53,6 +70,18 @@ impl Attempt {
     #[must_use]
     pub fn remote_stop_at(&self) -> Instant {
         self.before_deadline(ARTWORK_GUARD)
+    }
+
+    /// Returns the time at which the change of the row to `ready` is given up.
+    #[must_use]
+    pub fn ready_stop_at(&self) -> Instant {
+        self.before_deadline(READY_GUARD)
+    }
+
+    /// Returns the time at which the release or failure of the row is given up.
+    #[must_use]
+    pub fn row_stop_at(&self) -> Instant {
+        self.before_deadline(ROW_GUARD)
     }
 
     /// Returns the time limit of the e-mail. It is later than [`Attempt::stop_at`], so that an attempt that

@@ -2,18 +2,20 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
-use shared::database::Database;
-use shared::failure::Failure;
+use shared::database::{Database, DatabaseError};
+use shared::failure::{Failure, chain};
 use shared::request::{Change, Claim, Claimed, Requests};
 use shared::sqid::SqidSource;
 use shared::vault::ArchiveKey;
 use time::OffsetDateTime;
+use tokio::time::{Instant, sleep_until, timeout_at};
 use uuid::Uuid;
 
 use crate::archive::{Archiver, StoredArchive};
-use crate::attempt::Attempt;
+use crate::attempt::{Attempt, Backoff, full_jitter};
 use crate::email::{EmailOutcome, Notice, Notifier};
 use crate::load::{Artist, load};
 use crate::outcome::{AttemptOutcome, RowChange};
@@ -35,13 +37,18 @@ pub struct Job {
     pub expires_after_days: i32,
 }
 
-/// What an attempt made before the e-mail: an archive, and its effect on the row.
+/// What an attempt made before it changes the row.
 struct Built {
     artist: Artist,
+    key: ArchiveKey,
     archive: StoredArchive,
-    /// `expires_at`, if this attempt marked the row `ready`.
-    change: Change<OffsetDateTime>,
 }
+
+/// The effect of an archive on the row: `expires_at`, if this attempt marked the row `ready`.
+type Marked = Result<Change<OffsetDateTime>, Failure>;
+
+/// Full delays between tries to mark the row `ready`: the first and the longest one.
+const READY_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
 impl Job {
     /// Makes one attempt at `bdr_id`: claim → load → archive → ready → notify.
@@ -58,18 +65,30 @@ impl Job {
         };
         // A panic is a failure of the attempt, so that the row is released.
         let built = AssertUnwindSafe(self.build(&claim, attempt, phases)).catch_unwind().await;
-        let Built { artist, archive, change } = match built.unwrap_or_else(|_| Err(panicked())) {
+        let (built, change) = match built.unwrap_or_else(|_| Err(panicked())) {
             Ok(built) => built,
             Err(failure) => return self.give_up(&claim, failure, attempt, phases).await,
         };
         match change {
-            Change::Done(expires_at) => {
-                let notice = Notice::Ready { artist: &artist, archive: &archive, expires_at };
-                let email = self.notify(&claim, notice, attempt, phases).await;
-                AttemptOutcome::Ready { archive, email }
+            Ok(Change::Done(expires_at)) => {
+                self.conclude(&claim, &built, expires_at, attempt, phases).await
             }
-            Change::Closed => AttemptOutcome::Closed { work: Ok(archive) },
-            Change::Superseded => AttemptOutcome::Superseded { work: Ok(archive) },
+            Ok(Change::Closed) => AttemptOutcome::Closed { work: Ok(built.archive) },
+            Ok(Change::Superseded) => AttemptOutcome::Superseded { work: Ok(built.archive) },
+            Err(failure) => {
+                let outcome = self.give_up(&claim, failure, attempt, phases).await;
+                if !matches!(outcome, AttemptOutcome::Closed { .. }) {
+                    return outcome;
+                }
+                // A try whose response was lost may have marked the row `ready`. The statement
+                // recognizes such a change.
+                match self.try_ready(&claim, &built, attempt.row_stop_at(), attempt).await {
+                    Ok(Change::Done(expires_at)) => {
+                        self.conclude(&claim, &built, expires_at, attempt, phases).await
+                    }
+                    _ => outcome,
+                }
+            }
         }
     }
 
@@ -95,6 +114,7 @@ impl Job {
                 Err(self.give_up(&claim, failure, attempt, phases).await)
             }
             Claimed::Closed(_) => Err(AttemptOutcome::Skipped),
+            Claimed::NotFound if attempt.waits_for_row() => Err(AttemptOutcome::RowAbsent),
             Claimed::NotFound => Err(AttemptOutcome::NotFound),
         }
     }
@@ -105,18 +125,69 @@ impl Job {
         claim: &Claim,
         attempt: &Attempt,
         phases: &mut Phases,
-    ) -> Result<Built, Failure> {
+    ) -> Result<(Built, Marked), Failure> {
         let request = Box::pin(load(&self.database, &self.sqids, claim)).await?;
         let key = ArchiveKey::new(&request.artist.sqid, claim.bdr_id);
         let archive = self.archiver.store(claim, &request, &key, attempt, phases).await?;
         phases.enter(Phase::Finish);
-        self.archiver.abort_leftover_uploads(&key, &archive, attempt).await;
-        let change = self
-            .requests
-            .ready(claim, &key, archive.size_bytes, self.expires_after_days)
-            .await
-            .map_err(|error| error.context("failed to mark the request ready"))?;
-        Ok(Built { artist: request.artist, archive, change })
+        let built = Built { artist: request.artist, key, archive };
+        let marked = self.mark_ready(claim, &built, attempt).await;
+        Ok((built, marked))
+    }
+
+    /// Marks the row `ready`. Trouble of the database is waited for until the guard, because the
+    /// archive is complete, and because a later attempt could not know whether the e-mail was sent.
+    async fn mark_ready(&self, claim: &Claim, built: &Built, attempt: &Attempt) -> Marked {
+        const FAILED: &str = "failed to mark the request ready";
+        let stop_at = attempt.ready_stop_at();
+        let mut backoff = Backoff::new(READY_BACKOFF);
+        loop {
+            let error = match self.try_ready(claim, built, stop_at, attempt).await {
+                Err(error) if error.is_transient() => error,
+                result => return result.map_err(|error| error.context(FAILED)),
+            };
+            let again_at = Instant::now() + full_jitter(backoff.next_delay());
+            if again_at >= stop_at {
+                return Err(error.context(FAILED));
+            }
+            tracing::warn!(error = chain(&error), "failed to mark the request ready; retrying");
+            sleep_until(again_at).await;
+        }
+    }
+
+    /// Tries to mark the row `ready`, and gives up at `stop_at`.
+    async fn try_ready(
+        &self,
+        claim: &Claim,
+        built: &Built,
+        stop_at: Instant,
+        attempt: &Attempt,
+    ) -> Result<Change<OffsetDateTime>, DatabaseError> {
+        let ready = self.requests.ready(
+            claim,
+            &built.key,
+            built.archive.size_bytes,
+            self.expires_after_days,
+            attempt.ready_stop_at(),
+        );
+        within(stop_at, ready).await
+    }
+
+    /// Ends an attempt that marked the row `ready`: sends the e-mail, then aborts leftover uploads.
+    async fn conclude(
+        &self,
+        claim: &Claim,
+        built: &Built,
+        expires_at: OffsetDateTime,
+        attempt: &Attempt,
+        phases: &mut Phases,
+    ) -> AttemptOutcome {
+        let Built { artist, key, archive } = built;
+        let notice = Notice::Ready { artist, archive, expires_at };
+        let email = self.notify(claim, notice, attempt, phases).await;
+        phases.enter(Phase::Finish);
+        self.archiver.abort_leftover_uploads(key, archive, attempt).await;
+        AttemptOutcome::Ready { archive: *archive, email }
     }
 
     /// Sends the e-mail that a change of the row calls for.
@@ -140,10 +211,13 @@ impl Job {
         phases: &mut Phases,
     ) -> AttemptOutcome {
         phases.enter(Phase::Finish);
+        let stop_at = attempt.row_stop_at();
         let row_change = RowChange::after(&failure, attempt);
         let change = match row_change {
-            RowChange::Release => self.requests.release(claim).await,
-            RowChange::Fail => self.requests.fail(claim, &failure.artist_message()).await,
+            RowChange::Release => within(stop_at, self.requests.release(claim)).await,
+            RowChange::Fail => {
+                within(stop_at, self.requests.fail(claim, &failure.artist_message())).await
+            }
         };
         match (change, row_change) {
             (Ok(Change::Done(())), RowChange::Release) => AttemptOutcome::Retried { failure },
@@ -157,6 +231,15 @@ impl Job {
             (Err(error), _) => AttemptOutcome::Unsettled { failure, error },
         }
     }
+}
+
+/// Gives a statement up at `stop_at`.
+async fn within<T>(
+    stop_at: Instant,
+    statement: impl Future<Output = Result<T, DatabaseError>>,
+) -> Result<T, DatabaseError> {
+    let left = stop_at.saturating_duration_since(Instant::now());
+    timeout_at(stop_at, statement).await.unwrap_or(Err(DatabaseError::TimedOut(left)))
 }
 
 /// Returns the failure of an attempt that panicked. The panic hook has logged message and location.

@@ -35,7 +35,9 @@ pub enum AttemptOutcome {
     },
     /// The row was already `ready`, `failed` or `expired`.
     Skipped,
-    /// The row does not exist.
+    /// The row does not exist yet; the message returns after a few seconds.
+    RowAbsent,
+    /// The row does not exist, and did not exist at the receives before either.
     NotFound,
     /// Another attempt closed the row first.
     Closed {
@@ -79,6 +81,10 @@ pub(crate) enum RowChange {
     Fail,
 }
 
+/// Delay before a message whose row does not exist is received again. A transaction of the API that
+/// has not committed by then is unusual.
+const ROW_DELAY: Duration = Duration::from_secs(5);
+
 /// What happens to the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageFate {
@@ -103,11 +109,12 @@ impl RowChange {
 
 impl AttemptOutcome {
     /// The values of [`AttemptOutcome::result`].
-    pub const RESULTS: [&str; 12] = [
+    pub const RESULTS: [&str; 13] = [
         "ready",
         "failed",
         "retried",
         "skipped",
+        "row_absent",
         "not_found",
         "closed",
         "superseded",
@@ -127,6 +134,7 @@ impl AttemptOutcome {
             Self::Failed { .. } => "failed",
             Self::Retried { .. } => "retried",
             Self::Skipped => "skipped",
+            Self::RowAbsent => "row_absent",
             Self::NotFound => "not_found",
             Self::Closed { .. } => "closed",
             Self::Superseded { .. } => "superseded",
@@ -145,6 +153,7 @@ impl AttemptOutcome {
             Self::Failed { .. } => "request failed",
             Self::Retried { .. } => "attempt failed; another one follows",
             Self::Skipped => "request was closed before; nothing to do",
+            Self::RowAbsent => "row does not exist yet; the message returns",
             Self::NotFound => "request not found",
             Self::Closed { .. } => "another attempt closed the request first",
             Self::Superseded { .. } => "a newer attempt holds the request",
@@ -165,7 +174,7 @@ impl AttemptOutcome {
             Self::Ready { .. } | Self::Skipped | Self::Closed { .. } | Self::Superseded { .. } => {
                 Level::INFO
             }
-            Self::Retried { .. } => Level::WARN,
+            Self::Retried { .. } | Self::RowAbsent => Level::WARN,
             Self::Unclaimed { .. } | Self::Unsettled { .. } if !attempt.is_last() => Level::WARN,
             Self::Failed { .. }
             | Self::NotFound
@@ -190,6 +199,7 @@ impl AttemptOutcome {
                 // shows it to an operator.
                 Decision::Retry => after(Duration::ZERO),
             },
+            Self::RowAbsent => after(ROW_DELAY),
             Self::Malformed { .. } => after(Duration::ZERO),
             Self::Unclaimed { .. } if attempt.is_last() => after(Duration::ZERO),
             Self::Retried { .. }
@@ -207,7 +217,11 @@ impl AttemptOutcome {
     pub(crate) fn is_retried(&self, attempt: &Attempt) -> bool {
         let failed = matches!(
             self,
-            Self::Retried { .. } | Self::Unclaimed { .. } | Self::Unsettled { .. } | Self::Panicked
+            Self::Retried { .. }
+                | Self::RowAbsent
+                | Self::Unclaimed { .. }
+                | Self::Unsettled { .. }
+                | Self::Panicked
         );
         failed && !attempt.is_last()
     }
@@ -290,7 +304,7 @@ mod tests {
     }
 
     /// Returns one outcome of each kind.
-    fn all() -> [AttemptOutcome; 12] {
+    fn all() -> [AttemptOutcome; 13] {
         let archive =
             StoredArchive { size_bytes: 7, artworks: 1, missing: 0, counted: true, adopted: false };
         let error = DatabaseError::TimedOut(Duration::from_secs(20));
@@ -299,6 +313,7 @@ mod tests {
             AttemptOutcome::Failed { failure: permanent(), email: EmailOutcome::Sent },
             AttemptOutcome::Retried { failure: transient() },
             AttemptOutcome::Skipped,
+            AttemptOutcome::RowAbsent,
             AttemptOutcome::NotFound,
             AttemptOutcome::Closed { work: Ok(archive) },
             AttemptOutcome::Superseded { work: Err(transient()) },
@@ -345,13 +360,23 @@ mod tests {
     }
 
     #[test]
+    fn a_message_without_a_row_returns_twice() {
+        assert_eq!([1, 2, 3, 4].map(|n| attempt(n).waits_for_row()), [true, true, false, false]);
+        let only = Attempt { max_receive_count: 1, ..attempt(1) };
+        assert!(!only.waits_for_row(), "it is not a dead letter");
+        let delay = MessageFate::Return { visible_after: Some(Duration::from_secs(5)) };
+        assert_eq!(AttemptOutcome::RowAbsent.message_fate(&attempt(2)), delay);
+    }
+
+    #[test]
     fn expected_retries_are_warnings_until_the_last_receive() {
         let levels = |receive| all().map(|outcome| outcome.level(&attempt(receive)));
         let (info, warn, error) = (Level::INFO, Level::WARN, Level::ERROR);
         let expected =
-            [info, error, warn, info, error, info, info, warn, warn, error, error, error];
+            [info, error, warn, info, warn, error, info, info, warn, warn, error, error, error];
         assert_eq!(levels(1), expected);
-        let last = [info, error, warn, info, error, info, info, error, error, error, error, error];
+        let last =
+            [info, error, warn, info, warn, error, info, info, error, error, error, error, error];
         assert_eq!(levels(4), last);
     }
 }

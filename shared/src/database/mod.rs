@@ -60,6 +60,13 @@ pub enum DatabaseError {
     /// A row holds a value of another type than the contract specifies, or an unexpected null.
     #[error("a row is malformed")]
     Malformed(#[source] tokio_postgres::Error),
+    /// Other attempts changed the row between each read of it and the statement that depends on
+    /// the read.
+    #[error("other attempts keep changing the row")]
+    Contended,
+    /// The server executed the statement after the deadline in its `WHERE`, so it had no effect.
+    #[error("the statement reached the database after its deadline")]
+    TooLate,
 }
 
 impl DatabaseError {
@@ -67,7 +74,7 @@ impl DatabaseError {
     fn is_broken_connection(&self) -> bool {
         match self {
             Self::Connect(_) | Self::TimedOut(_) => true,
-            Self::Malformed(_) => false,
+            Self::Malformed(_) | Self::Contended | Self::TooLate => false,
             Self::Statement(error) => error.code().is_none_or(|code| {
                 [
                     SqlState::ADMIN_SHUTDOWN,
@@ -79,6 +86,18 @@ impl DatabaseError {
                 .contains(code)
             }),
         }
+    }
+
+    /// Returns whether the same statement may succeed a moment later: the connection broke, or the
+    /// server is out of resources, shuts down, starts, or rolled the statement back (SQLSTATE
+    /// classes 08, 40, 53, 55, 57 and 58).
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        self.is_broken_connection()
+            || matches!(self, Self::Statement(error) if error.code().is_some_and(|code| {
+                let class = code.code().get(..2);
+                class.is_some_and(|class| ["08", "40", "53", "55", "57", "58"].contains(&class))
+            }))
     }
 
     /// Converts the error to a failure: permanent for a malformed row, else to be retried.

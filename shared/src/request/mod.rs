@@ -17,6 +17,10 @@
 //! unknown. The retry finds its own token in the target state and returns the same result as a
 //! first run. So an attempt with a lost response does not mistake its own change for that of
 //! another attempt.
+//!
+//! A statement without a response may also take effect late, after its retry or after its attempt
+//! has given it up. `claim` and `ready` are written so that this does no harm ([`Requests::claim`],
+//! [`Requests::ready`]); `release` and `fail` change nothing without their token.
 
 mod download;
 mod maintenance;
@@ -25,6 +29,7 @@ mod operator;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
+use tokio::time::Instant;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
@@ -79,6 +84,8 @@ pub struct Claim {
     pub bdr_id: Uuid,
     /// `started_at` as set by this claim: the fencing token.
     pub token: OffsetDateTime,
+    /// The server's time when it executed the claim, and the local time when its response arrived.
+    executed_at: (OffsetDateTime, Instant),
     /// The artist who made the request.
     pub user_id: Option<i32>,
     /// The requested artworks, in order, possibly with duplicates.
@@ -121,23 +128,43 @@ pub struct Requests {
     database: Arc<Database>,
 }
 
-/// Claims a request. An earlier attempt may hold it (`processing`): that attempt is dead or will
-/// find another token. The token always grows, even if the server's clock is set back.
-const CLAIM: &str = "
+/// The common part of the statements that claim a request. The token always grows, even if the
+/// server's clock is set back.
+macro_rules! claim_where {
+    ($condition:literal) => {
+        concat!(
+            "
     UPDATE batch_download_requests AS r
        SET status = 'processing',
            started_at = greatest(clock_timestamp(), r.started_at + interval '1 microsecond'),
            error_message = NULL,
            completed_at = NULL
-     WHERE r.id = $1 AND r.status IN ('pending', 'processing')
+     WHERE r.id = $1 AND ",
+            $condition,
+            "
  RETURNING r.started_at, r.user_id, r.post_ids, r.include_comments, r.include_reactions,
-           r.send_email";
+           r.send_email, clock_timestamp() AS executed_at"
+        )
+    };
+}
 
-/// The state of a request.
-const STATUS: &str = "SELECT r.status FROM batch_download_requests AS r WHERE r.id = $1";
+/// Claims a request that no attempt holds.
+const CLAIM: &str = claim_where!("r.status = 'pending'");
 
-/// Marks the request `ready`. `expires_at` counts from the first run by the database's clock; a
-/// retry, and a first run that arrives after its retry, keep it.
+/// Claims a request from the attempt with the token `$2`, which is dead or will find another token.
+const TAKE_OVER: &str =
+    claim_where!("r.status IN ('pending', 'processing') AND r.started_at IS NOT DISTINCT FROM $2");
+
+/// How often a claim reads the row and tries to take it over. One try fails only if another attempt
+/// claimed or released the row in the milliseconds between the two statements.
+const TAKE_OVER_TRIES: u32 = 3;
+
+/// The state of a request and its token.
+const STATE: &str =
+    "SELECT r.status, r.started_at FROM batch_download_requests AS r WHERE r.id = $1";
+
+/// Marks the request `ready`, unless `$6` has passed. `expires_at` counts from the first run by the
+/// database's clock; a retry, and a first run that arrives after its retry, keep it.
 const READY: &str = "
     UPDATE batch_download_requests AS r
        SET status = 'ready', started_at = $2, file_path = $3, file_size_bytes = $4,
@@ -146,7 +173,8 @@ const READY: &str = "
            expires_at = CASE r.status WHEN 'ready' THEN r.expires_at
                                       ELSE now() + make_interval(days => $5) END
      WHERE r.id = $1
-       AND (r.status IN ('pending', 'processing') OR (r.status = 'ready' AND r.started_at = $2))
+       AND (r.status IN ('pending', 'processing') AND clock_timestamp() < $6
+            OR r.status = 'ready' AND r.started_at = $2)
  RETURNING r.expires_at";
 
 /// Releases the request for a later attempt. Keeps `started_at`, from which the age of the request
@@ -184,24 +212,54 @@ impl Requests {
 
     /// Claims `bdr_id`. This is the first statement of an invocation.
     ///
+    /// A claim without a response is retried on a new connection, and may take effect after its
+    /// retry, as long as the server has its bytes. It must not replace the token of the retry or of
+    /// a later attempt, which would then change nothing any more. No clock decides this, because the
+    /// server's `now()` is the arrival of the statement, and the local clock may differ. Instead,
+    /// each statement depends on what its successor changes:
+    ///
+    /// - A `pending` row is held by no attempt, and `CLAIM` changes no other. If the retry claimed
+    ///   the row, it is `processing`, and the late `CLAIM` changes nothing.
+    /// - `TAKE_OVER` names the token that was read. If the retry or another attempt claimed the row,
+    ///   its token has grown, and the late `TAKE_OVER` changes nothing.
+    ///
+    /// A claim that took effect without a response leaves the row `processing` with a token that no
+    /// attempt has. The retry takes the row over as from a dead attempt.
+    ///
     /// # Errors
-    /// When the database does not respond, or the row is malformed.
+    /// When the database does not respond, the row is malformed, or other attempts keep changing it.
     pub async fn claim(&self, bdr_id: Uuid) -> Result<Claimed, DatabaseError> {
-        let row = self
+        let mut row = self
             .database
             .execute_idempotent(|client| async move {
                 client.query_typed_opt(CLAIM, &[(&bdr_id, Type::UUID)]).await
             })
             .await?;
-        let Some(row) = row else {
-            return Ok(match self.status(bdr_id).await? {
-                None => Claimed::NotFound,
-                Some(status) => Claimed::Closed(RequestState::parse(&status)),
-            });
-        };
+        for _ in 0..TAKE_OVER_TRIES {
+            if row.is_some() {
+                break;
+            }
+            let Some((status, token)) = self.state(bdr_id).await? else {
+                return Ok(Claimed::NotFound);
+            };
+            let state = RequestState::parse(&status);
+            if !state.is_some_and(RequestState::is_open) {
+                return Ok(Claimed::Closed(state));
+            }
+            row = self
+                .database
+                .execute_idempotent(|client| async move {
+                    let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+                        [(&bdr_id, Type::UUID), (&token, Type::TIMESTAMPTZ)];
+                    client.query_typed_opt(TAKE_OVER, &parameters).await
+                })
+                .await?;
+        }
+        let row = row.ok_or(DatabaseError::Contended)?;
         let mut claim = Claim {
             bdr_id,
             token: column(&row, "started_at")?,
+            executed_at: (column(&row, "executed_at")?, Instant::now()),
             user_id: None,
             post_ids: Vec::new(),
             include_comments: false,
@@ -217,32 +275,45 @@ impl Requests {
     /// Marks the request `ready` with its ZIP. `Done` holds `expires_at`; only one attempt gets it,
     /// and that attempt sends the e-mail.
     ///
+    /// The statement has no effect after `stop_at`, so that an attempt which gives it up then can
+    /// rely on the row that it reads afterwards. The server's clock measures `stop_at`, from the
+    /// time at which it executed the claim. After `stop_at` the statement still recognizes its own
+    /// change.
+    ///
     /// # Errors
-    /// When the database does not respond.
+    /// When the database does not respond, or executes the statement after `stop_at`.
     pub async fn ready(
         &self,
         claim: &Claim,
         archive: &ArchiveKey,
         size_bytes: u64,
         expires_after_days: i32,
+        stop_at: Instant,
     ) -> Result<Change<OffsetDateTime>, DatabaseError> {
+        let deadline = claim.server_time(stop_at);
         let size_bytes = i64::try_from(size_bytes).unwrap_or(i64::MAX);
         let row = self
             .database
             .execute_idempotent(|client| async move {
-                let parameters: [(&(dyn ToSql + Sync), Type); 5] = [
+                let parameters: [(&(dyn ToSql + Sync), Type); 6] = [
                     (&claim.bdr_id, Type::UUID),
                     (&claim.token, Type::TIMESTAMPTZ),
                     (&archive.as_str(), Type::TEXT),
                     (&size_bytes, Type::INT8),
                     (&expires_after_days, Type::INT4),
+                    (&deadline, Type::TIMESTAMPTZ),
                 ];
                 client.query_typed_opt(READY, &parameters).await
             })
             .await?;
         match row {
             Some(row) => Ok(Change::Done(column(&row, "expires_at")?)),
-            None => self.unchanged(claim.bdr_id).await,
+            None => match self.state(claim.bdr_id).await? {
+                Some((status, token)) if is_open(&status) && token == Some(claim.token) => {
+                    Err(DatabaseError::TooLate)
+                }
+                state => Ok(unchanged(state)),
+            },
         }
     }
 
@@ -261,7 +332,7 @@ impl Requests {
             .await?;
         match row {
             Some(_) => Ok(Change::Done(())),
-            None => self.unchanged(claim.bdr_id).await,
+            None => Ok(unchanged(self.state(claim.bdr_id).await?)),
         }
     }
 
@@ -283,27 +354,43 @@ impl Requests {
             .await?;
         match row {
             Some(_) => Ok(Change::Done(())),
-            None => self.unchanged(claim.bdr_id).await,
+            None => Ok(unchanged(self.state(claim.bdr_id).await?)),
         }
     }
 
-    async fn status(&self, bdr_id: Uuid) -> Result<Option<String>, DatabaseError> {
+    /// Returns status and token of the request, if it exists.
+    async fn state(&self, bdr_id: Uuid) -> Result<Option<RowState>, DatabaseError> {
         let row =
             self.database
                 .read(|client| async move {
-                    client.query_typed_opt(STATUS, &[(&bdr_id, Type::UUID)]).await
+                    client.query_typed_opt(STATE, &[(&bdr_id, Type::UUID)]).await
                 })
                 .await?;
-        row.map(|row| column(&row, "status")).transpose()
+        row.map(|row| Ok((column(&row, "status")?, column(&row, "started_at")?))).transpose()
     }
+}
 
-    /// Returns why an UPDATE changed no row.
-    async fn unchanged<T>(&self, bdr_id: Uuid) -> Result<Change<T>, DatabaseError> {
-        let status = self.status(bdr_id).await?;
-        let open = status
-            .and_then(|status| RequestState::parse(&status))
-            .is_some_and(RequestState::is_open);
-        Ok(if open { Change::Superseded } else { Change::Closed })
+/// `status` and `started_at` of a row.
+type RowState = (String, Option<OffsetDateTime>);
+
+impl Claim {
+    /// Converts a local time to the server's clock. The result is never later than the server's
+    /// time at that moment, because the response of the claim arrived after its execution.
+    fn server_time(&self, at: Instant) -> OffsetDateTime {
+        let (executed, received) = self.executed_at;
+        executed + at.saturating_duration_since(received)
+    }
+}
+
+fn is_open(status: &str) -> bool {
+    RequestState::parse(status).is_some_and(RequestState::is_open)
+}
+
+/// Returns why an UPDATE changed no row, from the row as read afterwards.
+fn unchanged<T>(state: Option<RowState>) -> Change<T> {
+    match state {
+        Some((status, _)) if is_open(&status) => Change::Superseded,
+        _ => Change::Closed,
     }
 }
 

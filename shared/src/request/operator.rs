@@ -17,6 +17,8 @@ use crate::failure::Failure;
 /// Maximum duration of an attempt: 15 min (AWS Lambda, "Function timeout") and 1 min for the
 /// difference of clocks. An attempt that has been `processing` for longer is dead.
 const MAX_ATTEMPT_DURATION: time::Duration = time::Duration::minutes(16);
+/// [`MAX_ATTEMPT_DURATION`] in seconds, for `make_interval`.
+const MAX_ATTEMPT_SECONDS: f64 = 960.0;
 
 /// A request with the columns an operator needs. Times are those of the database's clock.
 #[derive(Debug, Clone, Serialize)]
@@ -63,7 +65,9 @@ pub enum Remedy {
     Reopen,
     /// The request is `pending`, or its attempt is dead: publish it.
     Publish,
-    /// An attempt may be processing the request: wait.
+    /// An attempt may be running, even if the request is `failed`: an attempt that lost the row to
+    /// the one that failed. It could mark the request `ready` after an operator deleted the ZIP and
+    /// reopened it: wait until [`Overview::attempts_end`].
     Wait,
     /// The request is `ready` or `expired`: do nothing.
     Nothing,
@@ -130,27 +134,36 @@ const INSERT: &str = "
         ON CONFLICT (id) DO NOTHING";
 
 /// Reopens a failed request. Restarts its age, because the cleanup gives up requests after 7 days
-/// of `pending`.
+/// of `pending`. Excludes requests whose attempts may still run, as [`Overview::remedy`] does.
 const REOPEN: &str = "
     UPDATE batch_download_requests AS r
        SET status = 'pending', error_message = NULL, completed_at = NULL,
            started_at = greatest(clock_timestamp(), r.started_at + interval '1 microsecond')
      WHERE r.id = $1 AND r.status = 'failed'
+       AND (r.started_at IS NULL
+            OR r.started_at < clock_timestamp() - make_interval(secs => $2))
  RETURNING r.id";
 
 impl Overview {
     /// Returns the action that gets the request processed, or `None` for an unknown state.
     #[must_use]
     pub fn remedy(&self) -> Option<Remedy> {
+        let may_run = self.attempts_end().is_some_and(|end| self.now <= end);
         Some(match RequestState::parse(&self.status)? {
+            RequestState::Failed | RequestState::Processing if may_run => Remedy::Wait,
             RequestState::Failed => Remedy::Reopen,
-            RequestState::Pending => Remedy::Publish,
-            RequestState::Processing => match self.started_at {
-                Some(started) if self.now - started <= MAX_ATTEMPT_DURATION => Remedy::Wait,
-                _ => Remedy::Publish,
-            },
+            RequestState::Pending | RequestState::Processing => Remedy::Publish,
             RequestState::Ready | RequestState::Expired => Remedy::Nothing,
         })
+    }
+}
+
+impl Overview {
+    /// Returns the time at which the latest attempt, and any that it took the row over from, has
+    /// ended. `None` if the request was never claimed.
+    #[must_use]
+    pub fn attempts_end(&self) -> Option<OffsetDateTime> {
+        self.started_at.map(|started| started.saturating_add(MAX_ATTEMPT_DURATION))
     }
 }
 
@@ -228,7 +241,7 @@ impl Requests {
 
     /// Reopens a `failed` request. Runs `while_locked` while the row is locked, so that no attempt
     /// can claim and no other operator can reopen the request before it ends. Returns whether the
-    /// request was `failed`. If `while_locked` fails or the process dies, the row is unchanged.
+    /// request was `failed` and all its attempts had ended. If `while_locked` fails or the process dies, the row is unchanged.
     ///
     /// # Errors
     /// When `while_locked` fails, or the database does not respond.
@@ -242,7 +255,9 @@ impl Requests {
         // A drop closes the connection, which rolls the transaction back.
         let mut client = self.database.dedicated_connection().await.map_err(fault)?;
         let transaction = limited(client.transaction()).await.map_err(fault)?;
-        let row = limited(transaction.query_typed_opt(REOPEN, &[(&bdr_id, Type::UUID)])).await;
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&bdr_id, Type::UUID), (&MAX_ATTEMPT_SECONDS, Type::FLOAT8)];
+        let row = limited(transaction.query_typed_opt(REOPEN, &parameters)).await;
         if row.map_err(fault)?.is_none() {
             return Ok(false);
         }

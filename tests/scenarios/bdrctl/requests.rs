@@ -174,3 +174,25 @@ fn retry_reopens_a_failed_request_and_rejects_others() {
         assert!(published(&s, &queue).await.is_empty());
     });
 }
+
+#[test]
+fn retry_waits_for_attempts_that_may_still_run() {
+    scenario(async |s| {
+        let queue = queue(&s).await;
+        let bdr_id = request(&s, FAILED).await;
+        s.set(bdr_id, "started_at = now() - interval '15 minutes'").await;
+        let before = s.row(bdr_id).await;
+        let retry = ["retry", &bdr_id.to_string(), "--queue-url", &queue];
+        let error = bdrctl(&s, &retry).await.failed();
+        assert!(error.contains("an attempt may be running until 2"), "{error}");
+        assert_eq!(s.row(bdr_id).await, before);
+        assert!(s.archive(bdr_id).await.is_some(), "a running attempt may have adopted it");
+        let submit = ["submit", &bdr_id.to_string(), "--queue-url", &queue];
+        bdrctl(&s, &submit).await.failed();
+        assert!(published(&s, &queue).await.is_empty());
+
+        s.set(bdr_id, "started_at = now() - interval '17 minutes'").await;
+        bdrctl(&s, &retry).await.ok();
+        assert_reopened(&s, bdr_id).await;
+    });
+}

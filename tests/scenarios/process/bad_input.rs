@@ -1,5 +1,9 @@
 //! Every bad input ends in a defined state with one outcome line, and no good artwork is lost.
 
+use std::time::Duration;
+
+use bdr_tests::lambda::{Deployed, EventSource, TestQueue};
+use bdr_tests::scenario::unique;
 use bdr_tests::{Artwork, Delivery, Scenario, scenario};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -63,12 +67,46 @@ fn unknown_message_members_are_ignored() {
 #[test]
 fn an_unknown_request_is_logged_and_acknowledged() {
     scenario(async |s| {
-        let unknown = Uuid::new_v4();
-        assert_eq!(s.worker(&[]).await.receive(unknown).await, Delivery::Acknowledged);
+        let (unknown, worker) = (Uuid::new_v4(), s.worker(&[]).await);
+        for receive_count in 1..=2 {
+            let delivery = worker.receive_again(&Scenario::message(unknown), receive_count).await;
+            assert_eq!(delivery, Delivery::BackLater);
+            assert_eq!(s.log.outcome()["result"], "row_absent");
+            worker.drain().await;
+        }
+        let delivery = worker.receive_again(&Scenario::message(unknown), 3).await;
+        assert_eq!(delivery, Delivery::Acknowledged);
         let outcome = s.log.outcome();
         assert_eq!(outcome["result"], "not_found");
         assert_eq!(outcome["bdr_id"], unknown.to_string());
         assert_eq!(outcome["level"], "ERROR");
+    });
+}
+
+#[test]
+fn a_row_committed_after_its_message_is_processed_without_a_republish() {
+    scenario(async |s| {
+        let bdr_id = s.request(&[s.artwork(Artwork::default()).await]).await;
+        let take = "DELETE FROM batch_download_requests AS r
+                     WHERE r.id = $1 RETURNING to_jsonb(r)::text";
+        let row: String = s.database.query_one(take, &[&bdr_id]).await.unwrap().get(0);
+        let deployed = Deployed::process_bdr_job(s.stack).await.unwrap();
+        let queue = TestQueue::create(s.sqs.clone(), &unique("q"), deployed.timeout).await.unwrap();
+        let logs = tempfile::tempdir().unwrap();
+        let changed = vec![("BDR_QUEUE_URL", queue.url().to_owned())];
+        let mut source = EventSource::new(&deployed, changed, logs.path().to_owned());
+        let message = queue.deliver(bdr_id).await.unwrap();
+        source.process(&queue, &message).await.unwrap();
+        assert!(source.log().contains("row_absent"), "{}", source.log());
+        assert_eq!(queue.len().await.unwrap(), 1);
+
+        let insert = "INSERT INTO batch_download_requests
+                      SELECT * FROM jsonb_populate_record(NULL::batch_download_requests,
+                                                          $1::text::jsonb)";
+        s.database.execute(insert, &[&row]).await.unwrap();
+        let deliveries = source.drain(&queue, Duration::from_secs(60)).await.unwrap();
+        assert_eq!(deliveries.received, 1, "the same message, a second time");
+        assert_eq!(s.row(bdr_id).await["status"], "ready");
     });
 }
 

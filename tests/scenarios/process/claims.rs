@@ -1,15 +1,17 @@
 //! Which attempt may change a row, and when.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
-use bdr_tests::{Artwork, Delivery, Scenario, scenario};
+use bdr_tests::proxy::{DatabaseWire, Fault, Script, Target};
+use bdr_tests::{Artwork, Delivery, Scenario, scenario, scenario_apart};
 use local_stack::remote::RemoteHost;
 use serde_json::{Value, json};
 use shared::config::Environment;
-use shared::database::{Database, DatabaseSource};
+use shared::database::{Database, DatabaseError, DatabaseSource};
 use shared::request::{Change, Claimed, Requests};
 use shared::sqid::Sqid;
 use shared::vault::ArchiveKey;
@@ -118,15 +120,18 @@ fn a_request_deleted_meanwhile_is_acknowledged() {
     });
 }
 
+fn requests(url: &str) -> Requests {
+    let environment = Environment::of([("DATABASE_URL", url)]);
+    let source = DatabaseSource::from_environment(&environment).unwrap();
+    Requests::new(Arc::new(Database::new(source, None)))
+}
+
 #[test]
 fn a_repeated_statement_recognizes_its_own_change() {
     scenario(async |s| {
+        let later = tokio::time::Instant::now() + Duration::from_mins(5);
         let key = |bdr_id| ArchiveKey::new(&Sqid::parse(&s.user_sqid).unwrap(), bdr_id);
-        let requests = Requests::new(Arc::new(Database::new(
-            DatabaseSource::from_environment(&Environment::of([("DATABASE_URL", &s.database_url)]))
-                .unwrap(),
-            None,
-        )));
+        let requests = requests(&s.database_url);
         let claim = async |bdr_id| match requests.claim(bdr_id).await.unwrap() {
             Claimed::Ours(claim) => claim,
             other => panic!("{other:?}"),
@@ -140,10 +145,10 @@ fn a_repeated_statement_recognizes_its_own_change() {
         }
         assert_eq!(requests.fail(&newer, "late").await.unwrap(), Change::Superseded);
         for _ in 0..2 {
-            let ready = requests.ready(&older, &key(bdr_id), 1, 7).await.unwrap();
+            let ready = requests.ready(&older, &key(bdr_id), 1, 7, later).await.unwrap();
             assert!(matches!(ready, Change::Done(_)), "any attempt may set ready: {ready:?}");
         }
-        let other = requests.ready(&newer, &key(bdr_id), 1, 7).await.unwrap();
+        let other = requests.ready(&newer, &key(bdr_id), 1, 7, later).await.unwrap();
         assert_eq!(other, Change::Closed, "only one attempt sets ready");
 
         let bdr_id = s.request(&[1]).await;
@@ -152,7 +157,129 @@ fn a_repeated_statement_recognizes_its_own_change() {
             assert_eq!(requests.fail(&holder, "gone").await.unwrap(), Change::Done(()));
         }
         assert_eq!(requests.release(&holder).await.unwrap(), Change::Closed);
-        let ready = requests.ready(&holder, &key(bdr_id), 1, 7).await.unwrap();
+        let ready = requests.ready(&holder, &key(bdr_id), 1, 7, later).await.unwrap();
         assert_eq!(ready, Change::Closed, "a failed row stays failed");
+    });
+}
+
+/// Holds the statement that contains `text`, so that it takes effect after its retry, and checks that
+/// the token of the retry stays in the row.
+async fn claim_late(s: &Scenario, status: &str, text: &str) {
+    let bdr_id = s.request(&[1]).await;
+    s.set(bdr_id, &format!("status = '{status}', started_at = now()")).await;
+    let script = Arc::new(Script::new(vec![(Target::Containing(text.to_owned()), Fault::Hold)]));
+    let proxy = DatabaseWire::start(Arc::clone(&script), &s.database_url).await.unwrap();
+    let requests = requests(&format!("{}?sslmode=disable", proxy.url()));
+    // A statement is retried on a connection that existed before.
+    assert!(requests.find(bdr_id).await.unwrap().is_some());
+    let Claimed::Ours(claim) = requests.claim(bdr_id).await.unwrap() else {
+        panic!("not claimed");
+    };
+    assert_eq!(script.struck().len(), 1, "its first try is held");
+    script.let_go();
+    // The proxy closes the connection of the first try once the server has responded.
+    s.wait("the late claim", async || {
+        let connections = "SELECT count(*) FROM pg_stat_activity
+                            WHERE usename = 'makapix_bdr' AND datname = current_database()";
+        let count: i64 = s.database.query_one(connections, &[]).await?.get(0);
+        Ok((count == 1).then_some(()))
+    })
+    .await;
+    assert_eq!(requests.release(&claim).await.unwrap(), Change::Done(()), "{status}");
+}
+
+#[test]
+fn a_claim_that_takes_effect_late_replaces_no_token() {
+    scenario_apart(async |s| claim_late(&s, "pending", "r.status = 'pending'").await);
+}
+
+#[test]
+fn a_takeover_that_takes_effect_late_replaces_no_token() {
+    scenario_apart(async |s| claim_late(&s, "processing", "IS NOT DISTINCT FROM $2").await);
+}
+
+#[test]
+fn ready_has_no_effect_after_its_deadline() {
+    scenario(async |s| {
+        let bdr_id = s.request(&[1]).await;
+        let requests = requests(&s.database_url);
+        let Claimed::Ours(claim) = requests.claim(bdr_id).await.unwrap() else {
+            panic!("not claimed");
+        };
+        let key = ArchiveKey::new(&Sqid::parse(&s.user_sqid).unwrap(), bdr_id);
+        let past = tokio::time::Instant::now();
+        let late = requests.ready(&claim, &key, 1, 7, past).await;
+        assert!(matches!(late, Err(DatabaseError::TooLate)), "{late:?}");
+        assert_eq!(s.row(bdr_id).await["status"], "processing");
+        let in_time = past + Duration::from_mins(1);
+        let ready = requests.ready(&claim, &key, 1, 7, in_time).await.unwrap();
+        assert!(matches!(ready, Change::Done(_)), "{ready:?}");
+        let again = requests.ready(&claim, &key, 1, 7, past).await.unwrap();
+        assert_eq!(again, ready, "its own change is recognized at any time");
+    });
+}
+
+/// Processes a request through a proxy that drops the responses of the first `count` updates to
+/// `ready`.
+async fn ready_with_lost_responses(s: &Scenario, count: usize) -> (Uuid, Delivery) {
+    let bdr_id = s.request(&[s.artwork(Artwork::default()).await]).await;
+    let lost = (Target::Containing("SET status = 'ready'".to_owned()), Fault::LostAnswer);
+    let script = Arc::new(Script::new(vec![lost; count]));
+    let proxy = DatabaseWire::start(Arc::clone(&script), &s.database_url).await.unwrap();
+    let worker = s.worker(&[("DATABASE_URL", proxy.url())]).await;
+    let delivery = worker.receive(bdr_id).await;
+    assert_eq!(script.struck().len(), count);
+    (bdr_id, delivery)
+}
+
+#[test]
+fn the_email_is_sent_although_the_response_of_ready_is_lost_four_times() {
+    scenario(async |s| {
+        let (bdr_id, delivery) = ready_with_lost_responses(&s, 4).await;
+        assert_eq!(delivery, Delivery::Acknowledged);
+        assert_eq!(s.row(bdr_id).await["status"], "ready");
+        let outcome = s.log.outcome();
+        assert_eq!((&outcome["result"], &outcome["email"]), (&json!("ready"), &json!("sent")));
+        assert_eq!(s.emails().await.len(), 1);
+    });
+}
+
+#[test]
+fn the_email_is_sent_although_ready_has_no_response_until_the_guard() {
+    scenario(async |s| {
+        let bdr_id = s.request(&[s.artwork(Artwork::default()).await]).await;
+        let ready = || Target::Containing("SET status = 'ready'".to_owned());
+        let script =
+            Arc::new(Script::new(vec![(ready(), Fault::LostAnswer), (ready(), Fault::Hold)]));
+        let proxy = DatabaseWire::start(Arc::clone(&script), &s.database_url).await.unwrap();
+        let mut worker = s.worker(&[("DATABASE_URL", proxy.url())]).await;
+        // The row must be `ready` 10 s before the deadline, so after 14 s.
+        worker.time_left = Duration::from_secs(24);
+        assert_eq!(worker.receive(bdr_id).await, Delivery::Acknowledged);
+        assert_eq!(script.struck().len(), 2);
+        let outcome = s.log.outcome();
+        assert_eq!((&outcome["result"], &outcome["email"]), (&json!("ready"), &json!("sent")));
+        assert_eq!(s.emails().await.len(), 1);
+    });
+}
+
+#[test]
+fn leftover_uploads_are_aborted_after_the_row_is_ready() {
+    scenario(async |s| {
+        let bdr_id = s.request(&[s.artwork(Artwork::default()).await]).await;
+        let key = s.archive_key(bdr_id);
+        s.s3.create_multipart_upload().bucket(s.bucket()).key(key).send().await.unwrap();
+        let held = vec![(Target::Containing("SET status = 'ready'".to_owned()), Fault::Hold)];
+        let script = Arc::new(Script::new(held));
+        let proxy = DatabaseWire::start(Arc::clone(&script), &s.database_url).await.unwrap();
+        let worker = s.worker(&[("DATABASE_URL", proxy.url())]).await;
+        let message = Scenario::message(bdr_id);
+        let (delivery, ()) = futures_util::join!(worker.receive_again(&message, 2), async {
+            script.wait_for_hold().await;
+            assert_eq!(s.open_uploads().await, 1);
+            script.let_go();
+        });
+        assert_eq!(delivery, Delivery::Acknowledged);
+        assert_eq!(s.open_uploads().await, 0);
     });
 }

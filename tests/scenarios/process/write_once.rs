@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
-use bdr_tests::faults::{Fault, HttpProxy, Script, Service, Target};
 use bdr_tests::in_process::now;
+use bdr_tests::proxy::{Fault, HttpProxy, Script, Service, Target};
 use bdr_tests::{Artwork, Delivery, Scenario, Worker, ZipFile, scenario};
 use local_stack::remote::RemoteHost;
 use shared::clock::Clock;

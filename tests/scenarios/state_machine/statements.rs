@@ -11,6 +11,8 @@ use super::world::World;
 
 /// Longest delay before another attempt.
 const RETRY_DELAY: Duration = Duration::minutes(10);
+/// Delay before a message without a row is received again.
+const ROW_DELAY: Duration = Duration::seconds(5);
 
 impl World<'_> {
     pub(super) async fn claim(
@@ -39,7 +41,11 @@ impl World<'_> {
             }
             Claimed::NotFound => {
                 self.coverage.count("claim of a purged request");
-                AttemptStep::Acknowledge
+                if attempt.received <= 2 {
+                    AttemptStep::ReturnMessage(Some(ROW_DELAY))
+                } else {
+                    AttemptStep::Acknowledge
+                }
             }
             Claimed::Malformed(_, error) => return Err(error.into()),
         })
@@ -52,7 +58,8 @@ impl World<'_> {
         before: Option<&Row>,
     ) -> Result<AttemptStep> {
         let Some(claim) = &attempt.claim else { anyhow::bail!("ready without a claim") };
-        let change = self.fixture.requests.ready(claim, &self.key, size, 7).await?;
+        let stop_at = tokio::time::Instant::now() + std::time::Duration::from_mins(5);
+        let change = self.fixture.requests.ready(claim, &self.key, size, 7, stop_at).await?;
         let after = self.check_statement(Statement::Ready, attempt, before).await?;
         let own = self.history.ready_by == self.token(attempt);
         self.check_result(&change, own, attempt, after.as_ref())?;

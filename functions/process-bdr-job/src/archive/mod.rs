@@ -70,7 +70,8 @@ impl Archiver {
 
     /// Aborts the uploads that other attempts left at `key`: a killed attempt leaves one, and so does
     /// a `CreateMultipartUpload` whose response was lost and that the SDK repeated. The listing is
-    /// spared where neither can have happened: on a first receive with an archive of one part.
+    /// spared where neither can have happened: on a first receive with an archive of one part. Call
+    /// this after the row is `ready`: it must not delay what the artist waits for.
     pub(crate) async fn abort_leftover_uploads(
         &self,
         key: &ArchiveKey,
@@ -78,7 +79,13 @@ impl Archiver {
         attempt: &Attempt,
     ) {
         if attempt.receive_count > 1 || archive.size_bytes > part_size(1) as u64 {
-            self.vault.abort_leftover_uploads(key).await;
+            let abort = self.vault.abort_leftover_uploads(key);
+            if timeout_at(attempt.email_stop_at(), abort).await.is_err() {
+                tracing::warn!(
+                    key = %key,
+                    "no time is left to abort leftover uploads; leaving them to the lifecycle rule"
+                );
+            }
         }
     }
 

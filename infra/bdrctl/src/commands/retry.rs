@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::advised::Advised;
 use crate::operator::Operator;
-use crate::output::Printer;
+use crate::output::{Printer, time};
 
 /// Retries one request.
 pub(crate) async fn run(operator: &Operator, bdr_id: Uuid, printer: Printer) -> Result<bool> {
@@ -19,10 +19,18 @@ pub(crate) async fn run(operator: &Operator, bdr_id: Uuid, printer: Printer) -> 
     let reopened = match request.remedy() {
         Some(Remedy::Reopen) => operator.reopen(&request).await?,
         Some(Remedy::Publish) => false,
-        Some(Remedy::Wait) => bail!(Advised::new(
-            format!("request {bdr_id} is processing: an attempt may be running"),
-            format!("To watch it, run `bdrctl watch {bdr_id}`."),
-        )),
+        Some(Remedy::Wait) => {
+            let until = time(request.attempts_end());
+            let status = &request.status;
+            let problem =
+                format!("request {bdr_id} is {status}: an attempt may be running until {until}");
+            let advice = if status == "failed" {
+                format!("To retry it, run `bdrctl retry {bdr_id}` after that time.")
+            } else {
+                format!("To watch it, run `bdrctl watch {bdr_id}`.")
+            };
+            bail!(Advised::new(problem, advice))
+        }
         Some(Remedy::Nothing) | None => {
             bail!("request {bdr_id} is {}: nothing to retry", request.status)
         }

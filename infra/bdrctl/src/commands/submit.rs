@@ -47,8 +47,9 @@ async fn check_open(operator: &Operator, bdr_id: Uuid) -> Result<()> {
     let problem =
         || format!("request {bdr_id} is {}: process-bdr-job would skip it", request.status);
     match request.remedy() {
-        Some(Remedy::Publish | Remedy::Wait) => Ok(()),
-        Some(Remedy::Reopen) => {
+        Some(Remedy::Wait) if request.status == "processing" => Ok(()),
+        Some(Remedy::Publish) => Ok(()),
+        Some(Remedy::Reopen | Remedy::Wait) => {
             let advice = format!("To reopen and publish it, run `bdrctl retry {bdr_id}`.");
             bail!(Advised::new(problem(), advice))
         }
