@@ -1,10 +1,17 @@
 //! Loads what a request asks for: artist, posts, comments and reactions, in one round trip. The
 //! queries do not depend on one another and are pipelined on one connection.
+//!
+//! One odd value costs one artwork at most. The queries cast what they select to built-in types with
+//! casts that fail for no value, because an error would fail the whole statement. For a custom type
+//! (citext, an enum, a domain) the driver would look the type up on the connection whose rows it does
+//! not read meanwhile, and hang.
 
 use std::collections::HashMap;
+use std::error::Error as _;
 use std::sync::Arc;
 
 use futures_util::future::OptionFuture;
+use serde_json::Value;
 use shared::database::{Database, DatabaseError, column};
 use shared::failure::Failure;
 use shared::request::Claim;
@@ -12,7 +19,8 @@ use shared::sqid::{Sqid, SqidSource};
 use time::OffsetDateTime;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
-use uuid::Uuid;
+
+use crate::missing::{Missing, MissingCode};
 
 /// The artist who made the request.
 pub struct Artist {
@@ -45,7 +53,7 @@ pub struct Post {
     pub title: Option<String>,
     /// `posts.description`.
     pub description: Option<String>,
-    /// `posts.hashtags` without nulls.
+    /// `posts.hashtags`, flattened and without nulls.
     pub hashtags: Vec<String>,
     /// `posts.art_url`. Untrusted.
     pub art_url: Option<String>,
@@ -57,21 +65,30 @@ pub struct Post {
     pub height: Option<i32>,
     /// `posts.frame_count`.
     pub frame_count: Option<i32>,
-    /// `posts.created_at`.
+    /// `posts.created_at`; `None` for a time that RFC 3339 cannot represent.
     pub created_at: Option<OffsetDateTime>,
+}
+
+/// A requested post that yields no artwork.
+#[derive(Debug, Clone)]
+pub struct MissingPost {
+    /// `posts.id`.
+    pub id: i32,
+    /// The reason.
+    pub missing: Missing,
 }
 
 /// A visible comment.
 pub struct Comment {
     /// The post that it belongs to.
     pub post_id: i32,
-    /// `comments.id`.
-    pub id: Uuid,
+    /// `comments.id` as text.
+    pub id: String,
     /// The author's handle; `None` for an anonymous comment.
     pub author_handle: Option<String>,
     /// `comments.body`.
     pub body: String,
-    /// `comments.created_at`.
+    /// `comments.created_at`; `None` for a time that RFC 3339 cannot represent.
     pub created_at: Option<OffsetDateTime>,
 }
 
@@ -89,9 +106,8 @@ pub struct Reactions {
 pub struct LoadedRequest {
     /// The artist.
     pub artist: Artist,
-    /// Every requested post in order, without duplicates; `Err` holds the id of a post that does not
-    /// exist.
-    pub posts: Vec<Result<Post, i32>>,
+    /// Every requested post in order, without duplicates.
+    pub posts: Vec<Result<Post, MissingPost>>,
     /// The comments, oldest first, if requested.
     pub comments: Option<Vec<Comment>>,
     /// The reactions, most frequent first, if requested.
@@ -99,18 +115,26 @@ pub struct LoadedRequest {
 }
 
 /// Selects the artist by id.
-const ARTIST: &str = "SELECT u.handle, u.email, u.public_sqid FROM users AS u WHERE u.id = $1";
+const ARTIST: &str = "
+    SELECT u.handle::text, u.email::text, u.public_sqid::text FROM users AS u WHERE u.id = $1";
 
-/// Selects the posts by id.
+/// Selects the posts by id. RFC 3339 represents the times from year 1 to 9999.
 const POSTS: &str = "
-    SELECT p.id, p.public_sqid, p.title, p.description, p.hashtags, p.art_url, p.file_format,
-           p.width, p.height, p.frame_count, p.created_at
+    SELECT p.id::integer, p.public_sqid::text, p.title::text, p.description::text,
+           to_json(p.hashtags)::text AS hashtags, p.art_url::text, p.file_format::text,
+           p.width::text, p.height::text, p.frame_count::text,
+           CASE WHEN p.created_at BETWEEN timestamptz '0001-01-01 00:00:00+00'
+                                      AND timestamptz '9999-12-31 23:59:59.999999+00'
+                THEN p.created_at::timestamptz END AS created_at
       FROM posts AS p
      WHERE p.id = ANY ($1)";
 
 /// Selects the visible comments with their authors' handles.
 const COMMENTS: &str = "
-    SELECT c.id, c.post_id, c.body, c.created_at, u.handle AS author_handle
+    SELECT c.id::text, c.post_id::integer, c.body::text, u.handle::text AS author_handle,
+           CASE WHEN c.created_at BETWEEN timestamptz '0001-01-01 00:00:00+00'
+                                      AND timestamptz '9999-12-31 23:59:59.999999+00'
+                THEN c.created_at::timestamptz END AS created_at
       FROM comments AS c
       LEFT JOIN users AS u ON u.id = c.author_id
      WHERE c.post_id = ANY ($1) AND c.hidden_by_mod = false AND c.deleted_by_owner = false
@@ -118,7 +142,7 @@ const COMMENTS: &str = "
 
 /// Counts the reactions.
 const REACTIONS: &str = "
-    SELECT r.post_id, r.emoji, count(*) AS count
+    SELECT r.post_id::integer, r.emoji::text, count(*) AS count
       FROM reactions AS r
      WHERE r.post_id = ANY ($1)
      GROUP BY r.post_id, r.emoji
@@ -233,35 +257,69 @@ where
     OptionFuture::from(query).await.transpose()
 }
 
+/// Returns the posts in the requested order. A post with an unreadable row is missing.
 fn in_order(
     requested: &[i32],
     rows: &[Row],
     sqids: &SqidSource,
-) -> Result<Vec<Result<Post, i32>>, DatabaseError> {
+) -> Result<Vec<Result<Post, MissingPost>>, DatabaseError> {
     let mut found = rows
         .iter()
-        .map(|row| read_post(row, sqids).map(|post| (post.id, post)))
+        .map(|row| {
+            let id = column(row, "id")?;
+            Ok((id, read_post(row, id, sqids).map_err(|error| malformed(&error))))
+        })
         .collect::<Result<HashMap<_, _>, _>>()?;
-    Ok(requested.iter().map(|id| found.remove(id).ok_or(*id)).collect())
+    let post = |id| {
+        let no_such = || Err(Missing::permanent(MissingCode::NoSuchArtwork));
+        found.remove(&id).unwrap_or_else(no_such).map_err(|missing| MissingPost { id, missing })
+    };
+    Ok(requested.iter().copied().map(post).collect())
 }
 
-fn read_post(row: &Row, sqids: &SqidSource) -> Result<Post, DatabaseError> {
-    let id = column(row, "id")?;
+/// Returns the reason of a post with an unreadable row.
+fn malformed(error: &DatabaseError) -> Missing {
+    let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    Missing::permanent(MissingCode::MalformedRow).with_detail(cause)
+}
+
+fn read_post(row: &Row, id: i32, sqids: &SqidSource) -> Result<Post, DatabaseError> {
     let stored_sqid: Option<String> = column(row, "public_sqid")?;
-    let hashtags: Option<Vec<Option<String>>> = column(row, "hashtags")?;
     Ok(Post {
         id,
         sqid: sqids.sqid(stored_sqid.as_deref(), id),
         title: column(row, "title")?,
         description: column(row, "description")?,
-        hashtags: hashtags.unwrap_or_default().into_iter().flatten().collect(),
+        hashtags: flattened(column(row, "hashtags")?),
         art_url: column(row, "art_url")?,
         file_format: column(row, "file_format")?,
-        width: column(row, "width")?,
-        height: column(row, "height")?,
-        frame_count: column(row, "frame_count")?,
+        width: integer(row, "width")?,
+        height: integer(row, "height")?,
+        frame_count: integer(row, "frame_count")?,
         created_at: column(row, "created_at")?,
     })
+}
+
+/// Reads an integer selected as text, which the column's type does not limit. Returns `None` for any
+/// other text.
+fn integer(row: &Row, name: &str) -> Result<Option<i32>, DatabaseError> {
+    let text: Option<&str> = column(row, name)?;
+    Ok(text.and_then(|text| text.parse().ok()))
+}
+
+/// Returns the texts of a JSON array of any dimension, in order and without nulls.
+fn flattened(json: Option<&str>) -> Vec<String> {
+    fn collect(value: Value, texts: &mut Vec<String>) {
+        match value {
+            Value::Null => {}
+            Value::String(text) => texts.push(text),
+            Value::Array(values) => values.into_iter().for_each(|value| collect(value, texts)),
+            other => texts.push(other.to_string()),
+        }
+    }
+    let mut texts = Vec::new();
+    collect(json.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default(), &mut texts);
+    texts
 }
 
 fn read_all<T>(
@@ -271,20 +329,23 @@ fn read_all<T>(
     rows.map(|rows| rows.iter().map(read).collect()).transpose()
 }
 
+/// Reads a row of [`COMMENTS`]. An unreadable value counts as null.
 fn read_comment(row: &Row) -> Result<Comment, DatabaseError> {
+    let text = |name| column::<Option<String>>(row, name).unwrap_or_default();
     Ok(Comment {
         post_id: column(row, "post_id")?,
         id: column(row, "id")?,
-        author_handle: column(row, "author_handle")?,
-        body: column::<Option<String>>(row, "body")?.unwrap_or_default(),
+        author_handle: text("author_handle"),
+        body: text("body").unwrap_or_default(),
         created_at: column(row, "created_at")?,
     })
 }
 
+/// Reads a row of [`REACTIONS`]. An unreadable emoji counts as null.
 fn read_reactions(row: &Row) -> Result<Reactions, DatabaseError> {
     Ok(Reactions {
         post_id: column(row, "post_id")?,
-        emoji: column::<Option<String>>(row, "emoji")?.unwrap_or_default(),
+        emoji: column::<Option<String>>(row, "emoji").unwrap_or_default().unwrap_or_default(),
         count: column(row, "count")?,
     })
 }

@@ -7,7 +7,6 @@ use serde::{Serialize, Serializer};
 use shared::sqid::Sqid;
 use time::OffsetDateTime;
 use time::serde::rfc3339;
-use uuid::Uuid;
 
 use crate::artwork::{MissingArtwork, PlannedArtwork};
 use crate::load::{Comment, Post, Reactions};
@@ -154,7 +153,7 @@ pub fn comments<'a>(
     }
     #[derive(Serialize)]
     struct Entry<'a> {
-        id: Uuid,
+        id: &'a str,
         author_handle: &'a str,
         body: &'a str,
         #[serde(with = "rfc3339::option")]
@@ -162,7 +161,7 @@ pub fn comments<'a>(
     }
     let entries = comments.iter().map(|comment| {
         let entry = Entry {
-            id: comment.id,
+            id: &comment.id,
             author_handle: comment.author_handle.as_deref().unwrap_or("anonymous"),
             body: &comment.body,
             created_at: comment.created_at,

@@ -46,7 +46,8 @@ impl Archiver {
         let mut zip = ZipWriter::new(&mut *upload);
 
         let stop = StopTimes { vault: attempt.vault_stop_at(), web: attempt.remote_stop_at() };
-        let (plans, has_remote) = (plan(&request.posts), has_remote(&request.posts));
+        let plans = plan(&request.posts, self.fetcher.extra_formats());
+        let has_remote = has_remote(&request.posts);
         let mut artworks = std::pin::pin!(self.fetcher.fetch(plans, has_remote, window, stop));
         let mut missing_log = MissingLog::default();
         loop {

@@ -70,6 +70,11 @@ impl Fetcher {
         Self { extra_formats: Arc::new(extra_formats), ..self }
     }
 
+    /// Returns the file formats that are accepted from the web besides the built-in ones.
+    pub(crate) fn extra_formats(&self) -> &HashSet<String> {
+        &self.extra_formats
+    }
+
     /// Returns the window for one request.
     pub(crate) fn window(&self) -> Window {
         Window::new(&self.memory)
