@@ -1,5 +1,6 @@
-//! Loads what a request asks for: artist, posts, comments and reactions, in one round trip. The
-//! queries do not depend on one another and are pipelined on one connection.
+//! Loads what a request asks for: artist, posts and reactions, in one round trip. The queries do not
+//! depend on one another and are pipelined on one connection. Rows are dropped when decoded. The
+//! comments, of which there may be a million, are streamed when `comments.json` is written.
 //!
 //! One odd value costs one artwork at most. The queries cast what they select to built-in types with
 //! casts that fail for no value, because an error would fail the whole statement. For a custom type
@@ -11,14 +12,15 @@ use std::error::Error as _;
 use std::sync::Arc;
 
 use futures_util::future::OptionFuture;
+use futures_util::stream::{self, Stream, TryStreamExt};
 use serde_json::Value;
-use shared::database::{Database, DatabaseError, column};
+use shared::database::{Database, DatabaseError, column, limited};
 use shared::failure::Failure;
 use shared::request::Claim;
 use shared::sqid::{Sqid, SqidSource};
 use time::OffsetDateTime;
-use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Row};
 
 use crate::missing::{Missing, MissingCode};
 
@@ -102,14 +104,19 @@ pub struct Reactions {
     pub count: i64,
 }
 
+/// The comments on the posts, in the database.
+pub struct Comments {
+    database: Arc<Database>,
+}
+
 /// What the archive is made from, besides the artworks' files.
 pub struct LoadedRequest {
     /// The artist.
     pub artist: Artist,
     /// Every requested post in order, without duplicates.
     pub posts: Vec<Result<Post, MissingPost>>,
-    /// The comments, oldest first, if requested.
-    pub comments: Option<Vec<Comment>>,
+    /// The comments, if requested.
+    pub comments: Option<Comments>,
     /// The reactions, most frequent first, if requested.
     pub reactions: Option<Vec<Reactions>>,
 }
@@ -129,16 +136,17 @@ const POSTS: &str = "
       FROM posts AS p
      WHERE p.id = ANY ($1)";
 
-/// Selects the visible comments with their authors' handles.
+/// Selects the visible comments with their authors' handles, by post in the order of the ids.
 const COMMENTS: &str = "
     SELECT c.id::text, c.post_id::integer, c.body::text, u.handle::text AS author_handle,
            CASE WHEN c.created_at BETWEEN timestamptz '0001-01-01 00:00:00+00'
                                       AND timestamptz '9999-12-31 23:59:59.999999+00'
                 THEN c.created_at::timestamptz END AS created_at
       FROM comments AS c
+      JOIN unnest($1) WITH ORDINALITY AS requested (id, position) ON requested.id = c.post_id
       LEFT JOIN users AS u ON u.id = c.author_id
-     WHERE c.post_id = ANY ($1) AND c.hidden_by_mod = false AND c.deleted_by_owner = false
-     ORDER BY c.created_at, c.id";
+     WHERE c.hidden_by_mod = false AND c.deleted_by_owner = false
+     ORDER BY requested.position, c.created_at, c.id";
 
 /// Counts the reactions.
 const REACTIONS: &str = "
@@ -158,19 +166,18 @@ pub async fn load(
     sqids: &SqidSource,
     claim: &Claim,
 ) -> Result<LoadedRequest, Failure> {
-    const CONTEXT: &str = "failed to load the request's artist, posts, comments and reactions";
+    const CONTEXT: &str = "failed to load the request's artist, posts and reactions";
     let user_id = claim.user_id.ok_or_else(no_artist)?;
     let requested = &without_duplicates(&claim.post_ids);
-    let (artist, posts, comments, reactions) = database
+    let (artist, posts, reactions) = database
         .read(|client| async move {
             let of_artist: [(&(dyn ToSql + Sync), Type); 1] = [(&user_id, Type::INT4)];
-            let of_posts: [(&(dyn ToSql + Sync), Type); 1] = [(requested, Type::INT4_ARRAY)];
-            let of_posts = |sql| client.query_typed(sql, &of_posts);
+            let posts = decoded(&client, POSTS, requested, |row| read_post(row, sqids));
+            let reactions = || decoded(&client, REACTIONS, requested, read_reactions);
             tokio::try_join!(
                 client.query_typed(ARTIST, &of_artist),
-                of_posts(POSTS),
-                optional(claim.include_comments.then(|| of_posts(COMMENTS))),
-                optional(claim.include_reactions.then(|| of_posts(REACTIONS))),
+                posts,
+                optional(claim.include_reactions.then(reactions)),
             )
         })
         .await
@@ -184,13 +191,40 @@ pub async fn load(
             "None of the requested artworks exist any more.",
         ));
     }
-    let posts = in_order(requested, &posts, sqids).map_err(|error| error.context(CONTEXT))?;
+    let posts = posts.into_iter().collect::<Result<_, _>>();
+    let reactions = reactions.map(|rows| rows.into_iter().collect()).transpose();
     Ok(LoadedRequest {
         artist,
-        posts,
-        comments: read_all(comments, read_comment).map_err(|error| error.context(CONTEXT))?,
-        reactions: read_all(reactions, read_reactions).map_err(|error| error.context(CONTEXT))?,
+        posts: in_order(requested, posts.map_err(|error| error.context(CONTEXT))?),
+        comments: claim.include_comments.then(|| Comments { database: Arc::clone(database) }),
+        reactions: reactions.map_err(|error| error.context(CONTEXT))?,
     })
+}
+
+impl Comments {
+    /// Streams the visible comments on these posts: by post in the order of the ids, oldest first.
+    /// The caller must read the stream to its end before anything else uses the connection.
+    ///
+    /// # Errors
+    /// When the database does not respond. An item is an error when the connection breaks or the next
+    /// comment does not arrive in time.
+    pub(crate) async fn stream(
+        &self,
+        post_ids: &Vec<i32>,
+    ) -> Result<impl Stream<Item = Result<Comment, DatabaseError>>, DatabaseError> {
+        // Fetching the artworks was a pause, and the statement needs a longer limit than a check: the
+        // first row arrives after the server has sorted all.
+        self.database
+            .execute_idempotent(|client| async move { client.check_connection().await })
+            .await?;
+        let rows = self.database.read(|client| async move {
+            client.query_typed_raw(COMMENTS, [(post_ids, Type::INT4_ARRAY)]).await
+        });
+        Ok(stream::try_unfold(Box::pin(rows.await?), async |mut rows| {
+            let row = limited(rows.try_next()).await?;
+            row.map(|row| Ok((read_comment(&row)?, rows))).transpose()
+        }))
+    }
 }
 
 impl Artist {
@@ -250,31 +284,37 @@ fn no_artist() -> Failure {
     Failure::permanent("user not found", "The account that requested this download was not found.")
 }
 
-async fn optional<F, E>(query: Option<F>) -> Result<Option<Vec<Row>>, E>
-where
-    F: Future<Output = Result<Vec<Row>, E>>,
-{
+/// Runs a query about these posts, and drops each row when it is decoded.
+async fn decoded<T>(
+    client: &Client,
+    sql: &str,
+    post_ids: &Vec<i32>,
+    decode: impl Fn(&Row) -> T,
+) -> Result<Vec<T>, tokio_postgres::Error> {
+    let rows = client.query_typed_raw(sql, [(post_ids, Type::INT4_ARRAY)]).await?;
+    rows.map_ok(|row| decode(&row)).try_collect().await
+}
+
+async fn optional<T, E>(query: Option<impl Future<Output = Result<T, E>>>) -> Result<Option<T>, E> {
     OptionFuture::from(query).await.transpose()
 }
 
-/// Returns the posts in the requested order. A post with an unreadable row is missing.
+/// Returns the posts in the requested order.
 fn in_order(
     requested: &[i32],
-    rows: &[Row],
-    sqids: &SqidSource,
-) -> Result<Vec<Result<Post, MissingPost>>, DatabaseError> {
-    let mut found = rows
-        .iter()
-        .map(|row| {
-            let id = column(row, "id")?;
-            Ok((id, read_post(row, id, sqids).map_err(|error| malformed(&error))))
-        })
-        .collect::<Result<HashMap<_, _>, _>>()?;
+    mut found: HashMap<i32, Result<Post, Missing>>,
+) -> Vec<Result<Post, MissingPost>> {
     let post = |id| {
         let no_such = || Err(Missing::permanent(MissingCode::NoSuchArtwork));
         found.remove(&id).unwrap_or_else(no_such).map_err(|missing| MissingPost { id, missing })
     };
-    Ok(requested.iter().copied().map(post).collect())
+    requested.iter().copied().map(post).collect()
+}
+
+/// Reads a row of [`POSTS`]. A post with another unreadable value than its id is missing.
+fn read_post(row: &Row, sqids: &SqidSource) -> Result<(i32, Result<Post, Missing>), DatabaseError> {
+    let id = column(row, "id")?;
+    Ok((id, read_columns(row, id, sqids).map_err(|error| malformed(&error))))
 }
 
 /// Returns the reason of a post with an unreadable row.
@@ -283,7 +323,7 @@ fn malformed(error: &DatabaseError) -> Missing {
     Missing::permanent(MissingCode::MalformedRow).with_detail(cause)
 }
 
-fn read_post(row: &Row, id: i32, sqids: &SqidSource) -> Result<Post, DatabaseError> {
+fn read_columns(row: &Row, id: i32, sqids: &SqidSource) -> Result<Post, DatabaseError> {
     let stored_sqid: Option<String> = column(row, "public_sqid")?;
     Ok(Post {
         id,
@@ -320,13 +360,6 @@ fn flattened(json: Option<&str>) -> Vec<String> {
     let mut texts = Vec::new();
     collect(json.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default(), &mut texts);
     texts
-}
-
-fn read_all<T>(
-    rows: Option<Vec<Row>>,
-    read: impl Fn(&Row) -> Result<T, DatabaseError>,
-) -> Result<Option<Vec<T>>, DatabaseError> {
-    rows.map(|rows| rows.iter().map(read).collect()).transpose()
 }
 
 /// Reads a row of [`COMMENTS`]. An unreadable value counts as null.

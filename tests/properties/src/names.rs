@@ -64,7 +64,7 @@ pub fn check_rows(handle: &str, rows: &[PostRow]) -> Made {
     let posts: Vec<Result<Post, MissingPost>> = rows.iter().map(|row| Ok(post(row))).collect();
     let mut metadata = Metadata::new(OffsetDateTime::UNIX_EPOCH, handle, posts.len());
     let mut entries = Vec::new();
-    for plan in plan(&posts, &HashSet::new()) {
+    for plan in plan(&posts, |_| false) {
         match plan {
             Ok(planned) => {
                 let filename = &planned.name.filename;

@@ -1,17 +1,23 @@
 //! One odd row costs one artwork at most, never the request.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use bdr_tests::web::PIXELS;
 use bdr_tests::{Artwork, Delivery, Scenario, ZipFile, scenario, scenario_apart};
 use local_stack::remote::RemoteHost;
 use local_stack::seed;
+use process_bdr_job::artwork::Fetcher;
+use process_bdr_job::memory::{MIB, Memory};
+use process_bdr_job::remote::{Remote, Web};
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::sample::select;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 use serde_json::{Value, json};
+use shared::vault::Vault;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::datetime;
@@ -307,9 +313,10 @@ fn quoted(text: &str) -> String {
 
 /// Returns the SQL of a time of [`rows`].
 fn sql_time(time: &str) -> String {
-    match time.contains(" us") {
-        true => format!("timestamptz 'epoch' + interval '{time}'"),
-        false => format!("timestamptz '{time}'"),
+    if time.contains(" us") {
+        format!("timestamptz 'epoch' + interval '{time}'")
+    } else {
+        format!("timestamptz '{time}'")
     }
 }
 
@@ -377,5 +384,59 @@ fn an_ordinary_time_is_kept() {
         let post = s.artwork(Artwork { created_at, ..Artwork::default() }).await;
         let zip = process(&s, &[post]).await;
         assert_eq!(members(&zip, "created_at"), ["2024-02-29T23:59:58.123456Z"]);
+    });
+}
+
+#[test]
+fn comments_beyond_the_memory_fail_the_request_with_a_reason() {
+    scenario(async |s| {
+        let post = s.artwork(Artwork::default()).await;
+        comment(&s, post, &"0123456789".repeat(20), "2025-01-01").await;
+        let request = seed::Request {
+            user_id: s.user_id,
+            post_ids: vec![post],
+            include_comments: true,
+            ..seed::Request::default()
+        };
+        let bdr_id = request.insert(&s.database).await.unwrap();
+        let mut worker = s.worker(&[]).await;
+        let memory = Memory { max_document_bytes: 100, ..Memory::plan(512 * MIB, 64 * MIB) };
+        worker.handler.job.archiver.fetcher = Fetcher::new(
+            Vault::new(shared::aws::s3(&s.aws, true), s.bucket()),
+            Arc::new(Remote::new(Web::default(), HashSet::new())),
+            memory,
+        );
+        assert_eq!(worker.receive(bdr_id).await, Delivery::Acknowledged);
+        let row = s.row(bdr_id).await;
+        let message = "These artworks have too many comments for one download. Please request \
+                       fewer artworks at once, or leave the comments out.";
+        assert_eq!((&row["status"], &row["error_message"]), (&json!("failed"), &json!(message)));
+        assert_eq!(s.open_uploads().await, 0);
+    });
+}
+
+#[test]
+fn comments_follow_the_order_of_the_request_and_of_time() {
+    scenario(async |s| {
+        let mut posts = Vec::new();
+        for _ in 0..3 {
+            posts.push(s.artwork(Artwork::default()).await);
+        }
+        let order = [posts[2], posts[0], posts[1]];
+        for (body, time) in [("4", "2025-01-04"), ("3", "2025-01-03"), ("5", "infinity")] {
+            for post in posts.iter().take(2) {
+                comment(&s, *post, body, time).await;
+            }
+        }
+        let zip = process(&s, &order).await;
+        let text = String::from_utf8(zip.content("comments.json")).unwrap();
+        let bodies: Vec<_> = text.lines().filter(|line| line.contains("\"body\"")).collect();
+        let expected =
+            ["3", "4", "5", "3", "4", "5"].map(|body| format!("        \"body\": \"{body}\","));
+        assert_eq!(bodies, expected);
+        let sqids = members(&zip, "sqid");
+        let at = |sqid: &Value| text.find(&format!("    {sqid}: ["));
+        assert_eq!(at(&sqids[0]), None, "an artwork without comments is left out");
+        assert!(at(&sqids[1]).unwrap() < at(&sqids[2]).unwrap(), "{text}");
     });
 }

@@ -70,9 +70,14 @@ impl Fetcher {
         Self { extra_formats: Arc::new(extra_formats), ..self }
     }
 
-    /// Returns the file formats that are accepted from the web besides the built-in ones.
-    pub(crate) fn extra_formats(&self) -> &HashSet<String> {
-        &self.extra_formats
+    /// Returns whether a file of this format may be fetched from the web.
+    pub(crate) fn accepts(&self, format: &str) -> bool {
+        signature::is_accepted(format, &self.extra_formats)
+    }
+
+    /// Returns the maximum size of a deflated document in bytes.
+    pub(crate) fn max_document_bytes(&self) -> usize {
+        usize::try_from(self.memory.max_document_bytes).unwrap_or(usize::MAX)
     }
 
     /// Returns the window for one request.

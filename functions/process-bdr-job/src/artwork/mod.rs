@@ -11,7 +11,6 @@ mod web_lane;
 mod window;
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::future::Future;
 
 use shared::sqid::Sqid;
@@ -51,15 +50,15 @@ pub struct MissingArtwork<'a> {
     pub missing: Missing,
 }
 
-/// Plans each post in order, from its row alone: fetch it, or record it as missing. `extra_formats`
-/// are those of `EXTRA_FORMATS`.
-pub fn plan<'a, 'f>(
-    posts: &'a [Result<Post, MissingPost>],
-    extra_formats: &'f HashSet<String>,
-) -> impl Iterator<Item = Result<PlannedArtwork<'a>, MissingArtwork<'a>>> + Send + use<'a, 'f> {
+/// Plans each post in order, from its row alone: fetch it, or record it as missing. `accepts` returns
+/// whether the extension of a URL may be a format.
+pub fn plan(
+    posts: &[Result<Post, MissingPost>],
+    accepts: impl Fn(&str) -> bool + Send,
+) -> impl Iterator<Item = Result<PlannedArtwork<'_>, MissingArtwork<'_>>> + Send {
     let mut names = Names::default();
     posts.iter().enumerate().map(move |(position, post)| match post {
-        Ok(post) => plan_one(position, post, &mut names, extra_formats)
+        Ok(post) => plan_one(position, post, &mut names, &accepts)
             .map_err(|missing| MissingArtwork { position, post: Ok(post), missing }),
         Err(MissingPost { id, missing }) => {
             Err(MissingArtwork { position, post: Err(*id), missing: missing.clone() })
@@ -79,13 +78,12 @@ fn plan_one<'a>(
     position: usize,
     post: &'a Post,
     names: &mut Names,
-    extra_formats: &HashSet<String>,
+    accepts: impl Fn(&str) -> bool,
 ) -> Result<PlannedArtwork<'a>, Missing> {
     let sqid = post.sqid.as_ref().ok_or_else(|| Missing::permanent(MissingCode::NoPublicId))?;
     let source = Source::of(post.art_url.as_deref())?;
     let format = post.file_format.as_deref().filter(|format| !format.is_empty());
-    let of_url =
-        || source.extension().filter(|format| signature::is_accepted(format, extra_formats));
+    let of_url = || source.extension().filter(|format| accepts(format));
     let format = format.map(Cow::Borrowed).or_else(|| of_url().map(Cow::Owned));
     let name = names.name(sqid, post.id, format.as_deref())?;
     Ok(PlannedArtwork { position, post, sqid, name, source })
