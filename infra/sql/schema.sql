@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS posts (
     description   text,                                   -- text by the artist
     hashtags      text[],                                 -- without the leading '#'; null: none
     art_url       text,                                   -- /vault/... or http(s)://...; null: no artwork
-    file_format   text,                                   -- png, gif, webp, bmp, ...; null: png
+    file_format   text,                                   -- png, gif, webp, bmp, ...; null: from art_url
     width         integer,                                -- in pixels; null: no artwork
     height        integer,                                -- in pixels; null: no artwork
     frame_count   integer NOT NULL DEFAULT 1,             -- 1 for a still image

@@ -3,7 +3,7 @@
 //! One attempt at a request ([`job`]):
 //!
 //! 1. *claim* the row (`pending` or `processing` → `processing`, with a fencing token);
-//! 2. *load* artist, posts, comments and reactions, all queries at once ([`load`]);
+//! 2. *load* artist, posts and reactions, all queries at once ([`load`]);
 //! 3. *archive*: plan each artwork's source and file name ([`artwork`]), fetch many at a time from the
 //!    vault and the web ([`remote`]), and stream them, with the JSON documents, as a ZIP into the vault
 //!    ([`archive`], `shared::vault`);

@@ -1,18 +1,28 @@
-//! Loads what a request asks for: artist, posts, comments and reactions, in one round trip. The
-//! queries do not depend on one another and are pipelined on one connection.
+//! Loads what a request asks for: artist, posts and reactions, in one round trip. The queries do not
+//! depend on one another and are pipelined on one connection. Rows are dropped when decoded. The
+//! comments, of which there may be a million, are streamed when `comments.json` is written.
+//!
+//! One odd value costs one artwork at most. The queries cast what they select to built-in types with
+//! casts that fail for no value, because an error would fail the whole statement. For a custom type
+//! (citext, an enum, a domain) the driver would look the type up on the connection whose rows it does
+//! not read meanwhile, and hang.
 
 use std::collections::HashMap;
+use std::error::Error as _;
 use std::sync::Arc;
 
 use futures_util::future::OptionFuture;
-use shared::database::{Database, DatabaseError, column};
+use futures_util::stream::{self, Stream, TryStreamExt};
+use serde_json::Value;
+use shared::database::{Database, DatabaseError, column, limited};
 use shared::failure::Failure;
 use shared::request::Claim;
 use shared::sqid::{Sqid, SqidSource};
 use time::OffsetDateTime;
-use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
-use uuid::Uuid;
+use tokio_postgres::{Client, Row};
+
+use crate::missing::{Missing, MissingCode};
 
 /// The artist who made the request.
 pub struct Artist {
@@ -45,7 +55,7 @@ pub struct Post {
     pub title: Option<String>,
     /// `posts.description`.
     pub description: Option<String>,
-    /// `posts.hashtags` without nulls.
+    /// `posts.hashtags`, flattened and without nulls.
     pub hashtags: Vec<String>,
     /// `posts.art_url`. Untrusted.
     pub art_url: Option<String>,
@@ -57,21 +67,30 @@ pub struct Post {
     pub height: Option<i32>,
     /// `posts.frame_count`.
     pub frame_count: Option<i32>,
-    /// `posts.created_at`.
+    /// `posts.created_at`; `None` for a time that RFC 3339 cannot represent.
     pub created_at: Option<OffsetDateTime>,
+}
+
+/// A requested post that yields no artwork.
+#[derive(Debug, Clone)]
+pub struct MissingPost {
+    /// `posts.id`.
+    pub id: i32,
+    /// The reason.
+    pub missing: Missing,
 }
 
 /// A visible comment.
 pub struct Comment {
     /// The post that it belongs to.
     pub post_id: i32,
-    /// `comments.id`.
-    pub id: Uuid,
+    /// `comments.id` as text.
+    pub id: String,
     /// The author's handle; `None` for an anonymous comment.
     pub author_handle: Option<String>,
     /// `comments.body`.
     pub body: String,
-    /// `comments.created_at`.
+    /// `comments.created_at`; `None` for a time that RFC 3339 cannot represent.
     pub created_at: Option<OffsetDateTime>,
 }
 
@@ -85,40 +104,53 @@ pub struct Reactions {
     pub count: i64,
 }
 
+/// The comments on the posts, in the database.
+pub struct Comments {
+    database: Arc<Database>,
+}
+
 /// What the archive is made from, besides the artworks' files.
 pub struct LoadedRequest {
     /// The artist.
     pub artist: Artist,
-    /// Every requested post in order, without duplicates; `Err` holds the id of a post that does not
-    /// exist.
-    pub posts: Vec<Result<Post, i32>>,
-    /// The comments, oldest first, if requested.
-    pub comments: Option<Vec<Comment>>,
+    /// Every requested post in order, without duplicates.
+    pub posts: Vec<Result<Post, MissingPost>>,
+    /// The comments, if requested.
+    pub comments: Option<Comments>,
     /// The reactions, most frequent first, if requested.
     pub reactions: Option<Vec<Reactions>>,
 }
 
 /// Selects the artist by id.
-const ARTIST: &str = "SELECT u.handle, u.email, u.public_sqid FROM users AS u WHERE u.id = $1";
+const ARTIST: &str = "
+    SELECT u.handle::text, u.email::text, u.public_sqid::text FROM users AS u WHERE u.id = $1";
 
-/// Selects the posts by id.
+/// Selects the posts by id. RFC 3339 represents the times from year 1 to 9999.
 const POSTS: &str = "
-    SELECT p.id, p.public_sqid, p.title, p.description, p.hashtags, p.art_url, p.file_format,
-           p.width, p.height, p.frame_count, p.created_at
+    SELECT p.id::integer, p.public_sqid::text, p.title::text, p.description::text,
+           to_json(p.hashtags)::text AS hashtags, p.art_url::text, p.file_format::text,
+           p.width::text, p.height::text, p.frame_count::text,
+           CASE WHEN p.created_at BETWEEN timestamptz '0001-01-01 00:00:00+00'
+                                      AND timestamptz '9999-12-31 23:59:59.999999+00'
+                THEN p.created_at::timestamptz END AS created_at
       FROM posts AS p
      WHERE p.id = ANY ($1)";
 
-/// Selects the visible comments with their authors' handles.
+/// Selects the visible comments with their authors' handles, by post in the order of the ids.
 const COMMENTS: &str = "
-    SELECT c.id, c.post_id, c.body, c.created_at, u.handle AS author_handle
+    SELECT c.id::text, c.post_id::integer, c.body::text, u.handle::text AS author_handle,
+           CASE WHEN c.created_at BETWEEN timestamptz '0001-01-01 00:00:00+00'
+                                      AND timestamptz '9999-12-31 23:59:59.999999+00'
+                THEN c.created_at::timestamptz END AS created_at
       FROM comments AS c
+      JOIN unnest($1) WITH ORDINALITY AS requested (id, position) ON requested.id = c.post_id
       LEFT JOIN users AS u ON u.id = c.author_id
-     WHERE c.post_id = ANY ($1) AND c.hidden_by_mod = false AND c.deleted_by_owner = false
-     ORDER BY c.created_at, c.id";
+     WHERE c.hidden_by_mod = false AND c.deleted_by_owner = false
+     ORDER BY requested.position, c.created_at, c.id";
 
 /// Counts the reactions.
 const REACTIONS: &str = "
-    SELECT r.post_id, r.emoji, count(*) AS count
+    SELECT r.post_id::integer, r.emoji::text, count(*) AS count
       FROM reactions AS r
      WHERE r.post_id = ANY ($1)
      GROUP BY r.post_id, r.emoji
@@ -134,19 +166,18 @@ pub async fn load(
     sqids: &SqidSource,
     claim: &Claim,
 ) -> Result<LoadedRequest, Failure> {
-    const CONTEXT: &str = "failed to load the request's artist, posts, comments and reactions";
+    const CONTEXT: &str = "failed to load the request's artist, posts and reactions";
     let user_id = claim.user_id.ok_or_else(no_artist)?;
     let requested = &without_duplicates(&claim.post_ids);
-    let (artist, posts, comments, reactions) = database
+    let (artist, posts, reactions) = database
         .read(|client| async move {
             let of_artist: [(&(dyn ToSql + Sync), Type); 1] = [(&user_id, Type::INT4)];
-            let of_posts: [(&(dyn ToSql + Sync), Type); 1] = [(requested, Type::INT4_ARRAY)];
-            let of_posts = |sql| client.query_typed(sql, &of_posts);
+            let posts = decoded(&client, POSTS, requested, |row| read_post(row, sqids));
+            let reactions = || decoded(&client, REACTIONS, requested, read_reactions);
             tokio::try_join!(
                 client.query_typed(ARTIST, &of_artist),
-                of_posts(POSTS),
-                optional(claim.include_comments.then(|| of_posts(COMMENTS))),
-                optional(claim.include_reactions.then(|| of_posts(REACTIONS))),
+                posts,
+                optional(claim.include_reactions.then(reactions)),
             )
         })
         .await
@@ -160,13 +191,40 @@ pub async fn load(
             "None of the requested artworks exist any more.",
         ));
     }
-    let posts = in_order(requested, &posts, sqids).map_err(|error| error.context(CONTEXT))?;
+    let posts = posts.into_iter().collect::<Result<_, _>>();
+    let reactions = reactions.map(|rows| rows.into_iter().collect()).transpose();
     Ok(LoadedRequest {
         artist,
-        posts,
-        comments: read_all(comments, read_comment).map_err(|error| error.context(CONTEXT))?,
-        reactions: read_all(reactions, read_reactions).map_err(|error| error.context(CONTEXT))?,
+        posts: in_order(requested, posts.map_err(|error| error.context(CONTEXT))?),
+        comments: claim.include_comments.then(|| Comments { database: Arc::clone(database) }),
+        reactions: reactions.map_err(|error| error.context(CONTEXT))?,
     })
+}
+
+impl Comments {
+    /// Streams the visible comments on these posts: by post in the order of the ids, oldest first.
+    /// The caller must read the stream to its end before anything else uses the connection.
+    ///
+    /// # Errors
+    /// When the database does not respond. An item is an error when the connection breaks or the next
+    /// comment does not arrive in time.
+    pub(crate) async fn stream(
+        &self,
+        post_ids: &Vec<i32>,
+    ) -> Result<impl Stream<Item = Result<Comment, DatabaseError>>, DatabaseError> {
+        // Fetching the artworks was a pause, and the statement needs a longer limit than a check: the
+        // first row arrives after the server has sorted all.
+        self.database
+            .execute_idempotent(|client| async move { client.check_connection().await })
+            .await?;
+        let rows = self.database.read(|client| async move {
+            client.query_typed_raw(COMMENTS, [(post_ids, Type::INT4_ARRAY)]).await
+        });
+        Ok(stream::try_unfold(Box::pin(rows.await?), async |mut rows| {
+            let row = limited(rows.try_next()).await?;
+            row.map(|row| Ok((read_comment(&row)?, rows))).transpose()
+        }))
+    }
 }
 
 impl Artist {
@@ -226,65 +284,101 @@ fn no_artist() -> Failure {
     Failure::permanent("user not found", "The account that requested this download was not found.")
 }
 
-async fn optional<F, E>(query: Option<F>) -> Result<Option<Vec<Row>>, E>
-where
-    F: Future<Output = Result<Vec<Row>, E>>,
-{
+/// Runs a query about these posts, and drops each row when it is decoded.
+async fn decoded<T>(
+    client: &Client,
+    sql: &str,
+    post_ids: &Vec<i32>,
+    decode: impl Fn(&Row) -> T,
+) -> Result<Vec<T>, tokio_postgres::Error> {
+    let rows = client.query_typed_raw(sql, [(post_ids, Type::INT4_ARRAY)]).await?;
+    rows.map_ok(|row| decode(&row)).try_collect().await
+}
+
+async fn optional<T, E>(query: Option<impl Future<Output = Result<T, E>>>) -> Result<Option<T>, E> {
     OptionFuture::from(query).await.transpose()
 }
 
+/// Returns the posts in the requested order.
 fn in_order(
     requested: &[i32],
-    rows: &[Row],
-    sqids: &SqidSource,
-) -> Result<Vec<Result<Post, i32>>, DatabaseError> {
-    let mut found = rows
-        .iter()
-        .map(|row| read_post(row, sqids).map(|post| (post.id, post)))
-        .collect::<Result<HashMap<_, _>, _>>()?;
-    Ok(requested.iter().map(|id| found.remove(id).ok_or(*id)).collect())
+    mut found: HashMap<i32, Result<Post, Missing>>,
+) -> Vec<Result<Post, MissingPost>> {
+    let post = |id| {
+        let no_such = || Err(Missing::permanent(MissingCode::NoSuchArtwork));
+        found.remove(&id).unwrap_or_else(no_such).map_err(|missing| MissingPost { id, missing })
+    };
+    requested.iter().copied().map(post).collect()
 }
 
-fn read_post(row: &Row, sqids: &SqidSource) -> Result<Post, DatabaseError> {
+/// Reads a row of [`POSTS`]. A post with another unreadable value than its id is missing.
+fn read_post(row: &Row, sqids: &SqidSource) -> Result<(i32, Result<Post, Missing>), DatabaseError> {
     let id = column(row, "id")?;
+    Ok((id, read_columns(row, id, sqids).map_err(|error| malformed(&error))))
+}
+
+/// Returns the reason of a post with an unreadable row.
+fn malformed(error: &DatabaseError) -> Missing {
+    let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    Missing::permanent(MissingCode::MalformedRow).with_detail(cause)
+}
+
+fn read_columns(row: &Row, id: i32, sqids: &SqidSource) -> Result<Post, DatabaseError> {
     let stored_sqid: Option<String> = column(row, "public_sqid")?;
-    let hashtags: Option<Vec<Option<String>>> = column(row, "hashtags")?;
     Ok(Post {
         id,
         sqid: sqids.sqid(stored_sqid.as_deref(), id),
         title: column(row, "title")?,
         description: column(row, "description")?,
-        hashtags: hashtags.unwrap_or_default().into_iter().flatten().collect(),
+        hashtags: flattened(column(row, "hashtags")?),
         art_url: column(row, "art_url")?,
         file_format: column(row, "file_format")?,
-        width: column(row, "width")?,
-        height: column(row, "height")?,
-        frame_count: column(row, "frame_count")?,
+        width: integer(row, "width")?,
+        height: integer(row, "height")?,
+        frame_count: integer(row, "frame_count")?,
         created_at: column(row, "created_at")?,
     })
 }
 
-fn read_all<T>(
-    rows: Option<Vec<Row>>,
-    read: impl Fn(&Row) -> Result<T, DatabaseError>,
-) -> Result<Option<Vec<T>>, DatabaseError> {
-    rows.map(|rows| rows.iter().map(read).collect()).transpose()
+/// Reads an integer selected as text, which the column's type does not limit. Returns `None` for any
+/// other text.
+fn integer(row: &Row, name: &str) -> Result<Option<i32>, DatabaseError> {
+    let text: Option<&str> = column(row, name)?;
+    Ok(text.and_then(|text| text.parse().ok()))
 }
 
+/// Returns the texts of a JSON array of any dimension, in order and without nulls.
+fn flattened(json: Option<&str>) -> Vec<String> {
+    fn collect(value: Value, texts: &mut Vec<String>) {
+        match value {
+            Value::Null => {}
+            Value::String(text) => texts.push(text),
+            Value::Array(values) => values.into_iter().for_each(|value| collect(value, texts)),
+            other => texts.push(other.to_string()),
+        }
+    }
+    let mut texts = Vec::new();
+    collect(json.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default(), &mut texts);
+    texts
+}
+
+/// Reads a row of [`COMMENTS`]. An unreadable value counts as null.
 fn read_comment(row: &Row) -> Result<Comment, DatabaseError> {
+    let text = |name| column::<Option<String>>(row, name).unwrap_or_default();
     Ok(Comment {
         post_id: column(row, "post_id")?,
         id: column(row, "id")?,
-        author_handle: column(row, "author_handle")?,
-        body: column::<Option<String>>(row, "body")?.unwrap_or_default(),
+        author_handle: text("author_handle"),
+        body: text("body").unwrap_or_default(),
         created_at: column(row, "created_at")?,
     })
 }
 
+/// Reads a row of [`REACTIONS`]. An unreadable emoji counts as null.
 fn read_reactions(row: &Row) -> Result<Reactions, DatabaseError> {
     Ok(Reactions {
         post_id: column(row, "post_id")?,
-        emoji: column::<Option<String>>(row, "emoji")?.unwrap_or_default(),
+        emoji: column::<Option<String>>(row, "emoji").unwrap_or_default().unwrap_or_default(),
         count: column(row, "count")?,
     })
 }

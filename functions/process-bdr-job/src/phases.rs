@@ -11,12 +11,11 @@ use tokio::time::Instant;
 pub enum Phase {
     /// From the receive to the claim of the row, the connection to the database included.
     Claim,
-    /// The queries for artist, posts, comments and reactions; from the second receive on also the
-    /// search for an archive of an earlier attempt.
+    /// The queries for artist, posts and reactions; from the second receive on also the search for an archive of an earlier attempt.
     Load,
     /// The writer waits for the next artwork.
     Fetch,
-    /// The writer packs artworks and JSON documents.
+    /// The writer packs artworks and JSON documents, and streams the comments.
     Write,
     /// The writer waits for S3 to accept a part; at the end the last parts, and the completion or
     /// the abort.

@@ -9,7 +9,7 @@ use futures_util::io::AllowStdIo;
 use process_bdr_job::archive::documents::Metadata;
 use process_bdr_job::archive::zip::{Deflated, Packing, ZipWriter};
 use process_bdr_job::artwork::plan;
-use process_bdr_job::load::Post;
+use process_bdr_job::load::{MissingPost, Post};
 use serde_json::Value;
 use shared::sqid::SqidSource;
 use time::OffsetDateTime;
@@ -61,10 +61,10 @@ pub fn check(input: &[u8]) {
 /// a device on Windows or is too long, and that the archive returns the files that were added.
 #[must_use]
 pub fn check_rows(handle: &str, rows: &[PostRow]) -> Made {
-    let posts: Vec<Result<Post, i32>> = rows.iter().map(|row| Ok(post(row))).collect();
+    let posts: Vec<Result<Post, MissingPost>> = rows.iter().map(|row| Ok(post(row))).collect();
     let mut metadata = Metadata::new(OffsetDateTime::UNIX_EPOCH, handle, posts.len());
     let mut entries = Vec::new();
-    for plan in plan(&posts) {
+    for plan in plan(&posts, |_| false) {
         match plan {
             Ok(planned) => {
                 let filename = &planned.name.filename;

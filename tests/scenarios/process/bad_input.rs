@@ -104,7 +104,7 @@ fn a_row_committed_after_its_message_is_processed_without_a_republish() {
                       SELECT * FROM jsonb_populate_record(NULL::batch_download_requests,
                                                           $1::text::jsonb)";
         s.database.execute(insert, &[&row]).await.unwrap();
-        let deliveries = source.drain(&queue, Duration::from_secs(60)).await.unwrap();
+        let deliveries = source.drain(&queue, Duration::from_mins(1)).await.unwrap();
         assert_eq!(deliveries.received, 1, "the same message, a second time");
         assert_eq!(s.row(bdr_id).await["status"], "ready");
     });

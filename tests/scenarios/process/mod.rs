@@ -12,6 +12,7 @@ mod hostile_names;
 mod lease;
 mod life_of_a_request;
 mod momentary_trouble;
+mod odd_rows;
 mod remote_artworks;
 mod remote_formats;
 pub(crate) mod retries;

@@ -2,12 +2,13 @@
 //! unescaped, times in RFC 3339; the writer indents by two spaces.
 
 use std::collections::HashMap;
+use std::io::{self, Write};
 
-use serde::{Serialize, Serializer};
+use serde::{Serialize, Serializer as SerdeSerializer};
+use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 use shared::sqid::Sqid;
 use time::OffsetDateTime;
 use time::serde::rfc3339;
-use uuid::Uuid;
 
 use crate::artwork::{MissingArtwork, PlannedArtwork};
 use crate::load::{Comment, Post, Reactions};
@@ -34,7 +35,7 @@ struct ArtworkEntry<'a> {
 }
 
 impl Serialize for ArtworkEntry<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: SerdeSerializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         struct Entry<'a> {
             sqid: &'a Sqid,
@@ -139,37 +140,98 @@ impl<'a> Metadata<'a> {
     }
 }
 
-/// Returns `comments.json`: comments by artwork in the order of the posts, oldest first.
-#[must_use]
-pub fn comments<'a>(
-    generated_at: OffsetDateTime,
-    posts: &[&'a Post],
-    comments: &'a [Comment],
-) -> impl Serialize + use<'a> {
-    #[derive(Serialize)]
-    struct Document<'a> {
-        #[serde(with = "rfc3339")]
-        generated_at: OffsetDateTime,
-        comments_by_artwork: OrderedMap<&'a Sqid, Vec<Entry<'a>>>,
+/// The writer of `comments.json`: comments by artwork in the order of the posts, oldest first. It
+/// holds no comment.
+pub struct CommentsWriter<'a, W> {
+    writer: W,
+    format: PrettyFormatter<'static>,
+    sqids: HashMap<i32, &'a Sqid>,
+    /// The post whose comments are being written.
+    post_id: Option<i32>,
+}
+
+impl<'a, W: Write> CommentsWriter<'a, W> {
+    /// Begins the document.
+    ///
+    /// # Errors
+    /// Those of `writer`.
+    pub fn new(writer: W, generated_at: OffsetDateTime, posts: &[&'a Post]) -> io::Result<Self> {
+        #[derive(Serialize)]
+        struct Time(#[serde(with = "rfc3339")] OffsetDateTime);
+        let sqids = posts.iter().filter_map(|post| Some((post.id, post.sqid.as_ref()?))).collect();
+        let format = PrettyFormatter::new();
+        let mut this = Self { writer, format, sqids, post_id: None };
+        this.format.begin_object(&mut this.writer)?;
+        this.begin_member("generated_at", true)?;
+        serde_json::to_writer(&mut this.writer, &Time(generated_at))?;
+        this.format.end_object_value(&mut this.writer)?;
+        this.begin_member("comments_by_artwork", false)?;
+        this.format.begin_object(&mut this.writer)?;
+        Ok(this)
     }
-    #[derive(Serialize)]
-    struct Entry<'a> {
-        id: Uuid,
-        author_handle: &'a str,
-        body: &'a str,
-        #[serde(with = "rfc3339::option")]
-        created_at: Option<OffsetDateTime>,
-    }
-    let entries = comments.iter().map(|comment| {
-        let entry = Entry {
-            id: comment.id,
+
+    /// Writes a comment. Those on one post must follow each other. A comment on a post without a
+    /// public id is left out.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn add(&mut self, comment: &Comment) -> io::Result<()> {
+        #[derive(Serialize)]
+        struct Entry<'a> {
+            id: &'a str,
+            author_handle: &'a str,
+            body: &'a str,
+            #[serde(with = "rfc3339::option")]
+            created_at: Option<OffsetDateTime>,
+        }
+        let Some(sqid) = self.sqids.get(&comment.post_id).copied() else { return Ok(()) };
+        let is_first = self.post_id != Some(comment.post_id);
+        if is_first {
+            let is_first_post = self.post_id.is_none();
+            self.end_post()?;
+            self.begin_member(sqid.as_str(), is_first_post)?;
+            self.format.begin_array(&mut self.writer)?;
+            self.post_id = Some(comment.post_id);
+        }
+        self.format.begin_array_value(&mut self.writer, is_first)?;
+        // The clone has the indentation of this place.
+        let mut serializer = Serializer::with_formatter(&mut self.writer, self.format.clone());
+        Entry {
+            id: &comment.id,
             author_handle: comment.author_handle.as_deref().unwrap_or("anonymous"),
             body: &comment.body,
             created_at: comment.created_at,
-        };
-        (comment.post_id, entry)
-    });
-    Document { generated_at, comments_by_artwork: by_artwork(posts, entries) }
+        }
+        .serialize(&mut serializer)?;
+        self.format.end_array_value(&mut self.writer)
+    }
+
+    /// Ends the document and returns the writer.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn finish(mut self) -> io::Result<W> {
+        self.end_post()?;
+        self.format.end_object(&mut self.writer)?;
+        self.format.end_object_value(&mut self.writer)?;
+        self.format.end_object(&mut self.writer)?;
+        Ok(self.writer)
+    }
+
+    fn begin_member(&mut self, name: &str, is_first: bool) -> io::Result<()> {
+        self.format.begin_object_key(&mut self.writer, is_first)?;
+        serde_json::to_writer(&mut self.writer, name)?;
+        self.format.end_object_key(&mut self.writer)?;
+        self.format.begin_object_value(&mut self.writer)
+    }
+
+    fn end_post(&mut self) -> io::Result<()> {
+        if self.post_id.is_some() {
+            self.format.end_array(&mut self.writer)?;
+            self.format.end_object_value(&mut self.writer)?;
+        }
+        Ok(())
+    }
 }
 
 /// Returns `reactions.json`: counts by emoji, most frequent first, by artwork in the order of the posts.
@@ -193,7 +255,7 @@ pub fn reactions<'a>(
 struct OrderedMap<K, V>(Vec<(K, V)>);
 
 impl<K: Serialize, V: Serialize> Serialize for OrderedMap<K, V> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: SerdeSerializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
     }
 }
@@ -220,4 +282,88 @@ fn by_artwork<'a, T, C: FromIterator<T>>(
             Some((post.sqid.as_ref()?, items.into_iter().collect()))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Serialize;
+    use shared::sqid::Sqid;
+    use time::OffsetDateTime;
+    use time::macros::datetime;
+
+    use super::{CommentsWriter, OrderedMap};
+    use crate::load::{Comment, Post};
+
+    fn post(id: i32) -> Post {
+        Post {
+            id,
+            sqid: Sqid::parse(&format!("s{id}")).filter(|_| id != 3),
+            title: None,
+            description: None,
+            hashtags: Vec::new(),
+            art_url: None,
+            file_format: None,
+            width: None,
+            height: None,
+            frame_count: None,
+            created_at: None,
+        }
+    }
+
+    const TIME: OffsetDateTime = datetime!(2025-01-02 3:04:05.6 UTC);
+
+    fn comment(post_id: i32, body: &str) -> Comment {
+        let (id, body) = (format!("{post_id}-7"), body.to_owned());
+        Comment { post_id, id, author_handle: None, body, created_at: Some(TIME) }
+    }
+
+    #[test]
+    fn comments_are_formatted_as_by_a_serializer() {
+        let posts = [post(1), post(2), post(3)];
+        let posts: Vec<_> = posts.iter().collect();
+        for comments in [
+            &[][..],
+            &[(3, "no public id")],
+            &[(2, "a")],
+            &[(2, "a\n\"\u{1f600}"), (2, ""), (1, "c"), (3, "no public id"), (4, "no post")],
+        ] {
+            let mut writer = CommentsWriter::new(Vec::new(), TIME, &posts).unwrap();
+            let mut by_artwork: Vec<(String, Vec<Entry>)> = Vec::new();
+            for (post_id, body) in comments {
+                writer.add(&comment(*post_id, body)).unwrap();
+                let entry = Entry {
+                    id: format!("{post_id}-7"),
+                    author_handle: "anonymous",
+                    body,
+                    created_at: "2025-01-02T03:04:05.6Z",
+                };
+                let sqid = format!("s{post_id}");
+                match by_artwork.last_mut() {
+                    _ if *post_id > 2 => {}
+                    Some((last, entries)) if *last == sqid => entries.push(entry),
+                    _ => by_artwork.push((sqid, vec![entry])),
+                }
+            }
+            let document = Document {
+                generated_at: "2025-01-02T03:04:05.6Z",
+                comments_by_artwork: OrderedMap(by_artwork),
+            };
+            let expected = serde_json::to_string_pretty(&document).unwrap();
+            assert_eq!(String::from_utf8(writer.finish().unwrap()).unwrap(), expected);
+        }
+    }
+
+    #[derive(Serialize)]
+    struct Document<'a> {
+        generated_at: &'a str,
+        comments_by_artwork: OrderedMap<String, Vec<Entry<'a>>>,
+    }
+
+    #[derive(Serialize)]
+    struct Entry<'a> {
+        id: String,
+        author_handle: &'a str,
+        body: &'a str,
+        created_at: &'a str,
+    }
 }

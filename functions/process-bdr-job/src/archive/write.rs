@@ -1,21 +1,23 @@
 //! Writes the artworks and the JSON documents of a request as one ZIP.
 
 use std::io;
+use std::pin::pin;
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use serde::Serialize;
-use shared::failure::{Decision, Failure};
+use shared::database::DatabaseError;
+use shared::failure::{Decision, Failure, chain};
 use shared::vault::Upload;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::Archiver;
 use super::comment::Counts;
-use super::documents::{self, Metadata};
-use super::zip::{Deflated, Packing, ZipError, ZipWriter};
+use super::documents::{self, CommentsWriter, Metadata};
+use super::zip::{Deflated, Deflater, Packing, ZipError, ZipWriter};
 use crate::artwork::{FetchedArtwork, MissingArtwork, NotFetched, StopTimes, Window};
 use crate::attempt::Attempt;
-use crate::load::{LoadedRequest, Post};
+use crate::load::{Comments, LoadedRequest, Post};
 use crate::phases::{Phase, Phases};
 
 /// Lines of the log about single missing artworks, per attempt.
@@ -70,7 +72,8 @@ impl Archiver {
             return Err(no_artwork(may_pass));
         }
         let counts = Counts { artworks: metadata.artworks(), missing: metadata.missing() };
-        let files = json_files(now, request, &metadata)?;
+        let max_bytes = self.fetcher.max_document_bytes();
+        let files = json_files(now, request, &metadata, max_bytes).await?;
         zip.set_comment(counts.comment(bdr_id, &self.base_url, now.date()));
         let closed = async {
             for (name, json) in files {
@@ -138,29 +141,66 @@ fn no_artwork(may_pass: bool) -> Failure {
 }
 
 /// Returns the JSON documents with their names.
-fn json_files(
+async fn json_files(
     now: OffsetDateTime,
     request: &LoadedRequest,
     metadata: &Metadata<'_>,
+    max_bytes: usize,
 ) -> Result<Vec<(&'static str, Deflated)>, Failure> {
     let posts: Vec<&Post> = request.posts.iter().flatten().collect();
-    let render = || {
-        let mut files = vec![("metadata.json", json(metadata)?)];
-        if let Some(comments) = &request.comments {
-            files.push(("comments.json", json(&documents::comments(now, &posts, comments))?));
-        }
-        if let Some(reactions) = &request.reactions {
-            files.push(("reactions.json", json(&documents::reactions(now, &posts, reactions))?));
-        }
-        Ok(files)
-    };
-    render().map_err(|error: io::Error| {
-        Failure::permanent_fault("failed to write the archive's JSON documents", error)
-    })
+    let mut files = vec![("metadata.json", json(metadata)?)];
+    if let Some(comments) = &request.comments {
+        let document = match comments_json(now, &posts, comments, max_bytes).await {
+            // A retry of the attempt would fetch every artwork again.
+            Err(failure) if failure.decision() == Decision::Retry => {
+                tracing::info!(error = chain(&failure), "reading the comments again");
+                comments_json(now, &posts, comments, max_bytes).await?
+            }
+            result => result?,
+        };
+        files.push(("comments.json", document));
+    }
+    if let Some(reactions) = &request.reactions {
+        files.push(("reactions.json", json(&documents::reactions(now, &posts, reactions))?));
+    }
+    Ok(files)
 }
 
-fn json(document: &impl Serialize) -> io::Result<Deflated> {
+/// Streams the comments from the database into `comments.json`, of which only the deflated bytes are
+/// held.
+async fn comments_json(
+    now: OffsetDateTime,
+    posts: &[&Post],
+    comments: &Comments,
+    max_bytes: usize,
+) -> Result<Deflated, Failure> {
+    let unreadable = |error: DatabaseError| error.context("failed to read the comments");
+    // Posts without a public id are not in the document.
+    let post_ids = posts.iter().filter(|post| post.sqid.is_some()).map(|post| post.id).collect();
+    let mut comments = pin!(comments.stream(&post_ids).await.map_err(unreadable)?);
+    let mut document = CommentsWriter::new(Deflater::new(max_bytes), now, posts)
+        .map_err(|error| unwritten(&error))?;
+    while let Some(comment) = comments.try_next().await.map_err(unreadable)? {
+        document.add(&comment).map_err(|error| unwritten(&error))?;
+    }
+    document.finish().and_then(Deflater::finish).map_err(|error| unwritten(&error))
+}
+
+fn json(document: &impl Serialize) -> Result<Deflated, Failure> {
     Deflated::new(|writer| Ok(serde_json::to_writer_pretty(writer, document)?))
+        .map_err(|error| unwritten(&error))
+}
+
+/// Returns the failure of a document that cannot be written into memory.
+fn unwritten(error: &io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::FileTooLarge {
+        return Failure::permanent(
+            "comments.json exceeds the function's memory; to allow more, raise MemorySize",
+            "These artworks have too many comments for one download. Please request fewer artworks \
+             at once, or leave the comments out.",
+        );
+    }
+    Failure::permanent_fault("failed to write the archive's JSON documents", error.to_string())
 }
 
 /// Returns the upload's failure: an error of the ZIP writer is one of its sink.

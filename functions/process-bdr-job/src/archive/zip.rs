@@ -132,18 +132,68 @@ fn entry(
 }
 
 impl Deflated {
-    /// Deflates, at the default level, what `write` writes.
+    /// Deflates what `write` writes.
     ///
     /// # Errors
     /// Those of `write`.
     pub fn new(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<Self> {
-        let deflate = DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+        let mut deflater = Deflater::new(usize::MAX);
+        write(&mut deflater)?;
+        deflater.finish()
+    }
+}
+
+/// A writer that deflates a file at the default level.
+pub struct Deflater(BufWriter<CrcWriter<DeflateEncoder<Capped>>>);
+
+/// Bytes in memory, up to a maximum.
+struct Capped {
+    bytes: Vec<u8>,
+    max: usize,
+}
+
+impl Deflater {
+    /// Returns the writer of a file with at most `max` bytes in deflated form. Further bytes are an
+    /// error of kind [`io::ErrorKind::FileTooLarge`].
+    #[must_use]
+    pub fn new(max: usize) -> Self {
+        let deflate =
+            DeflateEncoder::new(Capped { bytes: Vec::new(), max }, flate2::Compression::default());
         // Serializers write a few bytes at a time.
-        let mut writer = BufWriter::with_capacity(WRITE_SIZE, CrcWriter::new(deflate));
-        write(&mut writer)?;
-        let writer = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+        Self(BufWriter::with_capacity(WRITE_SIZE, CrcWriter::new(deflate)))
+    }
+
+    /// Returns the deflated file.
+    ///
+    /// # Errors
+    /// When the file is too large.
+    pub fn finish(self) -> io::Result<Deflated> {
+        let writer = self.0.into_inner().map_err(io::IntoInnerError::into_error)?;
         let (crc32, size) = (writer.crc().sum(), writer.get_ref().total_in());
-        Ok(Self { bytes: writer.into_inner().finish()?, crc32, size })
+        Ok(Deflated { bytes: writer.into_inner().finish()?.bytes, crc32, size })
+    }
+}
+
+impl Write for Deflater {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl Write for Capped {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() > self.max - self.bytes.len() {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -186,11 +236,27 @@ fn dos_time(time: OffsetDateTime) -> async_zip::ZipDateTime {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{ErrorKind, Write as _};
+
     use futures_util::FutureExt;
     use futures_util::io::Cursor;
     use time::macros::datetime;
 
-    use super::{Packing, ZipWriter, dos_time};
+    use super::{Deflater, Packing, ZipWriter, dos_time};
+
+    #[test]
+    fn a_deflated_file_has_a_maximum_size() {
+        let deflated = |max| {
+            let mut deflater = Deflater::new(max);
+            deflater.write_all(&vec![7; 1_000_000])?;
+            deflater.finish()
+        };
+        let file = deflated(usize::MAX).unwrap();
+        assert_eq!(file.size, 1_000_000);
+        assert!(deflated(file.bytes.len()).is_ok());
+        let error = deflated(file.bytes.len() - 1).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::FileTooLarge);
+    }
 
     #[test]
     fn only_bitmaps_are_deflated() {

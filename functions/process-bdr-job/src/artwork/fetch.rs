@@ -19,7 +19,7 @@ use super::vault_lane::VaultLane;
 use super::web_lane::WebLane;
 use super::window::Window;
 use super::{MissingArtwork, PlannedArtwork, has_remote, plan, signature};
-use crate::load::Post;
+use crate::load::{MissingPost, Post};
 use crate::memory::Memory;
 use crate::remote::Remote;
 
@@ -72,6 +72,16 @@ impl Fetcher {
         Self { extra_formats: Arc::new(extra_formats), ..self }
     }
 
+    /// Returns whether a file of this format may be fetched from the web.
+    pub(crate) fn accepts(&self, format: &str) -> bool {
+        signature::is_accepted(format, &self.extra_formats)
+    }
+
+    /// Returns the maximum size of a deflated document in bytes.
+    pub(crate) fn max_document_bytes(&self) -> usize {
+        usize::try_from(self.memory.max_document_bytes).unwrap_or(usize::MAX)
+    }
+
     /// Returns the window for one request.
     pub(crate) fn window(&self) -> Window {
         Window::new(&self.memory)
@@ -81,7 +91,7 @@ impl Fetcher {
     /// except web artworks that arrive late; missing ones are yielded at once.
     pub(crate) fn fetch<'a>(
         &self,
-        posts: &'a [Result<Post, i32>],
+        posts: &'a [Result<Post, MissingPost>],
         window: Window,
         stop: StopTimes,
     ) -> impl Stream<Item = Result<FetchedArtwork<'a>, NotFetched<'a>>> + Send {
@@ -89,18 +99,23 @@ impl Fetcher {
         let budget = Budget::new(&self.memory, has_remote);
         let (to_web, for_web) = mpsc::unbounded_channel();
         let (to_missing, for_missing) = mpsc::unbounded_channel();
+        let fetcher = self.clone();
+        let planned = move || {
+            let fetcher = fetcher.clone();
+            plan(posts, move |format| fetcher.accepts(format))
+        };
         let extra_formats = Arc::clone(&self.extra_formats);
         if has_remote {
             // All at once: the vault's lane may take minutes to reach the last of them. The receivers
             // outlive this function.
-            for planned in plan(posts).flatten() {
+            for planned in planned().flatten() {
                 if let Ok(Route::Web(planned, url)) = planned.route(&extra_formats) {
                     let _ = to_web.send((planned, url));
                 }
             }
         }
         drop(to_web);
-        let mut plans = plan(posts);
+        let mut plans = planned();
         let mut to_missing = Some(to_missing);
         // The vault's lane drives the plans; missing artworks leave it here.
         let vault_plans = std::iter::from_fn(move || {

@@ -11,13 +11,14 @@ mod vault_lane;
 mod web_lane;
 mod window;
 
+use std::borrow::Cow;
 use std::future::Future;
 
 use shared::sqid::Sqid;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
-use crate::load::Post;
+use crate::load::{MissingPost, Post};
 use crate::missing::{Missing, MissingCode};
 use name::Names;
 
@@ -44,32 +45,30 @@ pub struct PlannedArtwork<'a> {
 pub struct MissingArtwork<'a> {
     /// Its place among the requested posts, from 0.
     pub position: usize,
-    /// Its post, or the id of a post that does not exist.
+    /// Its post, or the id of a post that does not exist or has an unreadable row.
     pub post: Result<&'a Post, i32>,
     /// The reason.
     pub missing: Missing,
 }
 
-/// Plans each post in order, from its row alone: fetch it, or record it as missing.
+/// Plans each post in order, from its row alone: fetch it, or record it as missing. `accepts` returns
+/// whether the extension of a URL may be a format.
 pub fn plan(
-    posts: &[Result<Post, i32>],
+    posts: &[Result<Post, MissingPost>],
+    accepts: impl Fn(&str) -> bool + Send,
 ) -> impl Iterator<Item = Result<PlannedArtwork<'_>, MissingArtwork<'_>>> + Send {
     let mut names = Names::default();
     posts.iter().enumerate().map(move |(position, post)| match post {
-        Ok(post) => plan_one(position, post, &mut names).map_err(|missing| MissingArtwork {
-            position,
-            post: Ok(post),
-            missing,
-        }),
-        Err(id) => {
-            let missing = Missing::permanent(MissingCode::NoSuchArtwork);
-            Err(MissingArtwork { position, post: Err(*id), missing })
+        Ok(post) => plan_one(position, post, &mut names, &accepts)
+            .map_err(|missing| MissingArtwork { position, post: Ok(post), missing }),
+        Err(MissingPost { id, missing }) => {
+            Err(MissingArtwork { position, post: Err(*id), missing: missing.clone() })
         }
     })
 }
 
 /// Returns whether any post may have its file on the web.
-fn has_remote(posts: &[Result<Post, i32>]) -> bool {
+fn has_remote(posts: &[Result<Post, MissingPost>]) -> bool {
     posts
         .iter()
         .flatten()
@@ -80,10 +79,14 @@ fn plan_one<'a>(
     position: usize,
     post: &'a Post,
     names: &mut Names,
+    accepts: impl Fn(&str) -> bool,
 ) -> Result<PlannedArtwork<'a>, Missing> {
     let sqid = post.sqid.as_ref().ok_or_else(|| Missing::permanent(MissingCode::NoPublicId))?;
     let source = Source::of(post.art_url.as_deref())?;
-    let name = names.name(sqid, post.id, post.file_format.as_deref())?;
+    let format = post.file_format.as_deref().filter(|format| !format.is_empty());
+    let of_url = || source.extension().filter(|format| accepts(format));
+    let format = format.map(Cow::Borrowed).or_else(|| of_url().map(Cow::Owned));
+    let name = names.name(sqid, post.id, format.as_deref())?;
     Ok(PlannedArtwork { position, post, sqid, name, source })
 }
 

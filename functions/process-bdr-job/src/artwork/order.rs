@@ -139,10 +139,11 @@ mod tests {
     use super::super::budget::Budget;
     use super::super::{FetchedArtwork, NotFetched, plan};
     use super::with_patience;
-    use crate::load::Post;
+    use crate::load::{MissingPost, Post};
     use crate::memory::{MIB, Memory};
+    use crate::missing::{Missing, MissingCode};
 
-    fn posts() -> Vec<Result<Post, i32>> {
+    fn posts() -> Vec<Result<Post, MissingPost>> {
         let post = |id: i32| Post {
             id,
             sqid: Sqid::parse(&format!("p{id}")),
@@ -156,7 +157,15 @@ mod tests {
             frame_count: None,
             created_at: None,
         };
-        (0..4).map(|id| if id == 2 { Err(id) } else { Ok(post(id)) }).collect()
+        (0..4)
+            .map(|id| {
+                if id == 2 {
+                    Err(MissingPost { id, missing: Missing::permanent(MissingCode::NoSuchArtwork) })
+                } else {
+                    Ok(post(id))
+                }
+            })
+            .collect()
     }
 
     /// Yields the artworks as they arrive, each after the executor had a turn; returns the positions
@@ -164,7 +173,7 @@ mod tests {
     async fn yielded(arrivals: [usize; 4], patience: Duration) -> Vec<usize> {
         let posts = posts();
         let budget = Budget::new(&Memory::plan(512 * MIB, MIB), false);
-        let mut plans: Vec<_> = plan(&posts).map(Some).collect();
+        let mut plans: Vec<_> = plan(&posts, |_| true).map(Some).collect();
         let artworks = arrivals.map(|position| match plans[position].take().unwrap() {
             Ok(planned) => {
                 let share = budget.vault().take(1).now_or_never().unwrap();

@@ -21,10 +21,15 @@ const SVG_PROLOG: usize = 4096;
 /// # Errors
 /// A permanent reason: another attempt changes neither the row nor `EXTRA_FORMATS`.
 pub(super) fn accepted(format: &str, extra_formats: &HashSet<String>) -> Result<(), Missing> {
-    if BUILT_IN.contains(&format) || extra_formats.contains(format) {
+    if is_accepted(format, extra_formats) {
         return Ok(());
     }
     Err(Missing::permanent(MissingCode::UnsupportedFormat))
+}
+
+/// Returns whether a file of this format may be fetched from the web.
+pub(super) fn is_accepted(format: &str, extra_formats: &HashSet<String>) -> bool {
+    BUILT_IN.contains(&format) || extra_formats.contains(format)
 }
 
 /// Checks that a whole file may have this format. A file of an unknown format only must not be empty,

@@ -35,6 +35,16 @@ impl Source {
             _ => Err(unusable()),
         }
     }
+
+    /// Returns the extension of the path, in lower case.
+    pub(super) fn extension(&self) -> Option<String> {
+        let path = match self {
+            Self::Vault(key) => key.as_str(),
+            Self::Remote(url) => url.path(),
+        };
+        let file = path.rsplit('/').next()?;
+        file.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase())
+    }
 }
 
 fn unusable() -> Missing {
@@ -63,6 +73,22 @@ mod tests {
             Some(&format!("https://x.org/{}", "a".repeat(2048))),
         ] {
             assert!(Source::of(unusable).is_err(), "{unusable:?}");
+        }
+    }
+
+    #[test]
+    fn the_extension_is_that_of_the_path() {
+        for (art_url, extension) in [
+            ("/vault/8c/cat.gif", Some("gif")),
+            ("/vault/8c.gif/cat", None),
+            ("/vault/8c/cat.tar.GIF", Some("gif")),
+            ("https://x.org/cat.WebP?size=1.png#a.bmp", Some("webp")),
+            ("https://x.org/", None),
+            ("https://x.org", None),
+            ("https://x.org/cat.", Some("")),
+        ] {
+            let source = Source::of(Some(art_url)).unwrap();
+            assert_eq!(source.extension().as_deref(), extension, "{art_url}");
         }
     }
 }
