@@ -99,13 +99,13 @@ fn expected_metadata(scene: &Scene) -> Value {
             "hashtags": post.hashtags,
         })
     };
-    let artworks: Vec<Value> = scene.available().map(artwork).collect();
-    let missing = scene.posts.iter().filter(|exhibit| exhibit.source == Source::Missing);
-    let missing = missing.map(|exhibit| json!({"sqid": exhibit.sqid, "title": exhibit.post.title}));
+    let missing = scene.posts.iter().filter(|it| it.source == Source::Missing);
+    let missing =
+        missing.map(|it| json!({"sqid": it.sqid, "title": it.post.title, "code": "not_found"}));
     json!({
         "user_handle": scene.artist.handle,
-        "artwork_count": artworks.len(),
-        "artworks": artworks,
+        "artwork_count": scene.available().count(),
+        "artworks": scene.available().map(artwork).collect::<Vec<_>>(),
         "missing_artworks": missing.collect::<Vec<_>>(),
     })
 }
