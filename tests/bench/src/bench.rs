@@ -10,12 +10,13 @@ use bdr_bench::{
 use bdr_tests::lambda::{Deployed, Function, TestQueue};
 use local_stack::LocalStack;
 use serde_json::json;
+use tokio::process::Command;
 use tokio_postgres::Client;
 
 use crate::{
     limits::Limits,
     options::Options,
-    peers::Peers,
+    peers::{Peer, Peers, run},
     s3::S3Server,
     sampler::sample,
     workload::{Seeded, Workload},
@@ -67,6 +68,37 @@ impl Bench {
             scratch,
             lambda_mb: options.lambda_mb,
         })
+    }
+
+    /// Runs a peer with the same job, with the limits of Lambda at `lambda_mb`, or without limits.
+    pub(crate) async fn run_peer(
+        &self,
+        peer: Peer,
+        seeded: &Seeded,
+        lambda_mb: Option<u64>,
+    ) -> Result<Round> {
+        self.s3.reset(false).await?;
+        let limits = lambda_mb.map(Limits::of_lambda).transpose()?;
+        let mut line = limits.as_ref().map(Limits::launcher).unwrap_or_default();
+        let mut job = seeded.job.clone();
+        match peer {
+            Peer::Floor(concurrency) => {
+                job.concurrency = concurrency;
+                line.push(self.peers.program("floor"));
+            }
+            Peer::SZip => line.push(self.peers.program("s-zip")),
+            Peer::Archiver => line.extend(["node".into(), self.peers.program("node/archiver.mjs")]),
+        }
+        let file = self.scratch.join("job.json");
+        std::fs::write(&file, serde_json::to_vec(&job)?)?;
+        let mut command = Command::new(&line[0]);
+        command.args(&line[1..]).arg(file);
+        if let Some(root) = &self.s3.root {
+            command.env("SSL_CERT_FILE", root).env("NODE_EXTRA_CA_CERTS", root);
+        }
+        let output = run(&format!("run {peer}"), &mut command).await?;
+        serde_json::from_slice(&output)
+            .with_context(|| format!("failed to parse the result of {peer}"))
     }
 
     /// Starts the function with the limits of Lambda at `lambda_mb`, or without limits.

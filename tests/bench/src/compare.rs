@@ -8,10 +8,10 @@ use bdr_bench::{round::Round, traffic::Traffic};
 
 use crate::{
     bench::Bench,
-    options::{Compare, Preset},
+    options::Compare,
     peers::Peer,
     table::{Column, Figure, median, number, spread, table},
-    workload::Workload,
+    workload::{Preset, Workload},
 };
 
 /// Concurrent requests of the function to one web server (`process-bdr-job`, `remote/hosts.rs`).

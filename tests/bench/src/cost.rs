@@ -7,10 +7,10 @@ use bdr_bench::round::Round;
 
 use crate::{
     bench::Bench,
-    options::{Cost, Preset},
+    options::Cost,
     peers::Peer,
     table::{Column, median, number, table},
-    workload::{Seeded, Workload},
+    workload::{Preset, Seeded, Workload},
 };
 
 /// The rounds of one workload at one memory size.

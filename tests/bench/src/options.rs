@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+use clap::{Args, Parser, Subcommand, value_parser};
 
-use crate::workload::Workload;
+use crate::workload::{Preset, Workload};
 
 /// Measure the release binary of process-bdr-job under load.
 #[derive(Debug, Parser)]
@@ -51,19 +51,6 @@ pub(crate) struct Compare {
     /// Measure the function without the other programs.
     #[arg(long)]
     pub(crate) alone: bool,
-}
-
-/// The name of a workload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Preset {
-    /// 128 small files, 2.6 MB.
-    W1,
-    /// 5,000 small files, 49 MB.
-    W2,
-    /// 400 files of 5 MB, 2 GB.
-    W3,
-    /// 128 small files from a web server.
-    Web,
 }
 
 #[derive(Debug, Args)]

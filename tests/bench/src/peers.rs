@@ -3,11 +3,8 @@
 use std::{fmt, path::PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use bdr_bench::round::Round;
 use local_stack::Workspace;
 use tokio::process::Command;
-
-use crate::{bench::Bench, limits::Limits, workload::Seeded};
 
 /// The built programs.
 pub(crate) struct Peers {
@@ -62,41 +59,8 @@ impl Peers {
     }
 }
 
-impl Bench {
-    /// Runs a peer with the same job, with the limits of Lambda at `lambda_mb`, or without limits.
-    pub(crate) async fn run_peer(
-        &self,
-        peer: Peer,
-        seeded: &Seeded,
-        lambda_mb: Option<u64>,
-    ) -> Result<Round> {
-        self.s3.reset(false).await?;
-        let limits = lambda_mb.map(Limits::of_lambda).transpose()?;
-        let mut line = limits.as_ref().map(Limits::launcher).unwrap_or_default();
-        let mut job = seeded.job.clone();
-        match peer {
-            Peer::Floor(concurrency) => {
-                job.concurrency = concurrency;
-                line.push(self.peers.program("floor"));
-            }
-            Peer::SZip => line.push(self.peers.program("s-zip")),
-            Peer::Archiver => line.extend(["node".into(), self.peers.program("node/archiver.mjs")]),
-        }
-        let file = self.scratch.join("job.json");
-        std::fs::write(&file, serde_json::to_vec(&job)?)?;
-        let mut command = Command::new(&line[0]);
-        command.args(&line[1..]).arg(file);
-        if let Some(root) = &self.s3.root {
-            command.env("SSL_CERT_FILE", root).env("NODE_EXTRA_CA_CERTS", root);
-        }
-        let output = run(&format!("run {peer}"), &mut command).await?;
-        serde_json::from_slice(&output)
-            .with_context(|| format!("failed to parse the result of {peer}"))
-    }
-}
-
 /// Runs a command and returns its output.
-async fn run(action: &str, command: &mut Command) -> Result<Vec<u8>> {
+pub(crate) async fn run(action: &str, command: &mut Command) -> Result<Vec<u8>> {
     let output = command.kill_on_drop(true).output().await;
     let output = output.with_context(|| format!("failed to {action}"))?;
     let errors = String::from_utf8_lossy(&output.stderr);

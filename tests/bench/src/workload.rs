@@ -7,12 +7,11 @@ use bdr_bench::{
     artwork::Artwork,
     job::{Entry, Job},
 };
+use clap::ValueEnum;
 use local_stack::seed::{Post, Request, User};
 use time::macros::datetime;
 use tokio_postgres::Client;
 use uuid::Uuid;
-
-use crate::options::Preset;
 
 /// Artworks to request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +23,19 @@ pub(crate) struct Workload {
     tenths: &'static [u64],
     /// Whether the artworks are on a web server instead of in the vault.
     web: bool,
+}
+
+/// The name of a workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Preset {
+    /// 128 small files, 2.6 MB.
+    W1,
+    /// 5,000 small files, 49 MB.
+    W2,
+    /// 400 files of 5 MB, 2 GB.
+    W3,
+    /// 128 small files from a web server.
+    Web,
 }
 
 /// A workload in the database.

@@ -6,6 +6,7 @@ mod configuration;
 mod deploy_guide;
 mod links;
 mod migration;
+mod modules;
 mod operations;
 mod pages;
 mod runbook;
