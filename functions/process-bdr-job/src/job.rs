@@ -1,4 +1,4 @@
-//! The unit of work: one attempt at one request, in the order of the specification.
+//! One attempt at one request: claim, load, archive, ready, notify.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub struct Job {
     pub expires_after_days: i32,
 }
 
-/// What an attempt made before it changes the row.
+/// The result of an attempt before it changes the row.
 struct Built {
     artist: Artist,
     key: ArchiveKey,
@@ -67,7 +67,7 @@ impl Job {
         let built = AssertUnwindSafe(self.build(&claim, attempt, phases)).catch_unwind().await;
         let (built, change) = match built.unwrap_or_else(|_| Err(panicked())) {
             Ok(built) => built,
-            Err(failure) => return self.give_up(&claim, failure, attempt, phases).await,
+            Err(failure) => return self.settle_failure(&claim, failure, attempt, phases).await,
         };
         match change {
             Ok(Change::Done(expires_at)) => {
@@ -76,7 +76,7 @@ impl Job {
             Ok(Change::Closed) => AttemptOutcome::Closed { work: Ok(built.archive) },
             Ok(Change::Superseded) => AttemptOutcome::Superseded { work: Ok(built.archive) },
             Err(failure) => {
-                let outcome = self.give_up(&claim, failure, attempt, phases).await;
+                let outcome = self.settle_failure(&claim, failure, attempt, phases).await;
                 if !matches!(outcome, AttemptOutcome::Closed { .. }) {
                     return outcome;
                 }
@@ -92,7 +92,7 @@ impl Job {
         }
     }
 
-    /// Claims the request, or returns the outcome of an attempt that has nothing to build.
+    /// Claims the request. `Err` holds the outcome of an attempt that ends here.
     async fn claim(
         &self,
         bdr_id: Uuid,
@@ -111,7 +111,7 @@ impl Job {
             Claimed::Malformed(claim, error) => {
                 phases.enter(Phase::Load);
                 let failure = error.context("the request's row is malformed");
-                Err(self.give_up(&claim, failure, attempt, phases).await)
+                Err(self.settle_failure(&claim, failure, attempt, phases).await)
             }
             Claimed::Closed(_) => Err(AttemptOutcome::Skipped),
             Claimed::NotFound if attempt.waits_for_row() => Err(AttemptOutcome::RowAbsent),
@@ -186,11 +186,13 @@ impl Job {
         let notice = Notice::Ready { artist, archive, expires_at };
         let email = self.notify(claim, notice, attempt, phases).await;
         phases.enter(Phase::Finish);
-        self.archiver.abort_leftover_uploads(key, archive, attempt).await;
+        // A panic must not hide that the row is `ready`. The panic hook has logged it.
+        let aborting = self.archiver.abort_leftover_uploads(key, archive, attempt);
+        let _ = AssertUnwindSafe(aborting).catch_unwind().await;
         AttemptOutcome::Ready { archive: *archive, email }
     }
 
-    /// Sends the e-mail that a change of the row calls for.
+    /// Sends the e-mail about a change of the row, if the artist asked for one.
     async fn notify(
         &self,
         claim: &Claim,
@@ -203,7 +205,7 @@ impl Job {
     }
 
     /// Releases the row for another attempt, or marks it `failed` and informs the artist.
-    async fn give_up(
+    async fn settle_failure(
         &self,
         claim: &Claim,
         failure: Failure,

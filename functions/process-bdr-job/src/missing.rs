@@ -30,7 +30,7 @@ pub enum MissingCode {
     UnusableAddress,
     /// The archive does not accept the file format.
     UnsupportedFormat,
-    /// The vault or the host has no such file.
+    /// The vault has no such file, or the host rejected the request for it.
     NotFound,
     /// The file is in an archive storage class.
     Archived,

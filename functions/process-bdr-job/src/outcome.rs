@@ -33,13 +33,13 @@ pub enum AttemptOutcome {
         /// The cause.
         failure: Failure,
     },
-    /// The row was already `ready`, `failed` or `expired`.
+    /// The row was already `ready`, `failed` or `expired`, or in an unknown state.
     Skipped,
     /// The row does not exist yet; the message returns after a few seconds.
     RowAbsent,
     /// The row does not exist, and did not exist at the receives before either.
     NotFound,
-    /// Another attempt closed the row first.
+    /// The row was closed or deleted during this attempt, by another attempt or by the cleanup.
     Closed {
         /// What this attempt achieved.
         work: Result<StoredArchive, Failure>,
@@ -49,7 +49,7 @@ pub enum AttemptOutcome {
         /// What this attempt achieved.
         work: Result<StoredArchive, Failure>,
     },
-    /// The claim failed; the row is unchanged.
+    /// The claim failed. The row is unchanged, or `processing` if only the response was lost.
     Unclaimed {
         /// The cause.
         failure: Failure,
@@ -88,7 +88,7 @@ const ROW_DELAY: Duration = Duration::from_secs(5);
 /// What happens to the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageFate {
-    /// SQS deletes it.
+    /// Lambda deletes it from the queue.
     Delete,
     /// SQS delivers it again, or moves it to the dead-letter queue.
     Return {
@@ -152,23 +152,23 @@ impl AttemptOutcome {
             Self::Ready { .. } => "request is ready",
             Self::Failed { .. } => "request failed",
             Self::Retried { .. } => "attempt failed; another one follows",
-            Self::Skipped => "request was closed before; nothing to do",
+            Self::Skipped => "request is already closed; nothing to do",
             Self::RowAbsent => "row does not exist yet; the message returns",
             Self::NotFound => "request not found",
-            Self::Closed { .. } => "another attempt closed the request first",
+            Self::Closed { .. } => "request was closed or deleted during the attempt",
             Self::Superseded { .. } => "a newer attempt holds the request",
             Self::Unclaimed { .. } => "failed to claim the request",
             Self::Unsettled { .. } => "attempt failed, and updating its row failed as well",
             Self::Malformed { .. } => {
-                "message is not {\"bdr_id\": \"<uuid>\"}; it moves to the dead-letter queue"
+                "message is not {\"bdr_id\": \"<uuid>\"}; it moves to the dead-letter queue after its last receive"
             }
             Self::Panicked => "attempt panicked",
             Self::Cancelled => "attempt was cancelled",
         }
     }
 
-    /// Returns the level of the outcome line: WARN for what the next attempt makes good, ERROR for
-    /// what a person should look at.
+    /// Returns the level of the outcome line: WARN for what the next attempt can repair, ERROR for what a
+    /// person should look at.
     pub(crate) fn level(&self, attempt: &Attempt) -> Level {
         match self {
             Self::Ready { .. } | Self::Skipped | Self::Closed { .. } | Self::Superseded { .. } => {
@@ -201,12 +201,16 @@ impl AttemptOutcome {
             },
             Self::RowAbsent => after(ROW_DELAY),
             Self::Malformed { .. } => after(Duration::ZERO),
-            Self::Unclaimed { .. } if attempt.is_last() => after(Duration::ZERO),
+            Self::Unclaimed { .. } | Self::Unsettled { .. } | Self::Panicked
+                if attempt.is_last() =>
+            {
+                after(Duration::ZERO)
+            }
             Self::Retried { .. }
             | Self::Unclaimed { .. }
             | Self::Unsettled { .. }
             | Self::Panicked => after(attempt.retry_delay()),
-            // The message must outlive the newer attempt in case that one dies.
+            // The newer attempt may die, so the message must stay in the queue.
             Self::Superseded { .. } | Self::Cancelled => {
                 MessageFate::Return { visible_after: None }
             }
@@ -357,6 +361,12 @@ mod tests {
         let last = AttemptOutcome::Failed { failure: transient(), email: EmailOutcome::NotWanted };
         let at_once = MessageFate::Return { visible_after: Some(Duration::ZERO) };
         assert_eq!(last.message_fate(&attempt(4)), at_once, "it moves to the dead-letter queue");
+        let error = DatabaseError::TimedOut(Duration::from_secs(20));
+        let unsettled = AttemptOutcome::Unsettled { failure: transient(), error };
+        for outcome in [unsettled, AttemptOutcome::Panicked] {
+            assert_eq!(outcome.message_fate(&attempt(4)), at_once);
+            assert_ne!(outcome.message_fate(&attempt(3)), at_once);
+        }
     }
 
     #[test]

@@ -13,8 +13,8 @@ use crate::email::EmailOutcome;
 use crate::outcome::AttemptOutcome;
 use crate::phases::{Phase, Phases};
 
-/// The report of one attempt. [`AttemptReport::finish`] writes it; a report that is dropped before
-/// that reports a cancellation.
+/// The report of one attempt, written by [`AttemptReport::finish`]. Dropped unfinished, it reports
+/// `cancelled`.
 pub(crate) struct AttemptReport<'a> {
     metrics: &'a Metrics,
     request_id: &'a str,
@@ -54,7 +54,7 @@ impl<'a> AttemptReport<'a> {
         let archive = outcome.archive();
         let vault_trouble = self.phases.vault_trouble;
         let vault_trouble = (!vault_trouble.is_zero()).then(|| millis(vault_trouble));
-        // `tracing` takes the level as a constant of the call site.
+        // `tracing` requires a constant level at each call site.
         macro_rules! outcome_line {
             ($level:ident) => {
                 tracing::$level!(
@@ -103,7 +103,8 @@ impl<'a> AttemptReport<'a> {
         )
     }
 
-    /// Returns the wide event, for a `ready` request the zero of `failed`, and one line per phase.
+    /// Returns one record for the attempt and, after a claim, one per phase with time spent. A `ready`
+    /// request also emits 0 for `failed`, so that the average of `failed` is the share of failed requests.
     fn records(&self, outcome: &AttemptOutcome, duration: Duration) -> Vec<Record> {
         let status = |status: &str| Record::of(self.properties(("status", json!(status))));
         let claimed = self.phases.has_entered(Phase::Load);

@@ -17,7 +17,7 @@ use crate::attempt::Attempt;
 use crate::load::LoadedRequest;
 use crate::phases::{Phase, Phases};
 
-/// The archive that stands in the vault.
+/// An archive in the vault.
 #[derive(Debug, Clone, Copy)]
 pub struct StoredArchive {
     /// Size in bytes.
@@ -29,7 +29,8 @@ pub struct StoredArchive {
     /// Whether the artworks were counted. Those of an adopted archive are unless an earlier version
     /// wrote it.
     pub counted: bool,
-    /// Whether another attempt wrote it.
+    /// Whether the archive was found in the vault: another attempt wrote it, or S3 accepted this
+    /// attempt's upload and the response was lost.
     pub adopted: bool,
 }
 
@@ -50,8 +51,9 @@ impl Archiver {
     /// attempt stored before it died, otherwise a new one.
     ///
     /// # Errors
-    /// A permanent failure when no artwork can be fetched for permanent reasons; a retryable one for
-    /// any trouble that may pass. Nothing of a failed archive stays in the vault.
+    /// A permanent failure when every artwork is permanently missing or a JSON document fails; a
+    /// retryable one otherwise. The upload is then aborted, or left to the lifecycle rule if the abort
+    /// fails.
     pub(crate) async fn store(
         &self,
         claim: &Claim,
@@ -68,10 +70,9 @@ impl Archiver {
         self.stream(claim, request, key, attempt, phases).await
     }
 
-    /// Aborts the uploads that other attempts left at `key`: a killed attempt leaves one, and so does
-    /// a `CreateMultipartUpload` whose response was lost and that the SDK repeated. The listing is
-    /// spared where neither can have happened: on a first receive with an archive of one part. Call
-    /// this after the row is `ready`: it must not delay what the artist waits for.
+    /// Aborts uploads left at `key` by a killed attempt, or by a repeated `CreateMultipartUpload` whose
+    /// first response was lost. Skips the listing on a first receive with an archive of one part, where
+    /// neither can occur. Call this after the row is `ready`, so that it does not delay the artist.
     pub(crate) async fn abort_leftover_uploads(
         &self,
         key: &ArchiveKey,
@@ -127,7 +128,10 @@ impl Archiver {
                 adopted: false,
             }),
             Finished::Conflict => self.adopt(claim, key).await?.ok_or_else(|| {
-                Failure::retry("failed to complete the upload", "it conflicts with another one")
+                Failure::retry(
+                    "failed to complete the upload",
+                    "an object that cannot be adopted is at the key",
+                )
             }),
         }
     }

@@ -20,7 +20,7 @@ use crate::attempt::Attempt;
 use crate::load::{Comments, LoadedRequest, Post};
 use crate::phases::{Phase, Phases};
 
-/// Lines of the log about single missing artworks, per attempt.
+/// Maximum log lines about individual missing artworks, per attempt.
 const MAX_LOGGED_MISSING: usize = 20;
 
 impl Archiver {
@@ -94,7 +94,8 @@ async fn add(
     zip.add(&name, planned.post.created_at, Packing::of(&planned.name.extension), bytes).await
 }
 
-/// The log of missing artworks: a line for each of the first ones, and one for all others.
+/// Logs missing artworks: one line for each of the first [`MAX_LOGGED_MISSING`], and one with the number
+/// of the rest.
 #[derive(Default)]
 struct MissingLog {
     logged: usize,
@@ -121,7 +122,7 @@ impl MissingLog {
         if self.suppressed > 0 {
             tracing::warn!(
                 artworks = self.suppressed,
-                "more artworks are missing; metadata.json lists all of them"
+                "recorded more artworks as missing than are logged"
             );
         }
     }
@@ -132,7 +133,7 @@ impl MissingLog {
 fn no_artwork(may_pass: bool) -> Failure {
     const CONTEXT: &str = "no artwork could be fetched";
     if may_pass {
-        return Failure::retry(CONTEXT, "at least one of the causes may pass");
+        return Failure::retry(CONTEXT, "at least one cause is transient");
     }
     Failure::permanent(
         CONTEXT,
@@ -203,7 +204,8 @@ fn unwritten(error: &io::Error) -> Failure {
     Failure::permanent_fault("failed to write the archive's JSON documents", error.to_string())
 }
 
-/// Returns the upload's failure: an error of the ZIP writer is one of its sink.
+/// Returns the failure of the upload. The ZIP writer fails only when its sink, the upload, fails; the
+/// upload keeps the original error.
 fn sink_failure(upload: &mut Upload, error: ZipError) -> Failure {
     const CONTEXT: &str = "failed to upload the archive";
     match upload.take_failure() {
