@@ -196,7 +196,7 @@ fn json(document: &impl Serialize) -> Result<Deflated, Failure> {
 fn unwritten(error: &io::Error) -> Failure {
     if error.kind() == io::ErrorKind::FileTooLarge {
         return Failure::permanent(
-            "comments.json exceeds the function's memory; to allow more, raise MemorySize",
+            "comments.json exceeds the function's memory; to allow more, raise ProcessMemorySize",
             "These artworks have too many comments for one download. Please request fewer artworks \
              at once, or leave the comments out.",
         );

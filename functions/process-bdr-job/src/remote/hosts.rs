@@ -13,7 +13,7 @@ use crate::attempt::jittered;
 
 /// Requests at a time to a host that has responded.
 const MAX_RUNNING_PER_HOST: u32 = 8;
-/// Requests at a time to a host that has not responded yet: eight silent hosts must not hold all requests.
+/// Requests at a time to a host that has not responded yet: four silent hosts must not hold all requests.
 const MAX_RUNNING_UNKNOWN: u32 = 4;
 /// The pause after the first failure; doubled after each further one.
 const PAUSE: Duration = Duration::from_millis(500);
