@@ -67,7 +67,9 @@ impl Job {
         let built = AssertUnwindSafe(self.build(&claim, attempt, phases)).catch_unwind().await;
         let (built, change) = match built.unwrap_or_else(|_| Err(panicked())) {
             Ok(built) => built,
-            Err(failure) => return self.settle_failure(&claim, failure, attempt, phases).await,
+            Err(failure) => {
+                return self.settle_failure(&claim, failure, None, attempt, phases).await;
+            }
         };
         match change {
             Ok(Change::Done(expires_at)) => {
@@ -76,7 +78,8 @@ impl Job {
             Ok(Change::Closed) => AttemptOutcome::Closed { work: Ok(built.archive) },
             Ok(Change::Superseded) => AttemptOutcome::Superseded { work: Ok(built.archive) },
             Err(failure) => {
-                let outcome = self.settle_failure(&claim, failure, attempt, phases).await;
+                let archive = Some(&built.archive);
+                let outcome = self.settle_failure(&claim, failure, archive, attempt, phases).await;
                 if !matches!(outcome, AttemptOutcome::Closed { .. }) {
                     return outcome;
                 }
@@ -111,9 +114,9 @@ impl Job {
             Claimed::Malformed(claim, error) => {
                 phases.enter(Phase::Load);
                 let failure = error.context("the request's row is malformed");
-                Err(self.settle_failure(&claim, failure, attempt, phases).await)
+                Err(self.settle_failure(&claim, failure, None, attempt, phases).await)
             }
-            Claimed::Closed(_) => Err(AttemptOutcome::Skipped),
+            Claimed::Closed(_) => Err(self.skip(bdr_id, attempt, phases).await),
             Claimed::NotFound if attempt.waits_for_row() => Err(AttemptOutcome::RowAbsent),
             Claimed::NotFound => Err(AttemptOutcome::NotFound),
         }
@@ -204,11 +207,13 @@ impl Job {
         self.notifier.notify(claim, notice, attempt.email_stop_at()).await
     }
 
-    /// Releases the row for another attempt, or marks it `failed` and informs the artist.
+    /// Releases the row for another attempt, or marks it `failed` and informs the artist. `archive` is the
+    /// one that the attempt tried to mark `ready`.
     async fn settle_failure(
         &self,
         claim: &Claim,
         failure: Failure,
+        archive: Option<&StoredArchive>,
         attempt: &Attempt,
         phases: &mut Phases,
     ) -> AttemptOutcome {
@@ -230,7 +235,13 @@ impl Job {
             }
             (Ok(Change::Closed), _) => AttemptOutcome::Closed { work: Err(failure) },
             (Ok(Change::Superseded), _) => AttemptOutcome::Superseded { work: Err(failure) },
-            (Err(error), _) => AttemptOutcome::Unsettled { failure, error },
+            (Err(error), _) => {
+                if archive.is_some() || row_change == RowChange::Fail {
+                    let message = failure.artist_message();
+                    self.mark_email_due(claim, archive, message, attempt).await;
+                }
+                AttemptOutcome::Unsettled { failure, error }
+            }
         }
     }
 }

@@ -18,6 +18,7 @@ pub mod archive;
 pub mod artwork;
 pub mod attempt;
 pub mod config;
+mod due_email;
 pub mod email;
 pub mod handler;
 pub mod job;

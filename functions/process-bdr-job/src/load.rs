@@ -228,20 +228,25 @@ impl Comments {
 }
 
 impl Artist {
+    /// Returns the artist, or `None` without a public id.
+    pub(crate) fn from_recipient(recipient: Recipient) -> Option<Self> {
+        let Recipient { handle, email, sqid } = recipient;
+        Some(Self { handle, email, sqid: sqid? })
+    }
+
     /// Reads a row of [`ARTIST`].
     ///
     /// # Errors
     /// A permanent failure when the row is malformed or yields no public id.
     fn read(row: &Row, sqids: &SqidSource, user_id: i32) -> Result<Self, Failure> {
-        let Recipient { handle, email, sqid } = Recipient::read(row, sqids, user_id)
+        let recipient = Recipient::read(row, sqids, user_id)
             .map_err(|error| error.context("failed to read the artist's row"))?;
-        let sqid = sqid.ok_or_else(|| {
+        Self::from_recipient(recipient).ok_or_else(|| {
             Failure::permanent_fault(
                 "the artist has no usable public id",
                 "users.public_sqid is empty or unsafe in a key, and SQIDS_ALPHABET gives none",
             )
-        })?;
-        Ok(Self { handle, email, sqid })
+        })
     }
 }
 

@@ -23,6 +23,7 @@
 //! [`Requests::ready`]); `release` and `fail` change nothing without their token.
 
 mod download;
+mod due_email;
 mod maintenance;
 mod operator;
 
@@ -35,6 +36,7 @@ use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 pub use download::Download;
+pub use due_email::{ClosedRow, DueEmail};
 pub use maintenance::{EXPIRED, Expired, ExpiryCursor, GIVE_UP, PAGE, PURGE, Stuck, UNPUBLISHED};
 pub use operator::{Filter, NewRequest, Overview, Remedy};
 

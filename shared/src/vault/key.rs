@@ -8,6 +8,8 @@ use crate::sqid::Sqid;
 
 /// The prefix of the ZIPs. Artworks have other keys.
 pub(super) const ARCHIVE_PREFIX: &str = "bdr/";
+/// The end of the key of a mark. A public id has no `.`, so no ZIP and no artist has such a key.
+const EMAIL_MARK_SUFFIX: &str = ".email-due";
 /// The prefix of a `posts.art_url` that refers to an object of the vault.
 const VAULT_URL_PREFIX: &str = "/vault/";
 /// Maximum length of a key, in bytes (Amazon S3, "Object key naming guidelines").
@@ -20,6 +22,11 @@ pub struct ArtworkKey(String);
 /// The key of a request's ZIP: `bdr/{user_sqid}/{bdr_id}.zip`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArchiveKey(String);
+
+/// The key of the mark of an e-mail that is due: `bdr/{bdr_id}.email-due`. It depends on the id alone,
+/// because the row may not name the artist's public id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmailMarkKey(String);
 
 /// An `art_url` in the vault that is not the key of an artwork.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -87,6 +94,32 @@ impl ArchiveKey {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl EmailMarkKey {
+    /// Creates the key of the mark of a request.
+    pub(super) fn new(bdr_id: Uuid) -> Self {
+        Self(format!("{ARCHIVE_PREFIX}{bdr_id}{EMAIL_MARK_SUFFIX}"))
+    }
+
+    /// Returns the request whose mark has this key; `None` for the key of another object.
+    #[must_use]
+    pub fn parse(key: &str) -> Option<Uuid> {
+        let id = key.strip_prefix(ARCHIVE_PREFIX)?.strip_suffix(EMAIL_MARK_SUFFIX)?;
+        let bdr_id = Uuid::parse_str(id).ok()?;
+        (Self::new(bdr_id).0 == key).then_some(bdr_id)
+    }
+
+    /// Returns the key as text.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for EmailMarkKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

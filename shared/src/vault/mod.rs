@@ -2,6 +2,7 @@
 
 mod archives;
 mod buffers;
+mod email_mark;
 mod error;
 mod key;
 mod object;
@@ -16,7 +17,7 @@ use buffers::BufferPool;
 
 pub use archives::{ListedArchive, MAX_DELETED_PER_CALL, NotDeleted};
 pub use error::VaultError;
-pub use key::{ArchiveKey, ArtworkKey, InvalidArtworkKey};
+pub use key::{ArchiveKey, ArtworkKey, EmailMarkKey, InvalidArtworkKey};
 pub use object::ArchiveObject;
 pub use read::OpenArtwork;
 pub use upload::{Finished, PART_BUFFERS, Upload, part_size};

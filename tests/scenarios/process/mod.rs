@@ -5,6 +5,7 @@ mod bad_input;
 mod calls;
 mod canary_ports;
 mod claims;
+mod due_email;
 pub(crate) mod email;
 mod failure_email;
 mod hostile_hosts;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use shared::failure::Failure;
 use shared::request::RequestState;
-use shared::vault::{ArchiveKey, ListedArchive, MAX_DELETED_PER_CALL, NotDeleted};
+use shared::vault::{ArchiveKey, EmailMarkKey, ListedArchive, MAX_DELETED_PER_CALL, NotDeleted};
 use time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -59,6 +59,10 @@ async fn check_page(
         page.iter().filter(|object| object.last_modified.is_some_and(|at| now - at > MIN_AGE));
     let mut candidates: HashMap<Uuid, Candidate> = HashMap::new();
     for object in old {
+        if let Some(bdr_id) = EmailMarkKey::parse(&object.key) {
+            delete_email_mark(cleanup, bdr_id, summary).await;
+            continue;
+        }
         let key = ArchiveKey::parse(&object.key);
         match key.and_then(|key| Some((key.bdr_id()?, key))) {
             Some((bdr_id, key)) if !candidates.contains_key(&bdr_id) => {
@@ -114,6 +118,17 @@ async fn delete(
         }
     }
     Ok(())
+}
+
+/// Deletes the mark of an e-mail that no attempt sent within a day, or whose row was open after all.
+async fn delete_email_mark(cleanup: &Cleanup, bdr_id: Uuid, summary: &mut Summary) {
+    match cleanup.vault.delete_email_mark(bdr_id).await {
+        Ok(()) => summary.orphans_deleted += 1,
+        Err(error) => {
+            let error = format!("failed to delete the mark of a due e-mail: {error}");
+            summary.add_error(bdr_id, &error);
+        }
+    }
 }
 
 fn keep_unknown(key: &str, summary: &mut Summary) {

@@ -6,6 +6,7 @@ pub mod documents;
 mod write;
 pub mod zip;
 
+use serde::{Deserialize, Serialize};
 use shared::clock::Clock;
 use shared::failure::Failure;
 use shared::request::Claim;
@@ -18,7 +19,7 @@ use crate::load::LoadedRequest;
 use crate::phases::{Phase, Phases};
 
 /// An archive in the vault.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct StoredArchive {
     /// Size in bytes.
     pub size_bytes: u64,

@@ -1,0 +1,104 @@
+//! An e-mail is sent although the attempt that closed the row never learned that it did.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bdr_tests::in_process::{Cleaner, now};
+use bdr_tests::proxy::{DatabaseWire, Fault, Script, Target};
+use bdr_tests::{Artwork, Delivery, Scenario, scenario};
+use serde_json::json;
+use shared::clock::Clock;
+use uuid::Uuid;
+
+/// Processes the request through a proxy to a database that executes the statement with this text and
+/// never responds again.
+async fn close_without_a_response(s: &Scenario, bdr_id: Uuid, statement: &str) {
+    let lost = (Target::Containing(statement.to_owned()), Fault::LostAnswer);
+    let gone = (Target::After(1), Fault::LostRequest);
+    let script = Arc::new(Script::new([vec![lost], vec![gone; 1000]].concat()));
+    let proxy = DatabaseWire::start(script, &s.database_url).await.unwrap();
+    let mut worker = s.worker(&[("DATABASE_URL", proxy.url())]).await;
+    // The change to `ready` is repeated until 10 s before the deadline, so for about 14 s.
+    worker.time_left = Duration::from_secs(24);
+    assert_ne!(worker.receive(bdr_id).await, Delivery::Acknowledged);
+    assert_eq!(s.log.outcome()["result"], "unsettled");
+    assert_eq!(s.emails().await.len(), 0);
+}
+
+/// Returns whether the vault has the mark of an e-mail that is due.
+async fn is_marked(s: &Scenario, bdr_id: Uuid) -> bool {
+    let key = format!("bdr/{bdr_id}.email-due");
+    s.s3.head_object().bucket(s.bucket()).key(key).send().await.is_ok()
+}
+
+/// Delivers the message twice; returns `result` and `email` of the outcome lines.
+async fn receive_twice(s: &Scenario, bdr_id: Uuid) -> Vec<(String, String)> {
+    let worker = s.worker(&[]).await;
+    let mut outcomes = Vec::new();
+    for receive in [2, 3] {
+        let delivery = worker.receive_again(&Scenario::message(bdr_id), receive).await;
+        assert_eq!(delivery, Delivery::Acknowledged);
+        let outcome = s.log.outcome();
+        let text = |name: &str| outcome[name].as_str().unwrap_or_default().to_owned();
+        outcomes.push((text("result"), text("email")));
+    }
+    outcomes
+}
+
+fn outcomes(first: &str) -> Vec<(String, String)> {
+    [(first, "sent"), ("skipped", "")].map(|(a, b)| (a.to_owned(), b.to_owned())).to_vec()
+}
+
+#[test]
+fn a_database_that_falls_silent_after_ready_costs_no_email() {
+    scenario(async |s| {
+        let present = s.artwork(Artwork::default()).await;
+        let absent = s.artwork(Artwork { file: None, ..Artwork::default() }).await;
+        let bdr_id = s.request(&[present, absent]).await;
+        close_without_a_response(&s, bdr_id, "SET status = 'ready'").await;
+        assert_eq!(s.row(bdr_id).await["status"], "ready");
+        assert!(is_marked(&s, bdr_id).await);
+        assert_eq!(receive_twice(&s, bdr_id).await, outcomes("ready"));
+        let emails = s.emails().await;
+        assert_eq!(emails.len(), 1);
+        assert!(emails[0].text.contains("1 artwork is missing"), "{}", emails[0].text);
+        assert!(!is_marked(&s, bdr_id).await);
+    });
+}
+
+#[test]
+fn a_database_that_falls_silent_after_a_failure_costs_no_email() {
+    scenario(async |s| {
+        let bdr_id = s.request(&[i32::MAX]).await;
+        close_without_a_response(&s, bdr_id, "SET status = 'failed'").await;
+        assert_eq!(s.row(bdr_id).await["status"], "failed");
+        assert_eq!(receive_twice(&s, bdr_id).await, outcomes("failed"));
+        let emails = s.emails().await;
+        assert_eq!(emails.len(), 1);
+        assert!(emails[0].text.contains("exist any more"), "{}", emails[0].text);
+    });
+}
+
+#[test]
+fn the_mark_of_a_row_that_was_open_sends_nothing_and_is_deleted_after_a_day() {
+    scenario(async |s| {
+        let bdr_id = s.request(&[s.artwork(Artwork::default()).await]).await;
+        // The database executes nothing: the row stays `processing`.
+        let gone = (Target::After(1), Fault::LostRequest);
+        let first = (Target::Containing("SET status = 'ready'".to_owned()), Fault::LostRequest);
+        let script = Arc::new(Script::new([vec![first], vec![gone; 1000]].concat()));
+        let proxy = DatabaseWire::start(script, &s.database_url).await.unwrap();
+        let mut worker = s.worker(&[("DATABASE_URL", proxy.url())]).await;
+        worker.time_left = Duration::from_secs(24);
+        assert_ne!(worker.receive(bdr_id).await, Delivery::Acknowledged);
+        assert_eq!(s.row(bdr_id).await["status"], "processing");
+        assert!(is_marked(&s, bdr_id).await);
+        assert_eq!(receive_twice(&s, bdr_id).await, outcomes("ready"));
+        assert_eq!(s.emails().await.len(), 1);
+
+        let mut cleaner = Cleaner::new(&s, &[]).await;
+        cleaner.handler.cleanup.clock = Clock::fixed(now() + time::Duration::hours(25));
+        let report = cleaner.run(json!({"only": ["orphans"]})).await.unwrap();
+        assert!(!is_marked(&s, bdr_id).await, "{report}");
+    });
+}
