@@ -17,4 +17,5 @@ mod remote_artworks;
 mod remote_formats;
 pub(crate) mod retries;
 mod strict_s3;
+mod volume;
 mod write_once;
