@@ -268,11 +268,13 @@ impl Recipient {
         row.map(|row| Self::read(&row, sqids, user_id)).transpose()
     }
 
+    /// An unreadable handle or address counts as null.
     fn read(row: &Row, sqids: &SqidSource, user_id: i32) -> Result<Self, DatabaseError> {
+        let text = |name| column::<Option<String>>(row, name).unwrap_or_default();
         let stored_sqid: Option<String> = column(row, "public_sqid")?;
         Ok(Self {
-            handle: column::<Option<String>>(row, "handle")?.unwrap_or_default(),
-            email: column(row, "email")?,
+            handle: text("handle").unwrap_or_default(),
+            email: text("email"),
             sqid: sqids.sqid(stored_sqid.as_deref(), user_id),
         })
     }

@@ -31,7 +31,7 @@ pub(crate) struct Bench {
     pub(crate) scratch: PathBuf,
     pub(crate) lambda_mb: Option<u64>,
     queue: TestQueue,
-    database: Client,
+    pub(crate) database: Client,
 }
 
 /// A process of the function and its limits. `let` drops the process first.

@@ -22,6 +22,7 @@ mod s3;
 mod sampler;
 mod start;
 mod table;
+mod texts;
 mod workload;
 mod zip_check;
 
@@ -56,6 +57,7 @@ async fn run(options: &Options) -> Result<()> {
         match &options.measurement {
             Measurement::Compare(compare) => bench.compare(compare).await,
             Measurement::Memory(memory) => bench.memory(memory).await,
+            Measurement::Texts(texts) => bench.texts(texts).await,
             Measurement::Start(start) => bench.start(start).await,
             Measurement::Cost(cost) => bench.cost(cost).await,
         }

@@ -33,6 +33,8 @@ pub(crate) enum Measurement {
     Compare(Compare),
     /// Check that memory does not grow with the ZIP.
     Memory(Memory),
+    /// Measure the memory for descriptions and comments.
+    Texts(Texts),
     /// Measure the time from the start of the process to its first poll.
     Start(Start),
     /// Measure GB-seconds by memory size.
@@ -63,6 +65,22 @@ pub(crate) struct Memory {
     /// Make every artwork this large (in bytes).
     #[arg(long, default_value_t = 5_000_000, value_parser = value_parser!(u64).range(1..=1_000_000_000))]
     artwork_bytes: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Texts {
+    /// Request this many artworks, without and with descriptions.
+    #[arg(long, default_value_t = 20_000, value_parser = value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) artworks: u64,
+    /// Make every description this long (in bytes).
+    #[arg(long, default_value_t = 2_000, value_parser = value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) description_bytes: u32,
+    /// Put this many comments on 100 artworks.
+    #[arg(long, default_value_t = 1_000_000, value_parser = value_parser!(u32).range(1..=100_000_000))]
+    pub(crate) comments: u32,
+    /// Make every comment this long (in bytes).
+    #[arg(long, default_value_t = 100, value_parser = value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) comment_bytes: u32,
 }
 
 #[derive(Debug, Args)]

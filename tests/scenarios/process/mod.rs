@@ -18,4 +18,5 @@ mod remote_artworks;
 mod remote_formats;
 pub(crate) mod retries;
 mod strict_s3;
+mod volume;
 mod write_once;

@@ -12,11 +12,13 @@ use process_bdr_job::artwork::Fetcher;
 use process_bdr_job::memory::{MIB, Memory};
 use process_bdr_job::remote::{Remote, Web};
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::sample::select;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 use serde_json::{Value, json};
+use shared::sqid::Sqid;
 use shared::vault::Vault;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -24,6 +26,8 @@ use time::macros::datetime;
 
 /// Number of random requests.
 const REQUESTS: usize = 12;
+/// Number of random pairs of an artist and an author.
+const USERS: usize = 40;
 
 /// Inserts an artwork and sets columns of its row.
 async fn artwork(s: &Scenario, title: &str, assignments: &str) -> i32 {
@@ -374,6 +378,156 @@ fn any_rows_lead_to_a_ready_request_with_valid_documents() {
             assert_eq!(bodies, expected);
             comments.values().for_each(|comments| check_time(&comments[0]["created_at"]));
         }
+    });
+}
+
+/// A row of `users`.
+#[derive(Debug, Clone)]
+struct UserRow {
+    handle: Option<String>,
+    email: Option<String>,
+    public_sqid: Option<String>,
+}
+
+/// Returns rows of `users` that PostgreSQL can hold, also without the schema's constraints.
+fn user_row() -> impl Strategy<Value = UserRow> {
+    let odd = || {
+        prop_oneof![
+            any::<String>(),
+            "[\u{1}-\u{1f}\"\\\\<&\u{202e}\u{2028}\u{1f600}]{1,20}",
+            Just("../../../etc/passwd".to_owned()),
+        ]
+        .prop_map(|text| text.replace('\0', ""))
+    };
+    let handle = prop_oneof![odd(), Just(String::new()), Just("ö".repeat(5_000))];
+    let email = prop_oneof![
+        odd(),
+        select(vec![
+            "",
+            "   ",
+            "null",
+            "@",
+            "noa@",
+            "noa@bücher.example",
+            " noa@x.org\r\nBcc: b@x.org"
+        ])
+        .prop_map(str::to_owned),
+        "[a-z]{5,8}@[a-zà-ÿ]{1,20}\\.example",
+        Just(format!("{}@example.org", "n".repeat(10_000))),
+    ];
+    // `varchar(16)`.
+    let public_sqid = prop_oneof![
+        odd().prop_map(|text| text.chars().take(16).collect()),
+        select(vec![
+            "",
+            "/",
+            "..",
+            "../bdr",
+            "a/b",
+            "..%2f",
+            "Ümlaut",
+            "\u{202e}abc",
+            "a b",
+            "nul\n"
+        ])
+        .prop_map(str::to_owned),
+        "[A-Za-z0-9]{1,16}",
+        "[a-z/.\\\\]{16}",
+    ];
+    let row = (option::of(handle), option::of(email), option::of(public_sqid));
+    row.prop_map(|(handle, email, public_sqid)| UserRow { handle, email, public_sqid })
+}
+
+#[test]
+fn any_users_lead_to_a_settled_request_with_valid_documents() {
+    scenario_apart(async |s| {
+        let constraints = "ALTER TABLE users DROP CONSTRAINT users_handle_key,
+                                             DROP CONSTRAINT users_public_sqid_key,
+                                             ALTER handle DROP NOT NULL, ALTER email DROP NOT NULL";
+        s.database.batch_execute(constraints).await.unwrap();
+        let author = seed::User { handle: "author".into(), ..seed::User::default() };
+        let author_id = author.insert(&s.database).await.unwrap();
+        let post = s.artwork(Artwork::default()).await;
+        comment(&s, post, "hello", "2025-01-01").await;
+        let update = "UPDATE comments SET author_id = $1";
+        s.database.execute(update, &[&author_id]).await.unwrap();
+
+        let config =
+            Config { rng_seed: RngSeed::Fixed(5), failure_persistence: None, ..Config::default() };
+        let mut runner = TestRunner::new(config);
+        let alphabet = [("SQIDS_ALPHABET", "abcdefghijklmnopqrstuvwxyz0123456789")];
+        let worker = s.worker(&alphabet).await;
+        let (mut ready, mut failed) = (0, 0);
+        for _ in 0..USERS {
+            let (artist, author) =
+                (user_row(), user_row()).new_tree(&mut runner).unwrap().current();
+            for (id, row) in [(s.user_id, &artist), (author_id, &author)] {
+                if let Some(email) = row.email.as_deref().filter(|email| email.len() > 10) {
+                    s.secrets.add(email);
+                }
+                let update =
+                    "UPDATE users SET handle = $2, email = $3, public_sqid = $4 WHERE id = $1";
+                s.database
+                    .execute(update, &[&id, &row.handle, &row.email, &row.public_sqid])
+                    .await
+                    .unwrap();
+            }
+            let request = seed::Request {
+                user_id: s.user_id,
+                post_ids: vec![post],
+                include_comments: true,
+                send_email: true,
+                ..seed::Request::default()
+            };
+            let bdr_id = request.insert(&s.database).await.unwrap();
+            worker.receive(bdr_id).await;
+            let row = s.row(bdr_id).await;
+            let public_sqid = artist.public_sqid.as_deref().unwrap_or_default();
+            let has_sqid = public_sqid.is_empty() || Sqid::parse(public_sqid).is_some();
+            if !has_sqid {
+                failed += 1;
+                assert_eq!(row["status"], "failed", "{artist:?}");
+                assert!(!row["error_message"].as_str().unwrap().is_empty());
+                continue;
+            }
+            ready += 1;
+            assert_eq!(row["status"], "ready", "{artist:?} {author:?}: {}", s.log.outcome());
+            let key = row["file_path"].as_str().unwrap();
+            let object = s.s3.get_object().bucket(s.bucket()).key(key).send().await.unwrap();
+            let zip = ZipFile { bytes: object.body.collect().await.unwrap().to_vec() };
+            let handle = zip.json("metadata.json")["user_handle"].clone();
+            assert_eq!(handle, artist.handle.unwrap_or_default());
+            let comments = zip.json("comments.json");
+            let comments = comments["comments_by_artwork"].as_object().unwrap();
+            let handle = &comments.values().next().unwrap()[0]["author_handle"];
+            assert_eq!(*handle, author.handle.unwrap_or_else(|| "anonymous".to_owned()));
+        }
+        assert!(ready > 0 && failed > 0, "{ready} ready, {failed} failed");
+        assert!(!s.log.text().contains("panicked"), "{}", s.log.text());
+        let listing = s.s3.list_objects_v2().bucket(s.bucket()).send().await.unwrap();
+        let artworks = format!("{}/", s.user_sqid);
+        for object in listing.contents() {
+            let key = object.key().unwrap();
+            let parts: Vec<_> = key.split('/').collect();
+            let is_archive = matches!(parts[..], ["bdr", sqid, _] if Sqid::parse(sqid).is_some());
+            assert!(is_archive || key.starts_with(&artworks), "{key}");
+        }
+    });
+}
+
+#[test]
+fn an_artist_with_an_unreadable_handle_gets_an_archive() {
+    scenario_apart(async |s| {
+        let post = s.artwork(Artwork::default()).await;
+        comment(&s, post, "hello", "2025-01-01").await;
+        // As in `an_unreadable_row_is_one_missing_artwork`.
+        let handle = r"CREATE CAST (bytea AS text) WITHOUT FUNCTION;
+                       UPDATE users SET handle = '\xff'::bytea::text";
+        s.database.batch_execute(handle).await.unwrap();
+        let zip = process(&s, &[post]).await;
+        assert_eq!(zip.json("metadata.json")["user_handle"], "");
+        let comments = zip.json("comments.json").to_string();
+        assert!(comments.contains(r#""author_handle":"anonymous""#), "{comments}");
     });
 }
 
