@@ -1,5 +1,6 @@
 //! ZIP files, read by a library that shares no code with the one that writes them.
 
+use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 
 use serde_json::Value;
@@ -27,6 +28,19 @@ impl ZipFile {
         let mut content = Vec::new();
         entry.read_to_end(&mut content).unwrap();
         content
+    }
+
+    /// Returns the contents of all entries by name, after a check of their CRCs.
+    #[must_use]
+    pub fn contents(&self) -> BTreeMap<String, Vec<u8>> {
+        let mut archive = self.open();
+        let content = |index| {
+            let mut entry = archive.by_index(index).unwrap();
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).unwrap();
+            (entry.name().unwrap().into_owned(), content)
+        };
+        (0..self.names().len()).map(content).collect()
     }
 
     /// Returns the content of a JSON entry.

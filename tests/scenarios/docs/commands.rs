@@ -37,6 +37,8 @@ use Covered::{By, Not};
 const CI: &str = ".ci/run";
 const DEMO: &str = "infra/local-stack/tests/commands.rs";
 const RUNBOOK: &str = "tests/scenarios/docs/runbook.rs";
+/// Prints the tallies of scenarios that [`CI`] runs.
+const BURSTS: &str = "cargo test -p bdr-tests --test scenarios faults::bursts -- --nocapture";
 const THIS: &str = "tests/scenarios/docs/commands.rs";
 const STEPS: &str = "tests/scenarios/docs/migration.rs";
 /// Parses commands that need an AWS account and validates their options, but does not send them.
@@ -103,6 +105,7 @@ const COVERED: &[Row] = &[
     (OPERATIONS, "The database is down", "mapping=", By(RUNBOOK, "### The database is down")),
     (OPERATIONS, "The database is down", "aws lambda", By(RUNBOOK, "### The database is down")),
     (OPERATIONS, "E-mails do not arrive", "aws sesv2", By(RUNBOOK, "### E-mails do not arrive")),
+    (OPERATIONS, "Trouble that passes", BURSTS, By(CI, "\ncargo test\n")),
     (OPERATIONS, "Cleanup", "aws lambda invoke", By(THIS, "fn the_cleanup_is_invoked")),
     (
         OPERATIONS,
@@ -128,6 +131,7 @@ const COVERED: &[Row] = &[
         "cargo test -p bdr-tests -- --ignored every_pair",
         Not("it takes hours"),
     ),
+    (CONTRIBUTING, "Bursts", BURSTS, By(CI, "\ncargo test\n")),
     (CONTRIBUTING, "The demo picture", "cargo demo", By(DEMO, r#""demo", "--", "--expire""#)),
     (CONTRIBUTING, "The demo picture", "asciinema", Not("it records a terminal")),
     (CONTRIBUTING, "The demo picture", "npx", Not("it needs Node")),

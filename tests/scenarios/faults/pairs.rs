@@ -1,7 +1,7 @@
 //! Two faults in one request. This takes hours, so it runs only on demand:
 //! `cargo test -p bdr-tests -- --ignored every_pair`.
 
-use bdr_tests::proxy::{Fault, Target};
+use bdr_tests::proxy::{Fault, Script, Target};
 use bdr_tests::scenario;
 use futures_util::{StreamExt as _, stream};
 
@@ -29,7 +29,7 @@ fn a_request_survives_every_pair_of_faults() {
             })
         });
         let outcomes = stream::iter(plans)
-            .map(async |planned| run_trial(stage.trial().await, planned).await)
+            .map(async |planned| run_trial(stage.trial().await, Script::new(planned)).await)
             .buffer_unordered(AT_ONCE)
             .collect()
             .await;

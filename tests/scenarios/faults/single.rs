@@ -1,20 +1,22 @@
 //! Every fault at every call, one per request.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::io::Write as _;
+use std::sync::Arc;
 
-use bdr_tests::proxy::{Call, Fault, Service, Target};
+use bdr_tests::proxy::{Call, Fault, Script, Service, Target};
 use bdr_tests::scenario;
 use futures_util::{StreamExt as _, stream};
 
-use super::tally::{Tally, TrialOutcome};
+use super::tally::{Tally, TrialOutcome, fetches_artwork};
 use super::trial::{Size, Stage, Trial};
 
 /// Concurrent trials: most of them wait for a retry or for the lease of a dead worker.
 pub(super) const AT_ONCE: usize = 12;
 
 /// Faults that any call may have.
-const ANY_CALL: [Fault; 7] = [
+pub(super) const ANY_CALL: [Fault; 7] = [
     Fault::LostRequest,
     Fault::LostAnswer,
     Fault::TruncatedAnswer,
@@ -24,7 +26,7 @@ const ANY_CALL: [Fault; 7] = [
     Fault::KillAfter,
 ];
 /// Faults that only HTTP calls may have.
-const HTTP_CALLS: [Fault; 2] = [Fault::Throttling, Fault::Denial];
+pub(super) const HTTP_CALLS: [Fault; 2] = [Fault::Throttling, Fault::Denial];
 
 /// Returns the calls of a request without faults, in order, as targets.
 pub(super) async fn targets(stage: &Stage) -> Vec<(Call, Target)> {
@@ -49,9 +51,9 @@ pub(super) async fn targets(stage: &Stage) -> Vec<(Call, Target)> {
     calls.filter(|(_, target)| !renewal(target)).collect()
 }
 
-/// Runs a trial with these faults.
-pub(super) async fn run_trial(trial: Trial<'_>, planned: Vec<(Target, Fault)>) -> TrialOutcome {
-    let mut worker = trial.worker(planned).await;
+/// Runs a trial with the faults of this script.
+pub(super) async fn run_trial(trial: Trial<'_>, script: Script) -> TrialOutcome {
+    let mut worker = trial.worker_with(Arc::new(script)).await;
     let ended = async {
         trial.queue.publish(trial.bdr_id).await?;
         let deliveries = worker.drain(&trial.queue).await?;
@@ -59,7 +61,8 @@ pub(super) async fn run_trial(trial: Trial<'_>, planned: Vec<(Target, Fault)>) -
     };
     let ended = ended.await;
     let struck = worker.script.struck();
-    TrialOutcome { user_sqid: trial.user_sqid, struck, ended }
+    let gets = worker.script.calls().iter().filter(|call| fetches_artwork(call)).count();
+    TrialOutcome { user_sqid: trial.user_sqid, struck, gets, ended }
 }
 
 async fn every_fault_at_every_call(stage: &Stage) {
@@ -69,7 +72,7 @@ async fn every_fault_at_every_call(stage: &Stage) {
         ANY_CALL.iter().chain(of_http).map(move |fault| vec![(target.clone(), *fault)])
     });
     let outcomes = stream::iter(plans)
-        .map(async |planned| run_trial(stage.trial().await, planned).await)
+        .map(async |planned| run_trial(stage.trial().await, Script::new(planned)).await)
         .buffer_unordered(AT_ONCE)
         .collect()
         .await;
@@ -78,8 +81,8 @@ async fn every_fault_at_every_call(stage: &Stage) {
     assert!(tally.wrong.is_empty(), "{:#?}", tally.wrong);
 }
 
-/// Prints the tally. Not by `println!`: the test harness hides its output if the test passes.
-pub(super) fn show(tally: &Tally) {
+/// Prints a tally. Not by `println!`: the test harness hides its output if the test passes.
+pub(super) fn show(tally: &impl Display) {
     let text = format!("\n{tally}\n");
     std::io::stdout().write_all(text.as_bytes()).unwrap();
 }

@@ -15,6 +15,8 @@ pub(super) struct TrialOutcome {
     pub(super) user_sqid: String,
     /// The faults that struck, and the calls that they struck.
     pub(super) struck: Vec<(Fault, Call)>,
+    /// The number of GETs of artworks, in the vault and on the web.
+    pub(super) gets: usize,
     /// The deliveries and the number of missing artworks, if the request became ready.
     pub(super) ended: Result<(Deliveries, usize)>,
 }
@@ -40,7 +42,7 @@ struct Line {
 
 /// Returns whether this fault at this call loses the e-mail. At most one e-mail is sent, so none is
 /// sent again if the result of SES is unknown or the worker died just before the call.
-fn loses_email(fault: Fault, call: &Call) -> bool {
+pub(super) fn loses_email(fault: Fault, call: &Call) -> bool {
     match (call.service, call.operation.as_str()) {
         (Service::Ses, "SendEmail") => {
             matches!(fault, Fault::LostRequest | Fault::Error | Fault::Denial | Fault::KillBefore)
@@ -58,12 +60,17 @@ fn concerns_email(call: &Call) -> bool {
 
 /// Returns whether this fault at this call makes an artwork missing: a denial is a permanent
 /// failure.
-fn loses_artwork(fault: Fault, call: &Call) -> bool {
-    fault == Fault::Denial
-        && matches!(
-            (call.service, call.operation.as_str()),
-            (Service::S3, "GetObject") | (Service::Web, _)
-        )
+pub(super) fn loses_artwork(fault: Fault, call: &Call) -> bool {
+    fault == Fault::Denial && fetches_artwork(call)
+}
+
+/// Returns whether this call requests an artwork. A GET below `bdr/` reads an archive.
+pub(super) fn fetches_artwork(call: &Call) -> bool {
+    match call.service {
+        Service::Web => true,
+        Service::S3 => call.operation == "GetObject" && !call.request.contains("/bdr/"),
+        _ => false,
+    }
 }
 
 impl Tally {

@@ -1,14 +1,15 @@
 //! A trial: one request with its own artist, queue and proxies, processed by worker processes.
 
-use std::collections::BTreeSet;
+use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use axum::body::Bytes;
 use bdr_tests::lambda::{Deliveries, Deployed, Ending, EventSource, InFlight, TestQueue};
-use bdr_tests::proxy::{DatabaseWire, Fault, HttpProxy, Script, Target};
+use bdr_tests::proxy::{DatabaseWire, Fault, Files, HttpProxy, Script, Target};
 use bdr_tests::scenario::unique;
 use bdr_tests::web::PIXELS;
 use bdr_tests::{Artwork, Scenario, ZipFile};
@@ -16,28 +17,36 @@ use local_stack::{seed, wait_until};
 use uuid::Uuid;
 
 /// Maximum duration of a trial. Generous, because it only ends a trial that has failed.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_mins(3);
 /// Visibility timeout of the queue, which applies until a worker sets its lease; 960 s in the
 /// template.
 const VISIBILITY: Duration = Duration::from_secs(5);
 /// `LEASE_SECONDS`.
 const LEASE: &str = "1";
 
-/// Size of the ZIPs.
+/// Size of the requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Size {
     /// One `PutObject`.
     Small,
     /// A multipart upload of two parts.
     Large,
+    /// [`MANY`] artworks, one of them as large as a part. The proxies serve their files.
+    Many,
 }
+
+/// Artworks of a request of [`Size::Many`], without the one on the web.
+pub(super) const MANY: usize = 300;
 
 /// The artworks, comments and reactions that the trials of a scenario share.
 pub(super) struct Stage {
     pub(super) s: Scenario,
     pub(super) deployed: Deployed,
     posts: Vec<i32>,
-    files: Vec<(String, Vec<u8>)>,
+    files: Vec<(String, Bytes)>,
+    served: Files,
+    /// `RETRY_BASE_SECONDS`; 0 unless a scenario sets another.
+    retry_base: u32,
 }
 
 /// A request with its own artist and queue.
@@ -47,7 +56,7 @@ pub(super) struct Trial<'a> {
     pub(super) user_sqid: String,
     pub(super) queue: TestQueue,
     post_ids: Vec<i32>,
-    files: Vec<(String, Vec<u8>)>,
+    files: Vec<(String, Bytes)>,
     remote_file: String,
     /// Authority of the web host: the proxy of the first worker.
     web: OnceLock<String>,
@@ -64,13 +73,25 @@ pub(super) struct TrialWorker<'a> {
 impl Stage {
     pub(super) async fn set(s: Scenario, size: Size) -> Self {
         let deployed = Deployed::process_bdr_job(s.stack).await.unwrap();
-        let mut stage = Self { s, deployed, posts: Vec::new(), files: Vec::new() };
-        stage.add("first", noise(10_000)).await;
-        if size == Size::Large {
-            // Two parts, because a part is 5 MiB.
-            stage.add("large", noise(5_500_000)).await;
+        let mut stage = Self {
+            s,
+            deployed,
+            posts: Vec::new(),
+            files: Vec::new(),
+            served: Files::default(),
+            retry_base: 0,
+        };
+        // Two parts, because a part is 5 MiB.
+        let large = || noise(5_500_000);
+        if size == Size::Many {
+            stage.add_many(large()).await;
+        } else {
+            stage.add("first", noise(10_000)).await;
+            if size == Size::Large {
+                stage.add("large", large()).await;
+            }
+            stage.add("last", noise(20_000)).await;
         }
-        stage.add("last", noise(20_000)).await;
         let comment = seed::Comment {
             post_id: stage.posts[0],
             author_id: None,
@@ -84,12 +105,34 @@ impl Stage {
         stage
     }
 
+    /// Sets `RETRY_BASE_SECONDS`.
+    pub(super) fn with_retry_base(self, seconds: u32) -> Self {
+        Self { retry_base: seconds, ..self }
+    }
+
     async fn add(&mut self, title: &str, file: Vec<u8>) {
         let sqid = unique("a");
         let artwork =
             Artwork { sqid: Some(sqid.clone()), title, file: Some(&file), ..Artwork::default() };
         self.posts.push(self.s.artwork(artwork).await);
-        self.files.push((format!("artworks/{sqid}.png"), file));
+        self.files.push((format!("artworks/{sqid}.png"), file.into()));
+    }
+
+    /// Adds [`MANY`] artworks with files that the proxies serve.
+    async fn add_many(&mut self, large: Vec<u8>) {
+        let mut served = HashMap::new();
+        for number in 0..MANY {
+            let sqid = unique("a");
+            let file =
+                Bytes::from(if number == MANY / 3 { large.clone() } else { noise(500 + number) });
+            let art_url = Some(Some(format!("/vault/{sqid}.png")));
+            let artwork =
+                Artwork { sqid: Some(sqid.clone()), file: None, art_url, ..Artwork::default() };
+            self.posts.push(self.s.artwork(artwork).await);
+            self.files.push((format!("artworks/{sqid}.png"), file.clone()));
+            served.insert(format!("/{}/{sqid}.png", self.s.bucket()), file);
+        }
+        self.served = served.into();
     }
 
     /// Inserts a request of a new artist for all artworks and one on the web, with all options.
@@ -112,8 +155,8 @@ impl Stage {
         post_ids.push(self.s.artwork(remote).await);
         let mut files = self.files.clone();
         let remote_file = format!("/{user_sqid}.png");
-        files.push((format!("artworks/{sqid}.png"), PIXELS.to_vec()));
-        self.s.remote.put(&remote_file, "image/png", files.last().unwrap().1.clone());
+        files.push((format!("artworks/{sqid}.png"), Bytes::from_static(PIXELS)));
+        self.s.remote.put(&remote_file, "image/png", PIXELS.to_vec());
         let request = seed::Request {
             user_id,
             post_ids: post_ids.clone(),
@@ -138,10 +181,16 @@ impl Stage {
 impl<'a> Trial<'a> {
     /// Returns a worker whose calls have these faults.
     pub(super) async fn worker(&self, planned: Vec<(Target, Fault)>) -> TrialWorker<'a> {
+        self.worker_with(Arc::new(Script::new(planned))).await
+    }
+
+    /// Returns a worker whose calls have the faults of this script, which workers may share.
+    pub(super) async fn worker_with(&self, script: Arc<Script>) -> TrialWorker<'a> {
         let stack = self.stage.s.stack;
-        let script = Arc::new(Script::new(planned));
         let web = self.stage.s.remote.url("");
-        let http = HttpProxy::start(Arc::clone(&script), stack.endpoint(), &web).await.unwrap();
+        let files = Arc::clone(&self.stage.served);
+        let http = HttpProxy::start_with_files(Arc::clone(&script), stack.endpoint(), &web, files);
+        let http = http.await.unwrap();
         let postgres =
             DatabaseWire::start(Arc::clone(&script), &self.stage.s.database_url).await.unwrap();
         if self.web.set(http.authority()).is_ok() {
@@ -156,7 +205,7 @@ impl<'a> Trial<'a> {
             ("DATABASE_URL", postgres.url().to_owned()),
             ("REMOTE_ALLOW_HOSTS", self.web.get().unwrap().clone()),
             ("LEASE_SECONDS", LEASE.to_owned()),
-            ("RETRY_BASE_SECONDS", "0".to_owned()),
+            ("RETRY_BASE_SECONDS", self.stage.retry_base.to_string()),
         ];
         let mut source = EventSource::new(&self.stage.deployed, changed, self.directory());
         let aimed = Arc::clone(&script);
@@ -221,11 +270,11 @@ impl<'a> Trial<'a> {
     fn check_content(&self, zip: &ZipFile) -> Result<usize> {
         let metadata = zip.json("metadata.json");
         let missing = metadata["missing_artworks"].as_array().context("no missing_artworks")?.len();
-        let names: BTreeSet<String> = zip.names().into_iter().collect();
+        let contents = zip.contents();
         let (mut present, mut absent) = (0, 0);
         for (name, file) in &self.files {
-            if names.contains(name) {
-                ensure!(zip.content(name) == *file, "{name} differs");
+            if let Some(content) = contents.get(name) {
+                ensure!(content == file, "{name} differs");
                 present += 1;
             } else {
                 absent += 1;
@@ -233,6 +282,7 @@ impl<'a> Trial<'a> {
         }
         ensure!(absent == missing, "metadata.json lists {missing} of {absent} missing artworks");
         ensure!(metadata["artwork_count"] == present, "metadata.json has another artwork_count");
+        let names = contents.keys();
         ensure!(names.len() == present + 3, "the ZIP has other entries: {names:?}");
         ensure!(zip.json("comments.json").to_string().contains("It survived."), "no comment");
         ensure!(zip.json("reactions.json").to_string().contains('\u{1f525}'), "no reaction");

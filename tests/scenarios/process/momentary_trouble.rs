@@ -6,20 +6,27 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
-use axum::http::header::{CONTENT_ENCODING, RETRY_AFTER, USER_AGENT};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, RETRY_AFTER, USER_AGENT};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bdr_tests::proxy::{HttpProxy, Script};
 use bdr_tests::web::PIXELS;
 use bdr_tests::{Artwork, Delivery, Scenario, Worker, ZipFile, scenario};
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, ready};
+use futures_util::stream::{self, StreamExt as _};
 use local_stack::remote::RemoteHost;
 use process_bdr_job::artwork::Fetcher;
 use process_bdr_job::memory::{MIB, Memory};
 use process_bdr_job::remote::{Limits, Remote, Web};
 use serde_json::{Value, json};
+use shared::aws::Trust;
+use shared::config::Environment;
 use shared::vault::Vault;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 const SLOW_DOWN: &str = "<Error><Code>SlowDown</Code></Error>";
@@ -38,10 +45,16 @@ struct ServerState {
 }
 
 /// Responds to the path, at this time after the first request.
-type Respond = dyn Fn(&str, Duration) -> Response + Send + Sync;
+type Respond = dyn Fn(&str, Duration) -> BoxFuture<'static, Response> + Send + Sync;
 
 impl Server {
     fn start(respond: impl Fn(&str, Duration) -> Response + Send + Sync + 'static) -> Self {
+        Self::start_slow(move |path, elapsed| ready(respond(path, elapsed)).boxed())
+    }
+
+    fn start_slow(
+        respond: impl Fn(&str, Duration) -> BoxFuture<'static, Response> + Send + Sync + 'static,
+    ) -> Self {
         let state = Arc::new(ServerState {
             begun: Mutex::default(),
             requests: AtomicUsize::new(0),
@@ -54,7 +67,7 @@ impl Server {
             state.requests.fetch_add(1, Ordering::SeqCst);
             *state.headers.lock().unwrap() = headers;
             let begun = *state.begun.lock().unwrap().get_or_insert_with(Instant::now);
-            (state.respond)(&path, begun.elapsed())
+            (state.respond)(&path, begun.elapsed()).await
         };
         let routes = Router::new().route("/{*path}", get(serve)).with_state(Arc::clone(&state));
         Self { host: RemoteHost::with_routes(routes).unwrap(), state }
@@ -67,9 +80,18 @@ impl Server {
 
 /// A worker whose artworks come from `vault`, and from the web hosts among `hosts`.
 async fn worker(s: &Scenario, vault: &Server, hosts: &[&str], recovery: Duration) -> Worker {
+    worker_with(s, vault, hosts, Limits { recovery, ..Limits::default() }).await
+}
+
+/// As [`worker`], with these limits of remote requests.
+async fn worker_with(s: &Scenario, vault: &Server, hosts: &[&str], limits: Limits) -> Worker {
     let mut worker = s.worker(&[]).await;
-    let aws = s.stack.sdk_config().into_builder().endpoint_url(vault.host.url("")).build();
-    let limits = Limits { recovery, ..Limits::default() };
+    let trust = Trust::from_environment(&Environment::default()).unwrap();
+    let aws = s.stack.sdk_config().into_builder().endpoint_url(vault.host.url(""));
+    let aws = aws
+        .http_client(shared::aws::http_client(&trust))
+        .timeout_config(shared::aws::time_limits())
+        .build();
     let allow_hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
     worker.handler.job.archiver.fetcher = Fetcher::new(
         Vault::new(shared::aws::s3(&aws, true), "vault"),
@@ -140,6 +162,28 @@ fn a_vault_that_fails_now_and_then_is_waited_for() {
                 return (StatusCode::INTERNAL_SERVER_ERROR, "").into_response();
             }
             PIXELS.into_response()
+        });
+        let posts = artworks_at(&s, in_vault(220)).await;
+        let worker = worker(&s, &vault, &[], Duration::ZERO).await;
+        let (_, outcome) = process(&s, &worker, &posts).await;
+        assert_eq!((&outcome["artworks"], &outcome["missing"]), (&json!(220), &json!(0)));
+        assert!(vault.requests() <= 550, "2.5 per artwork at most: {}", vault.requests());
+    });
+}
+
+#[test]
+fn a_vault_that_serves_one_artwork_at_a_time_is_waited_for() {
+    scenario(async |s| {
+        let turn = Arc::new(Semaphore::new(1));
+        // 220 take 55 s, and the first 128 requests longer than the client's limit of 30 s.
+        let vault = Server::start_slow(move |_, _| {
+            let turn = Arc::clone(&turn);
+            let respond = async move {
+                let _turn = turn.acquire().await.unwrap();
+                tokio::time::sleep(Duration::from_millis(250)).await;
+                PIXELS.into_response()
+            };
+            respond.boxed()
         });
         let posts = artworks_at(&s, in_vault(220)).await;
         let worker = worker(&s, &vault, &[], Duration::ZERO).await;
@@ -250,6 +294,103 @@ fn the_vault_does_not_wait_behind_a_host() {
         let titles = metadata["artworks"].as_array().unwrap().iter();
         let first = titles.map(|entry| entry["title"].as_str().unwrap().to_owned()).next();
         assert_eq!(first, Some(host.url("/0.png")), "metadata.json keeps the order of the request");
+    });
+}
+
+/// The requests for artworks of the vault and of one web host, while another web host is in trouble.
+#[derive(Clone)]
+struct Others {
+    vault: Arc<Server>,
+    host: Arc<Server>,
+}
+
+impl Others {
+    /// Artworks of each.
+    const COUNT: usize = 30;
+
+    fn are_requested(&self) -> bool {
+        self.vault.requests() >= Self::COUNT && self.host.requests() >= Self::COUNT
+    }
+
+    /// Responds for the host in trouble: with the file if no other artwork waits behind it.
+    fn respond(&self) -> Response {
+        if self.are_requested() {
+            PIXELS.into_response()
+        } else {
+            StatusCode::NOT_FOUND.into_response()
+        }
+    }
+}
+
+/// Checks that nothing waits behind a web host that responds like this, and that its artworks arrive
+/// too. Returns the number of its requests.
+async fn nothing_waits_behind(s: &Scenario, respond: impl FnOnce(Others) -> Box<Respond>) -> usize {
+    let others =
+        Others { vault: Arc::new(Server::start(pixels)), host: Arc::new(Server::start(pixels)) };
+    let slow = Server::start_slow(respond(others.clone()));
+    // Under another name, because hosts are told apart by name.
+    let slow_host = slow.host.authority().replace("127.0.0.1", "localhost");
+    let hosts = [&*slow_host, others.host.host.authority()];
+    let on_web = hosts
+        .map(|host| (0..Others::COUNT).map(move |number| format!("http://{host}/{number}.png")));
+    let urls = on_web.into_iter().flatten().chain(in_vault(Others::COUNT));
+    let posts = artworks_at(s, urls).await;
+    let limits = Limits { silence: Duration::from_secs(2), ..Limits::default() };
+    let worker = worker_with(s, &others.vault, &hosts, limits).await;
+    let (zip, _) = process(s, &worker, &posts).await;
+    assert_eq!(missing_codes(&zip), HashMap::new());
+    slow.requests()
+}
+
+#[test]
+fn nothing_waits_behind_a_host_that_sleeps() {
+    scenario(async |s| {
+        let sleep = |others: Others| -> Box<Respond> {
+            Box::new(move |_, _| {
+                let others = others.clone();
+                let respond = async move {
+                    let deadline = Instant::now() + Duration::from_secs(20);
+                    while !others.are_requested() && Instant::now() < deadline {
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    }
+                    others.respond()
+                };
+                respond.boxed()
+            })
+        };
+        nothing_waits_behind(&s, sleep).await;
+    });
+}
+
+#[test]
+fn nothing_waits_behind_a_host_that_limits_rates() {
+    scenario(async |s| {
+        let limit = |others: Others| -> Box<Respond> {
+            Box::new(move |_, elapsed| {
+                let limited = (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, "4")]);
+                let is_over = elapsed >= Duration::from_secs(4);
+                ready(if is_over { others.respond() } else { limited.into_response() }).boxed()
+            })
+        };
+        let requests = nothing_waits_behind(&s, limit).await;
+        let limited = requests - Others::COUNT;
+        assert!(limited <= 4, "those that ran together, and none within the pause: {limited}");
+    });
+}
+
+#[test]
+fn nothing_waits_behind_a_host_that_stalls_within_a_body() {
+    scenario(async |s| {
+        let stall = |others: Others| -> Box<Respond> {
+            let half = || Ok::<_, std::io::Error>(Bytes::from_static(&PIXELS[..PIXELS.len() / 2]));
+            let body = move || Body::from_stream(stream::iter([half()]).chain(stream::pending()));
+            let stalled = move || ([(CONTENT_LENGTH, PIXELS.len())], body()).into_response();
+            Box::new(move |_, elapsed| {
+                let is_over = elapsed >= Duration::from_secs(1);
+                ready(if is_over { others.respond() } else { stalled() }).boxed()
+            })
+        };
+        nothing_waits_behind(&s, stall).await;
     });
 }
 

@@ -1,5 +1,6 @@
 //! The proxy in front of the AWS endpoint and a web host: plain HTTP/1.1, bodies in memory.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -45,8 +46,12 @@ struct Proxy {
     client: reqwest::Client,
     aws: String,
     web: String,
+    files: Files,
     exchanges: Arc<Mutex<Vec<Exchange>>>,
 }
+
+/// Files by path.
+pub type Files = Arc<HashMap<String, Bytes>>;
 
 impl HttpProxy {
     /// Starts a proxy that forwards to the AWS endpoint `aws`, and under `/web` to the web host `web`;
@@ -55,12 +60,27 @@ impl HttpProxy {
     /// # Errors
     /// When no port is free.
     pub async fn start(script: Arc<Script>, aws: &str, web: &str) -> Result<Self> {
+        Self::start_with_files(script, aws, web, Files::default()).await
+    }
+
+    /// Starts a proxy that answers GETs of these files itself, because the AWS stand-in serves only a few
+    /// hundred a second.
+    ///
+    /// # Errors
+    /// When no port is free.
+    pub async fn start_with_files(
+        script: Arc<Script>,
+        aws: &str,
+        web: &str,
+        files: Files,
+    ) -> Result<Self> {
         let exchanges = Arc::default();
         let proxy = Arc::new(Proxy {
             script,
             client: local_stack::http::client()?,
             aws: aws.to_owned(),
             web: web.to_owned(),
+            files,
             exchanges: Arc::clone(&exchanges),
         });
         let port = Port::open().await?;
@@ -146,6 +166,9 @@ impl Proxy {
     }
 
     async fn forward(&self, mut request: Request<Bytes>) -> Result<Response> {
+        if let Some(file) = self.files.get(request.uri().path()) {
+            return Ok(file.clone().into_response());
+        }
         let target = request.uri().to_string();
         *request.uri_mut() = match target.strip_prefix(WEB) {
             Some(path) => format!("{}/{path}", self.web).parse()?,

@@ -2,7 +2,7 @@
 //! Manager and a web host, [`DatabaseWire`] for PostgreSQL.
 //!
 //! Both record each call by service and operation in a [`Script`], inject the faults that the script
-//! plans, and can silence their connections. A fault targets the n-th call of an operation rather than
+//! plans, one at a time or in a burst, and can silence their connections. A fault targets the n-th call of an operation rather than
 //! the n-th call of all, because concurrent calls arrive in any order.
 
 mod call;
@@ -13,6 +13,6 @@ mod refusal;
 mod script;
 
 pub use call::{Call, Service};
-pub use http::{Exchange, HttpProxy};
+pub use http::{Exchange, Files, HttpProxy};
 pub use postgres::DatabaseWire;
-pub use script::{Fault, Script, Target};
+pub use script::{Burst, Choose, Fault, Script, Target};

@@ -1,7 +1,7 @@
 //! The faults that are planned, and the calls so far.
 
 use std::sync::{Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -34,6 +34,8 @@ pub enum Fault {
     KillAfter,
     /// The call waits for [`Script::let_go`] before it reaches the service.
     Hold,
+    /// The call reaches the service when the burst ends, even if the client has given it up by then.
+    Standstill,
 }
 
 /// The call that a fault strikes.
@@ -47,17 +49,32 @@ pub enum Target {
     Containing(String),
 }
 
-/// The faults for one worker, which strike in this order. The default has none.
-#[derive(Debug, Default)]
+/// A time in which many calls have faults.
+pub struct Burst {
+    /// The call with which it begins.
+    pub begin: Target,
+    /// Its duration.
+    pub duration: Duration,
+    /// Chooses the fault of a call within it, if the call has one.
+    pub choose: Choose,
+}
+
+/// Returns the fault of a call, if the call has one.
+pub type Choose = Box<dyn FnMut(&Call) -> Option<Fault> + Send>;
+
+/// The faults for one worker: single ones, which strike in this order, or a burst. The default has none.
+#[derive(Default)]
 pub struct Script {
     state: Mutex<State>,
     held: Notify,
     released: Notify,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     planned: Vec<(Target, Fault)>,
+    burst: Option<Burst>,
+    burst_ends: Option<Instant>,
     struck: Vec<(Fault, Call)>,
     calls: Vec<Call>,
     /// The number of calls when the last fault struck.
@@ -78,6 +95,13 @@ impl Script {
     #[must_use]
     pub fn new(planned: Vec<(Target, Fault)>) -> Self {
         let state = Mutex::new(State { planned, ..State::default() });
+        Self { state, ..Self::default() }
+    }
+
+    /// Creates a script with a burst.
+    #[must_use]
+    pub fn with_burst(burst: Burst) -> Self {
+        let state = Mutex::new(State { burst: Some(burst), ..State::default() });
         Self { state, ..Self::default() }
     }
 
@@ -112,20 +136,10 @@ impl Script {
     pub(super) fn next(&self, call: Call) -> Option<Fault> {
         let mut state = self.state();
         state.calls.push(call.clone());
-        let (target, fault) = state.planned.get(state.struck.len())?.clone();
-        let strikes = match target {
-            Target::Nth(service, operation, n) => {
-                let same = |call: &Call| call.service == service && call.operation == operation;
-                same(&call) && state.calls.iter().filter(|call| same(call)).count() == n
-            }
-            Target::After(n) => state.calls.len() == state.calls_before + n,
-            Target::Containing(text) => call.request.contains(&text),
-        };
-        strikes.then(|| {
-            state.calls_before = state.calls.len();
-            state.struck.push((fault, call));
-            fault
-        })
+        let fault = state.planned_fault(&call).or_else(|| state.burst_fault(&call))?;
+        state.calls_before = state.calls.len();
+        state.struck.push((fault, call));
+        Some(fault)
     }
 
     /// Does what `fault` demands before the call reaches its service; returns whether it does.
@@ -136,6 +150,10 @@ impl Script {
             Some(Fault::Hold) => {
                 self.held.notify_one();
                 self.released.notified().await;
+            }
+            Some(Fault::Standstill) => {
+                let burst_ends = self.state().burst_ends;
+                tokio::time::sleep_until(burst_ends.unwrap_or_else(Instant::now).into()).await;
             }
             _ => {}
         }
@@ -165,5 +183,33 @@ impl Script {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
+    }
+}
+
+impl State {
+    fn planned_fault(&self, call: &Call) -> Option<Fault> {
+        let (target, fault) = self.planned.get(self.struck.len())?;
+        self.is_hit(target, call).then_some(*fault)
+    }
+
+    fn burst_fault(&mut self, call: &Call) -> Option<Fault> {
+        let burst = self.burst.as_ref()?;
+        if self.burst_ends.is_none() && self.is_hit(&burst.begin, call) {
+            self.burst_ends = Some(Instant::now() + burst.duration);
+        }
+        let is_within = self.burst_ends.is_some_and(|end| Instant::now() < end);
+        if is_within { (self.burst.as_mut()?.choose)(call) } else { None }
+    }
+
+    /// Returns whether the call, which is the last so far, is the target.
+    fn is_hit(&self, target: &Target, call: &Call) -> bool {
+        match target {
+            Target::Nth(service, operation, n) => {
+                let same = |call: &Call| call.service == *service && call.operation == *operation;
+                same(call) && self.calls.iter().filter(|call| same(call)).count() == *n
+            }
+            Target::After(n) => self.calls.len() == self.calls_before + n,
+            Target::Containing(text) => call.request.contains(text),
+        }
     }
 }

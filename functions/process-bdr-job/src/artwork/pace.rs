@@ -5,6 +5,10 @@
 //! S3 performance"). Failures of requests that ran together are one observation: the limit is halved
 //! once for all of them, and the pause grows once. An outage therefore costs the running requests and a
 //! few probes, not one retry per artwork and backoff step.
+//!
+//! Trouble may also break bodies off. A request after a broken body has succeeded when its own body was
+//! read whole; the head of its response proves nothing. Other requests have succeeded with the head,
+//! because their bodies are read in order and may have to wait for an earlier artwork in trouble.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -43,7 +47,15 @@ struct State {
 
 /// A permit for one request, held until the head of its response. Dropping it without a result only lowers
 /// the count of running requests.
+#[must_use]
 pub(super) struct Permit {
+    pace: Pace,
+    generation: u64,
+}
+
+/// A response whose head has arrived. Dropping it without a result changes nothing.
+#[must_use]
+pub(super) struct Response {
     pace: Pace,
     generation: u64,
 }
@@ -96,6 +108,16 @@ impl Pace {
     pub(super) fn trouble(&self) -> Duration {
         let state = self.state();
         state.trouble + state.trouble_since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    fn succeeded(&self, generation: u64) {
+        self.state().succeed(generation, Instant::now(), self.0.max_limit);
+        // Wakes a waiter, because the limit may have grown and the pause may have ended.
+        self.0.changed.notify_one();
+    }
+
+    fn failed(&self, generation: u64) {
+        self.state().fail(generation, Instant::now(), jittered);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -151,14 +173,29 @@ impl State {
 impl Permit {
     /// Reports that S3 responded, with the object or with an error that concerns it alone.
     pub(super) fn succeeded(self) {
-        self.pace.state().succeed(self.generation, Instant::now(), self.pace.0.max_limit);
-        // Wakes a second waiter, because the limit may have grown; the drop wakes the first.
-        self.pace.0.changed.notify_one();
+        self.pace.succeeded(self.generation);
+    }
+
+    /// Ends the wait for the head of the response, and reports nothing yet.
+    pub(super) fn opened(self) -> Response {
+        Response { pace: self.pace.clone(), generation: self.generation }
     }
 
     /// Reports that S3 is in trouble: it throttled, failed or did not respond.
     pub(super) fn failed(self) {
-        self.pace.state().fail(self.generation, Instant::now(), jittered);
+        self.pace.failed(self.generation);
+    }
+}
+
+impl Response {
+    /// Reports that S3 responded.
+    pub(super) fn succeeded(&self) {
+        self.pace.succeeded(self.generation);
+    }
+
+    /// Reports that the body broke off or stalled.
+    pub(super) fn failed(&self) {
+        self.pace.failed(self.generation);
     }
 }
 
@@ -196,6 +233,21 @@ mod tests {
         }
         assert!((state(&pace).limit - 64.0).abs() < f64::EPSILON);
         assert_eq!(state(&pace).failures, 1);
+    }
+
+    #[test]
+    fn broken_bodies_slow_the_pace() {
+        let pace = Pace::new(128);
+        for failures in 1..=3 {
+            state(&pace).resume_at = None;
+            let responses: Vec<_> = all(&pace).into_iter().map(Permit::opened).collect();
+            assert_eq!(responses.len(), 128 >> (failures - 1));
+            responses.iter().for_each(super::Response::failed);
+            assert_eq!(state(&pace).failures, failures);
+        }
+        state(&pace).resume_at = None;
+        pace.permit().now_or_never().unwrap().opened().succeeded();
+        assert_eq!(state(&pace).failures, 0);
     }
 
     #[test]

@@ -23,6 +23,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::budget::{Part, Share};
+use super::pace::Response;
 use super::window::{Slot, Window};
 use super::{FetchedArtwork, NotFetched, PlannedArtwork, spawn};
 use crate::attempt::{Backoff, full_jitter};
@@ -48,6 +49,12 @@ pub(super) struct VaultLane {
     pub(super) stop_at: Option<Instant>,
     /// Whether a denial was logged: one line suffices for all artworks.
     pub(super) is_denial_logged: Arc<AtomicBool>,
+}
+
+/// An artwork whose size is known and whose body is not yet read.
+struct Opened {
+    file: OpenArtwork,
+    response: Response,
 }
 
 /// Why an artwork was not fetched.
@@ -106,11 +113,12 @@ impl VaultLane {
         &self,
         key: ArtworkKey,
         mut slot: Slot,
-    ) -> AbortOnDropHandle<Result<(ArtworkKey, OpenArtwork, Slot), FetchError>> {
+    ) -> AbortOnDropHandle<Result<(ArtworkKey, Opened, Slot), FetchError>> {
         let lane = self.clone();
         spawn(async move {
             let opened = lane.until_stop(lane.open(&key, &slot)).await?;
-            slot.set_size(opened.size() + OVERHEAD);
+            opened.response.succeeded();
+            slot.set_size(opened.file.size() + OVERHEAD);
             Ok((key, opened, slot))
         })
     }
@@ -118,10 +126,10 @@ impl VaultLane {
     /// Takes the artwork's share of the budget and starts to read it in a task of its own.
     async fn start_reading(
         &self,
-        (key, opened, slot): (ArtworkKey, OpenArtwork, Slot),
+        (key, opened, slot): (ArtworkKey, Opened, Slot),
     ) -> AbortOnDropHandle<Result<(Bytes, Share), FetchError>> {
         let lane = self.clone();
-        let share = self.budget.take(opened.size() + OVERHEAD).await;
+        let share = self.budget.take(opened.file.size() + OVERHEAD).await;
         spawn(async move {
             let bytes = lane.until_stop(lane.read(&key, opened, &slot)).await?;
             // The connection is free; the next artwork reuses it.
@@ -131,15 +139,17 @@ impl VaultLane {
     }
 
     /// Requests an artwork until S3 returns it, or an error that a retry does not change.
-    async fn open(&self, key: &ArtworkKey, slot: &Slot) -> Result<OpenArtwork, FetchError> {
+    async fn open(&self, key: &ArtworkKey, slot: &Slot) -> Result<Opened, FetchError> {
         let mut backoff = Backoff::new(RETRY_DELAYS);
         loop {
             let permit = slot.permit().await;
             let error = match self.vault.open(key).await {
-                Ok(opened) => {
-                    permit.succeeded();
-                    self.check_size(opened.size())?;
-                    return Ok(opened);
+                Ok(file) => {
+                    if let Err(missing) = self.check_size(file.size()) {
+                        permit.succeeded();
+                        return Err(missing.into());
+                    }
+                    return Ok(Opened { file, response: permit.opened() });
                 }
                 Err(error) => error,
             };
@@ -187,25 +197,33 @@ impl VaultLane {
     async fn read(
         &self,
         key: &ArtworkKey,
-        mut opened: OpenArtwork,
+        Opened { file, mut response }: Opened,
         slot: &Slot,
     ) -> Result<Bytes, FetchError> {
-        let announced = opened.size();
+        let announced = file.size();
         let mut backoff = Backoff::new(RETRY_DELAYS);
+        let mut result = file.read().await;
         loop {
-            let error = match opened.read().await {
+            let error = match result {
                 Ok(bytes) => return Ok(bytes),
                 Err(error) => error,
             };
+            response.failed();
             tracing::debug!(key = %key, error = %error, "reading an artwork again");
             sleep(full_jitter(backoff.next_delay())).await;
-            opened = self.open(key, slot).await?;
-            if opened.size() != announced {
+            let again = self.open(key, slot).await?;
+            let size = again.file.size();
+            if size != announced {
                 // The share of the budget no longer fits.
                 return Err(FetchError::Attempt(Failure::retry(
                     "failed to read an artwork",
-                    format!("the object changed from {announced} to {} bytes", opened.size()),
+                    format!("the object changed from {announced} to {size} bytes"),
                 )));
+            }
+            response = again.response;
+            result = again.file.read().await;
+            if result.is_ok() {
+                response.succeeded();
             }
         }
     }
