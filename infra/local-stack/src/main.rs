@@ -12,8 +12,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use console::Console;
 
 /// Run Makapix batch downloads on this machine, without AWS and without Docker.
+// Named after the aliases in .cargo/config.toml, which people type.
 #[derive(Debug, Parser)]
-#[command(name = "local-stack")]
+#[command(name = "cargo")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -21,10 +22,10 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Process one request and check every result (`cargo demo`).
+    /// Process one request and check every result.
     Demo(demo::Arguments),
-    /// Run the stack for development until Ctrl-C (`cargo local`).
-    Serve(serve::Arguments),
+    /// Run the stack for development until Ctrl-C.
+    Local(serve::Arguments),
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -37,7 +38,7 @@ async fn main() -> ExitCode {
             // Dropping the demo stops its stack.
             () = interrupted() => Ok(ExitCode::from(130)),
         },
-        Command::Serve(arguments) => serve::serve(arguments, &console, interrupted()).await,
+        Command::Local(arguments) => serve::serve(arguments, &console, interrupted()).await,
     };
     result.unwrap_or_else(|error| {
         console.error(&error);
@@ -74,7 +75,7 @@ mod tests {
             let words = line.split(' ').map(OsString::from);
             match Arguments::try_parse_from(without_separator(words)).unwrap().command {
                 Command::Demo(arguments) => arguments.expire,
-                Command::Serve(_) => false,
+                Command::Local(_) => false,
             }
         };
         assert!(!expire("local-stack demo"));

@@ -88,7 +88,7 @@ async fn interrupt(mut local: Child) -> bool {
 async fn the_commands_that_cargo_local_prints_run_in_a_shell() {
     // The program itself: cargo does not forward the signal.
     let mut local = Command::new(env!("CARGO_BIN_EXE_local-stack"))
-        .arg("serve")
+        .arg("local")
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
         .stdout(Stdio::piped())
         .kill_on_drop(true)
