@@ -4,8 +4,9 @@ mod console;
 mod demo;
 mod serve;
 
-use std::{env, ffi::OsString, process::ExitCode};
+use std::{env, ffi::OsString, io, process::ExitCode};
 
+use anyhow::anyhow;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -14,7 +15,7 @@ use console::Console;
 /// Run Makapix batch downloads on this machine, without AWS and without Docker.
 // Named after the aliases in .cargo/config.toml, which people type.
 #[derive(Debug, Parser)]
-#[command(name = "cargo")]
+#[command(name = "cargo", bin_name = "cargo")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -25,6 +26,8 @@ enum Command {
     /// Process one request and check every result.
     Demo(demo::Arguments),
     /// Run the stack for development until Ctrl-C.
+    // Lines of at most 80 characters.
+    #[command(next_line_help = true)]
     Local(serve::Arguments),
 }
 
@@ -36,14 +39,31 @@ async fn main() -> ExitCode {
         Command::Demo(arguments) => tokio::select! {
             result = demo::demo(&arguments, &console) => result,
             // Dropping the demo stops its stack.
-            () = interrupted() => Ok(ExitCode::from(130)),
+            () = stopped(&console) => Ok(ExitCode::from(130)),
         },
-        Command::Local(arguments) => serve::serve(arguments, &console, interrupted()).await,
+        Command::Local(arguments) => serve::serve(arguments, &console, stopped(&console)).await,
     };
-    result.unwrap_or_else(|error| {
-        console.error(&error);
-        ExitCode::FAILURE
-    })
+    match (result, console.output_error()) {
+        (_, Some(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(141),
+        (_, Some(error)) => {
+            console.error(&anyhow!("failed to write the output: {error}"));
+            ExitCode::FAILURE
+        }
+        (Ok(code), None) => code,
+        (Err(error), None) => {
+            console.error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Waits until a signal arrives or the output cannot be written, and removes the spinners.
+async fn stopped(console: &Console) {
+    tokio::select! {
+        () = interrupted() => {}
+        () = console.output_failed() => {}
+    }
+    console.stop();
 }
 
 /// Makes `cargo demo -- --expire` equal to `cargo demo --expire`: the aliases contain the `--` of cargo,

@@ -22,16 +22,15 @@ const FIRST_DAY: OffsetDateTime = datetime!(2024-01-06 12:00 UTC);
 /// Options of `cargo local`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Set a parameter of template.yaml, as in RemoteAllowHosts=127.0.0.1:8000; may be repeated
+    /// Set a parameter of template.yaml, as in LogLevel=DEBUG; may be repeated
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = name_and_value)]
     parameters: Vec<(String, String)>,
 
-    /// Fetch artworks from this web server although its address is private, as in localhost:8000;
-    /// may be repeated
+    /// Fetch artworks from this local web server too; may be repeated
     #[arg(long = "allow-host", value_name = "HOST:PORT", value_parser = host_and_port)]
     allow_hosts: Vec<String>,
 
-    /// Write the environment of an API to this file, one NAME=VALUE per line
+    /// Write the environment of an API to this file, as NAME=VALUE lines
     #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
 
@@ -97,7 +96,6 @@ pub(crate) async fn serve(
             _ = look.tick() => stack.check_alive()?,
         }
     }
-    console.status("\nStopping.");
     stack.stop().await?;
     Ok(ExitCode::SUCCESS)
 }
@@ -205,7 +203,8 @@ saves the archive under its name):
 
 To read the log of the function that builds the archives:
 
-"$aws" --endpoint-url "$AWS_ENDPOINT_URL" logs tail /aws/lambda/{STACK}/process-bdr-job
+"$aws" --endpoint-url "$AWS_ENDPOINT_URL" logs filter-log-events \
+  --log-group-name /aws/lambda/{STACK}/process-bdr-job --query 'events[].message' --output text
 
 To delete expired archives, as the nightly schedule does:
 
