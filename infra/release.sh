@@ -17,20 +17,28 @@ output=$root/target/release-artifacts
 functions=(process-bdr-job cleanup-expired-bdrs presign-bdr-download)
 declare -A target=([arm64]=aarch64-unknown-linux-gnu [x86_64]=x86_64-unknown-linux-gnu)
 
+usage() { sed -n '2,/^set/s/^# \{0,1\}//p' infra/release.sh; }
 fail() {
   printf 'infra/release.sh: %s\n' "$*" >&2
   exit 1
 }
 
+case ${1:-} in -h | --help) usage && exit ;; esac
 (($#)) || set -- arm64 x86_64
-command -v zip >/dev/null || fail "zip is not installed. To install it, use your system's package manager."
 for architecture; do
   triple=${target[$architecture]:-}
   [ -n "$triple" ] || fail "unknown architecture $architecture. Specify arm64 or x86_64."
+  [ -x "$(command -v rustc)" ] || fail "Rust is not installed. To install it, follow https://rustup.rs."
   # cargo-lambda would add the target by itself, and would not report why it cannot.
   [ -d "$(rustc --print sysroot)/lib/rustlib/$triple" ] ||
     fail "Rust cannot build for $architecture: its target is missing. Run: rustup target add $triple"
 done
+for command in zip python3; do
+  command -v "$command" >/dev/null ||
+    fail "$command is not installed. To install it, use your system's package manager."
+done
+python3 -c 'import venv, ensurepip' 2>/dev/null ||
+  fail "python3 has no venv. On Debian and Ubuntu, install the package python3-venv."
 
 if ! cmp -s infra/release.txt "$tools/installed.txt"; then
   rm -rf "$tools"

@@ -6,7 +6,19 @@
 # script again when that parameter changes: it replaces rules with the same ID.
 set -euo pipefail
 
+usage() { sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; }
+fail() {
+  printf 'infra/vault-lifecycle.sh: %s\n' "$*" >&2
+  exit 2
+}
+
+case ${1:-} in -h | --help) usage && exit ;; esac
+(($# == 1 || $# == 2)) || fail "specify a bucket. For help, run: infra/vault-lifecycle.sh --help"
 bucket=$1 days=${2:-7}
+[[ $days =~ ^[1-9][0-9]*$ ]] || fail "$days is not a number of days."
+for command in aws python3; do
+  command -v "$command" >/dev/null || fail "$command is not installed."
+done
 rules=$(dirname "$0")/vault-lifecycle.json
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

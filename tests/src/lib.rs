@@ -17,6 +17,7 @@
 )]
 
 pub mod archive;
+pub mod browser;
 pub mod doc_commands;
 pub mod emf;
 pub mod in_process;

@@ -34,7 +34,7 @@ impl Secrets {
     }
 
     /// Has [`Secrets::look_for_leaks_of_functions`] wait for the log of this request.
-    pub(crate) fn look_at_log_of(&self, bdr_id: Uuid) {
+    pub fn look_at_log_of(&self, bdr_id: Uuid) {
         self.published.lock().unwrap().push(bdr_id);
     }
 

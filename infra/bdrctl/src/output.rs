@@ -1,7 +1,8 @@
 //! Output: tables for people, JSON for scripts.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the only module that prints")]
-
+use std::error::Error;
+use std::fmt;
+use std::io::{self, Write as _, stderr, stdout};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -33,28 +34,46 @@ impl Printer {
         value: &impl Serialize,
         text: impl FnOnce() -> String,
     ) -> Result<()> {
-        if self.json {
-            println!("{}", serde_json::to_string_pretty(value)?);
-        } else {
-            println!("{}", text());
-        }
-        Ok(())
+        if self.json { print(&serde_json::to_string_pretty(value)?) } else { print(&text()) }
     }
 
     /// Prints one of several results: `value` as JSON on one line, or `text`.
     pub(crate) fn line(self, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
-        if self.json {
-            println!("{}", serde_json::to_string(value)?);
-        } else {
-            println!("{}", text());
-        }
-        Ok(())
+        if self.json { print(&serde_json::to_string(value)?) } else { print(&text()) }
     }
 }
 
-/// Prints a note to standard error.
+/// Prints a line to standard output.
+fn print(line: &str) -> Result<()> {
+    Ok(writeln!(stdout(), "{line}").map_err(OutputError)?)
+}
+
+/// Standard output was closed, as by `| head`, or cannot be written.
+#[derive(Debug)]
+pub(crate) struct OutputError(io::Error);
+
+impl fmt::Display for OutputError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("failed to write the output")
+    }
+}
+
+impl Error for OutputError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+impl OutputError {
+    /// Returns whether the reader of the output has ended, which is not an error to report.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.kind() == io::ErrorKind::BrokenPipe
+    }
+}
+
+/// Prints a note to standard error, if that is open.
 pub(crate) fn note(text: &str) {
-    eprintln!("{text}");
+    let _ = writeln!(stderr(), "{text}");
 }
 
 /// Prints an error, its causes and its advice to standard error.
@@ -63,10 +82,10 @@ pub(crate) fn error(error: &anyhow::Error) {
     let mut causes: Vec<_> = error.chain().map(ToString::to_string).collect();
     causes.dedup();
     for (index, cause) in causes.iter().enumerate() {
-        eprintln!("{}: {cause}", if index == 0 { "error" } else { "  caused by" });
+        note(&format!("{}: {cause}", if index == 0 { "error" } else { "  caused by" }));
     }
     if let Some(advice) = advice(error) {
-        eprintln!("{advice}");
+        note(advice);
     }
 }
 

@@ -49,11 +49,12 @@ pub(crate) struct AwsStandIn {
 }
 
 impl AwsStandIn {
-    /// Starts it; the functions in it log from `log_level` on.
+    /// Starts it on `port` (0: a free one); the functions in it log from `log_level` on.
     pub(crate) async fn start(
         supervisor: &Supervisor,
         tools: &PythonTools,
         log_level: &str,
+        port: u16,
     ) -> Result<Self> {
         let client = http::client()?;
         let start = |port| start_server(supervisor, tools, log_level, port);
@@ -62,7 +63,7 @@ impl AwsStandIn {
             let answer = health.timeout(Duration::from_secs(5)).send().await;
             answer.is_ok_and(|answer| answer.status().is_success())
         };
-        let (server, port) = Server::start_on_free_port(start, is_ready).await?;
+        let (server, port) = Server::start_on_port(port, start, is_ready).await?;
         Ok(Self { server, endpoint: endpoint(port) })
     }
 

@@ -1,17 +1,16 @@
 //! Output of the commands: a live view on a terminal, plain lines elsewhere.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the module that prints")]
-
 use std::{
     collections::BTreeMap,
     fmt::Display,
-    io::{IsTerminal as _, stderr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    io::{self, IsTerminal as _, Write as _, stderr, stdout},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use local_stack::{Options, Progress, Step};
+use tokio::sync::Notify;
 
 /// Interval of reminders of a long step, without a terminal.
 const REMINDER: Duration = Duration::from_secs(30);
@@ -22,6 +21,14 @@ pub(crate) struct Console {
     live: bool,
     bars: MultiProgress,
     running: Arc<Mutex<Running>>,
+    output: Arc<Output>,
+}
+
+/// The state of standard output, whose reader may end first, as in `cargo demo | head`.
+#[derive(Debug, Default)]
+struct Output {
+    error: OnceLock<io::Error>,
+    failed: Notify,
 }
 
 /// The spinners of the running steps, with the time of the last line about each.
@@ -31,12 +38,39 @@ impl Console {
     pub(crate) fn new() -> Self {
         let live = stderr().is_terminal();
         let target = if live { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        Self { live, bars: MultiProgress::with_draw_target(target), running: Arc::default() }
+        let bars = MultiProgress::with_draw_target(target);
+        Self { live, bars, running: Arc::default(), output: Arc::default() }
     }
 
-    /// Prints a line of the result.
+    /// Prints a line of the result. After the first error, which [`Console::output_error`] returns,
+    /// prints nothing.
     pub(crate) fn line(&self, text: &str) {
-        self.bars.suspend(|| println!("{text}"));
+        if self.output_error().is_some() {
+            return;
+        }
+        if let Err(error) = self.bars.suspend(|| writeln!(stdout(), "{text}")) {
+            let _ = self.output.error.set(error);
+            self.output.failed.notify_one();
+        }
+    }
+
+    /// Returns why the result could not be printed, if so.
+    pub(crate) fn output_error(&self) -> Option<&io::Error> {
+        self.output.error.get()
+    }
+
+    /// Waits until the result cannot be printed.
+    pub(crate) async fn output_failed(&self) {
+        self.output.failed.notified().await;
+    }
+
+    /// Announces that the command stops early, and removes the spinners, which would stay as they are.
+    pub(crate) fn stop(&self) {
+        let _ = self.bars.clear();
+        self.bars.set_draw_target(ProgressDrawTarget::hidden());
+        if self.output_error().is_none() {
+            self.status("\nStopping.");
+        }
     }
 
     /// Prints a named value of the result.
@@ -46,15 +80,16 @@ impl Console {
 
     /// Prints a line about progress.
     pub(crate) fn status(&self, text: &str) {
-        self.bars.suspend(|| eprintln!("{text}"));
+        // Progress may be lost, unlike results.
+        let _ = self.bars.suspend(|| writeln!(stderr(), "{text}"));
     }
 
     /// Prints the error that ends the command, with its causes.
     pub(crate) fn error(&self, error: &anyhow::Error) {
         let _ = self.bars.clear();
-        eprintln!("\nerror: {error}");
+        self.status(&format!("\nerror: {error}"));
         for cause in error.chain().skip(1) {
-            eprintln!("  caused by: {cause}");
+            self.status(&format!("  caused by: {cause}"));
         }
     }
 

@@ -77,6 +77,10 @@ impl Directory {
         self.log.try_clone()
     }
 
+    pub(crate) fn log_file(&self) -> PathBuf {
+        self.path.join(LOG)
+    }
+
     /// Returns the last lines of the log, also after the directory was removed.
     pub(crate) fn log_tail(&self) -> String {
         const LINES: usize = 15;

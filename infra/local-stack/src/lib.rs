@@ -31,6 +31,7 @@ pub mod artworks;
 pub mod http;
 pub mod remote;
 pub mod seed;
+pub mod site;
 
 pub use aws::SentEmail;
 pub use deployment::{EMAIL_FROM, STACK};

@@ -4,16 +4,18 @@ mod console;
 mod demo;
 mod serve;
 
-use std::{env, ffi::OsString, process::ExitCode};
+use std::{env, ffi::OsString, io, process::ExitCode};
 
+use anyhow::anyhow;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
 use console::Console;
 
 /// Run Makapix batch downloads on this machine, without AWS and without Docker.
+// Named after the aliases in .cargo/config.toml, which people type.
 #[derive(Debug, Parser)]
-#[command(name = "local-stack")]
+#[command(name = "cargo", bin_name = "cargo")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -21,10 +23,12 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Process one request and check every result (`cargo demo`).
+    /// Process one request and check every result.
     Demo(demo::Arguments),
-    /// Run the stack for development until Ctrl-C (`cargo local`).
-    Serve(serve::Arguments),
+    /// Run the stack for development until Ctrl-C.
+    // Lines of at most 80 characters.
+    #[command(next_line_help = true)]
+    Local(serve::Arguments),
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -35,14 +39,31 @@ async fn main() -> ExitCode {
         Command::Demo(arguments) => tokio::select! {
             result = demo::demo(&arguments, &console) => result,
             // Dropping the demo stops its stack.
-            () = interrupted() => Ok(ExitCode::from(130)),
+            () = stopped(&console) => Ok(ExitCode::from(130)),
         },
-        Command::Serve(arguments) => serve::serve(arguments, &console, interrupted()).await,
+        Command::Local(arguments) => serve::serve(arguments, &console, stopped(&console)).await,
     };
-    result.unwrap_or_else(|error| {
-        console.error(&error);
-        ExitCode::FAILURE
-    })
+    match (result, console.output_error()) {
+        (_, Some(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(141),
+        (_, Some(error)) => {
+            console.error(&anyhow!("failed to write the output: {error}"));
+            ExitCode::FAILURE
+        }
+        (Ok(code), None) => code,
+        (Err(error), None) => {
+            console.error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Waits until a signal arrives or the output cannot be written, and removes the spinners.
+async fn stopped(console: &Console) {
+    tokio::select! {
+        () = interrupted() => {}
+        () = console.output_failed() => {}
+    }
+    console.stop();
 }
 
 /// Makes `cargo demo -- --expire` equal to `cargo demo --expire`: the aliases contain the `--` of cargo,
@@ -74,7 +95,7 @@ mod tests {
             let words = line.split(' ').map(OsString::from);
             match Arguments::try_parse_from(without_separator(words)).unwrap().command {
                 Command::Demo(arguments) => arguments.expire,
-                Command::Serve(_) => false,
+                Command::Local(_) => false,
             }
         };
         assert!(!expire("local-stack demo"));

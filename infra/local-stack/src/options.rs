@@ -13,7 +13,15 @@ use anyhow::Result;
 #[derive(Clone, Default)]
 pub struct Options {
     pub(crate) parameters: BTreeMap<String, String>,
+    pub(crate) ports: Ports,
     pub(crate) reporter: Reporter,
+}
+
+/// The ports of the servers; 0 is a free one.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Ports {
+    pub(crate) aws: u16,
+    pub(crate) database: u16,
 }
 
 impl Options {
@@ -21,6 +29,13 @@ impl Options {
     #[must_use]
     pub fn parameter(mut self, name: &str, value: impl Display) -> Self {
         self.parameters.insert(name.to_owned(), value.to_string());
+        self
+    }
+
+    /// Sets the ports of the AWS stand-in and of PostgreSQL; 0 is a free one.
+    #[must_use]
+    pub fn ports(mut self, aws: u16, database: u16) -> Self {
+        self.ports = Ports { aws, database };
         self
     }
 

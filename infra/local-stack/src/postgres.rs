@@ -56,16 +56,17 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    /// Starts the server, without tables. With an identity it offers TLS.
+    /// Starts the server on `port` (0: a free one), without tables. With an identity it offers TLS.
     pub(crate) async fn start(
         supervisor: &Supervisor,
         programs: &Programs,
         identity: Option<&Identity>,
+        port: u16,
     ) -> Result<Self> {
         let password = secret();
         let start = |port| start_server(supervisor, programs, identity, &password, port);
         let is_ready = async |port| connect(&url("postgres", &password, port)).await.is_ok();
-        let (server, port) = Server::start_on_free_port(start, is_ready).await?;
+        let (server, port) = Server::start_on_port(port, start, is_ready).await?;
         let admin_url = url("postgres", &password, port);
         Ok(Self { server, admin_url, psql: programs.directory().join("psql"), port })
     }
@@ -111,7 +112,7 @@ impl InstalledPostgres {
     /// When the server does not start; the message says why.
     pub async fn start(programs: PathBuf, identity: Option<&Identity>) -> Result<Self> {
         let programs = Programs::Installed(programs);
-        Ok(Self(Postgres::start(&Supervisor::find()?, &programs, identity).await?))
+        Ok(Self(Postgres::start(&Supervisor::find()?, &programs, identity, 0).await?))
     }
 
     /// Returns the URL of a superuser, by address and without TLS.

@@ -2,12 +2,11 @@
 
 use std::{
     collections::BTreeMap,
-    net::TcpListener,
     sync::{Arc, PoisonError, RwLock},
     thread,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use axum::{
     Router,
     extract::State,
@@ -15,6 +14,8 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use tokio::sync::oneshot;
+
+use crate::server::listen;
 
 type Files = Arc<RwLock<BTreeMap<String, (String, Vec<u8>)>>>;
 
@@ -44,7 +45,7 @@ impl RemoteHost {
     pub fn with_routes(routes: Router) -> Result<Self> {
         let files = Files::default();
         let service = routes.merge(Router::new().fallback(serve_file).with_state(files.clone()));
-        let listener = TcpListener::bind("127.0.0.1:0").context("failed to find a free port")?;
+        let listener = listen(0)?;
         listener.set_nonblocking(true)?;
         let authority = listener.local_addr()?.to_string();
         let (sender, dropped) = oneshot::channel::<()>();

@@ -1,12 +1,13 @@
 //! The stack for development of the API against it.
 
-use std::{process::ExitCode, time::Duration};
+use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use local_stack::{
-    LocalStack,
+    LocalStack, STACK,
     artworks::artwork,
     seed::{self, User},
+    site::Site,
 };
 use time::{OffsetDateTime, macros::datetime};
 use tokio::time::interval;
@@ -21,14 +22,42 @@ const FIRST_DAY: OffsetDateTime = datetime!(2024-01-06 12:00 UTC);
 /// Options of `cargo local`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Set a parameter of template.yaml, as in RemoteAllowHosts=127.0.0.1:8000; may be repeated
+    /// Set a parameter of template.yaml, as in LogLevel=DEBUG; may be repeated
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = name_and_value)]
     parameters: Vec<(String, String)>,
+
+    /// Fetch artworks from this local web server too; may be repeated
+    #[arg(long = "allow-host", value_name = "HOST:PORT", value_parser = host_and_port)]
+    allow_hosts: Vec<String>,
+
+    /// Write the environment of an API to this file, as NAME=VALUE lines
+    #[arg(long, value_name = "FILE")]
+    env_file: Option<PathBuf>,
+
+    /// Port of the AWS stand-in (default: a free one)
+    #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
+    aws_port: u16,
+
+    /// Port of PostgreSQL (default: a free one)
+    #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
+    database_port: u16,
+
+    /// Port of the page (default: a free one)
+    #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
+    page_port: u16,
 }
 
 fn name_and_value(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
+}
+
+fn host_and_port(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').map(|(_, port)| port.parse::<u16>().is_ok());
+    if port != Some(true) || text.contains('/') {
+        return Err("expected HOST:PORT, as they are in the artworks' URLs".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// Runs until `interrupted`, or until a server ends.
@@ -38,7 +67,10 @@ pub(crate) async fn serve(
     interrupted: impl Future<Output = ()>,
 ) -> Result<ExitCode> {
     tokio::pin!(interrupted);
-    let mut options = console.stack_options();
+    let mut options = console.stack_options().ports(arguments.aws_port, arguments.database_port);
+    if !arguments.allow_hosts.is_empty() {
+        options = options.parameter("RemoteAllowHosts", arguments.allow_hosts.join(","));
+    }
     for (name, value) in arguments.parameters {
         options = options.parameter(&name, value);
     }
@@ -47,7 +79,15 @@ pub(crate) async fn serve(
         () = &mut interrupted => return Ok(ExitCode::from(130)),
     };
     let (artist, posts) = seed_artist(&stack).await?;
-    console.line(&introduction(&stack, artist, &posts)?);
+    let site = Site::start(&stack, arguments.page_port, artist, posts.clone()).await?;
+    let environment = environment(&stack)?;
+    if let Some(file) = arguments.env_file {
+        let lines = lines(&environment, "");
+        fs::write(&file, lines + "\n")
+            .with_context(|| format!("failed to write {}", file.display()))?;
+        console.status(&format!("\nThe environment is in {}.", file.display()));
+    }
+    console.line(&introduction(&stack, &site, &environment, artist, &posts)?);
 
     let mut look = interval(Duration::from_secs(1));
     loop {
@@ -56,7 +96,6 @@ pub(crate) async fn serve(
             _ = look.tick() => stack.check_alive()?,
         }
     }
-    console.status("\nStopping.");
     stack.stop().await?;
     Ok(ExitCode::SUCCESS)
 }
@@ -82,14 +121,39 @@ async fn seed_artist(stack: &LocalStack) -> Result<(i32, Vec<i32>)> {
     Ok((id, posts))
 }
 
+/// Returns the environment of an API that uses the stack. No value needs quotes in a shell.
+fn environment(stack: &LocalStack) -> Result<Vec<(&'static str, &str)>> {
+    let mut environment = stack.environment().to_vec();
+    environment.extend([
+        ("QUEUE_URL", stack.queue_url()?),
+        ("VAULT_BUCKET", stack.bucket()?),
+        ("PRESIGN_FUNCTION", stack.output("PresignBdrDownloadFunctionName")?),
+        ("CLEANUP_FUNCTION", stack.output("CleanupExpiredBdrsFunctionName")?),
+        ("DATABASE_URL", stack.admin_database_url()),
+    ]);
+    Ok(environment)
+}
+
+/// Formats an environment, one variable per line after `prefix`.
+fn lines(environment: &[(&str, &str)], prefix: &str) -> String {
+    let lines = environment.iter().map(|(name, value)| format!("{prefix}{name}={value}"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 /// Describes how to use the stack. The commands can be pasted into a shell.
-fn introduction(stack: &LocalStack, artist: i32, posts: &[i32]) -> Result<String> {
-    let exports: Vec<String> =
-        stack.environment().iter().map(|(name, value)| format!("export {name}={value}")).collect();
+fn introduction(
+    stack: &LocalStack,
+    site: &Site,
+    environment: &[(&str, &str)],
+    artist: i32,
+    posts: &[i32],
+) -> Result<String> {
+    let [database_log, aws_log] = stack.log_files();
     Ok(format!(
         r#"
 The local stack is running. Ctrl-C stops it and deletes its data.
 
+  page               {page}
   endpoint           {endpoint}
   queue              {queue}
   dead-letter queue  {dead}
@@ -100,14 +164,14 @@ The local stack is running. Ctrl-C stops it and deletes its data.
   functions' role    {functions}
   artist             {HANDLE} (user {artist}), posts {posts}
   e-mails sent       curl -s {endpoint}/_ministack/ses/messages
+  log of PostgreSQL  {database_log}
+  log of AWS         {aws_log}
+
+The page requests, shows and downloads archives of the artist's sample artworks.
 
 Environment of an API that uses it (S3 clients must also use path style):
 
 {exports}
-export QUEUE_URL={queue}
-export VAULT_BUCKET={bucket}
-export PRESIGN_FUNCTION={presign}
-export DATABASE_URL='{database}'
 
 To submit, watch and download a request, run the lines above and then (`cargo bdrctl` is the operator's
 tool):
@@ -137,10 +201,16 @@ saves the archive under its name):
 "$aws" --endpoint-url "$AWS_ENDPOINT_URL" lambda invoke --function-name "$PRESIGN_FUNCTION" \
   --payload "{{\"bdr_id\": \"$BDR_ID\", \"user_id\": {artist}}}" /dev/stdout
 
+To read the log of the function that builds the archives:
+
+"$aws" --endpoint-url "$AWS_ENDPOINT_URL" logs filter-log-events \
+  --log-group-name /aws/lambda/{STACK}/process-bdr-job --query 'events[].message' --output text
+
 To delete expired archives, as the nightly schedule does:
 
-"$aws" --endpoint-url "$AWS_ENDPOINT_URL" lambda invoke --function-name {cleanup} /dev/stdout
+"$aws" --endpoint-url "$AWS_ENDPOINT_URL" lambda invoke --function-name "$CLEANUP_FUNCTION" /dev/stdout
 "#,
+        page = site.url(),
         endpoint = stack.endpoint(),
         queue = stack.queue_url()?,
         dead = stack.dead_letter_queue_url()?,
@@ -152,6 +222,8 @@ To delete expired archives, as the nightly schedule does:
         aws = stack.aws_command().display(),
         psql = stack.psql_command().display(),
         posts = posts.iter().map(i32::to_string).collect::<Vec<_>>().join(","),
-        exports = exports.join("\n"),
+        database_log = database_log.display(),
+        aws_log = aws_log.display(),
+        exports = lines(environment, "export "),
     ))
 }

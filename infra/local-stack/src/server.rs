@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     net::TcpListener,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -74,16 +74,18 @@ impl Server {
         Ok(Self { name, supervisor, directory })
     }
 
-    /// Starts a server on a free port, and returns it with that port when `is_ready`.
+    /// Starts a server on `port`, and returns it with its port when `is_ready`. 0 is a free port.
     ///
     /// Tries again when another process takes the port between its choice and its use.
-    pub(crate) async fn start_on_free_port(
+    pub(crate) async fn start_on_port(
+        port: u16,
         start: impl Fn(u16) -> Result<Self>,
         is_ready: impl AsyncFn(u16) -> bool,
     ) -> Result<(Self, u16)> {
+        let wanted = port;
         let mut attempts = 3;
         loop {
-            let port = free_port()?;
+            let port = available_port(wanted)?;
             let mut server = start(port)?;
             let answer = format!("the first answer of {}", server.name);
             let ready = wait_until(&answer, START_PATIENCE, async || {
@@ -121,6 +123,11 @@ impl Server {
         self.directory.log_tail()
     }
 
+    /// Returns the file of its output.
+    pub(crate) fn log_file(&self) -> PathBuf {
+        self.directory.log_file()
+    }
+
     /// Returns its working directory.
     pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
@@ -151,17 +158,22 @@ impl Drop for Server {
     }
 }
 
-/// Returns a port that was free a moment ago. Another process may take it before it is used.
-fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("failed to find a free port")?;
-    Ok(listener.local_addr()?.port())
+/// Returns `wanted`, or a free port for 0, if it was free a moment ago. Another process may take it before it
+/// is used.
+fn available_port(wanted: u16) -> Result<u16> {
+    Ok(listen(wanted)?.local_addr()?.port())
+}
+
+/// Listens on a port of this machine; 0 is a free one.
+pub(crate) fn listen(port: u16) -> Result<TcpListener> {
+    TcpListener::bind(("127.0.0.1", port)).with_context(|| {
+        format!("port {port} is not available. To use a free one, leave the option out")
+    })
 }
 
 #[cfg(target_os = "linux")]
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
 
     /// Ignores the request to end, and has a descendant that has left its process group.

@@ -17,8 +17,12 @@ use crate::{
     options::{Options, Step},
     postgres::{self, Postgres, Programs},
     python_tools::PythonTools,
+    server::Server,
     supervisor::Supervisor,
 };
+
+/// The pages that may download from the vault: those of any server on this machine.
+const LOCAL_ORIGINS: &str = "http://localhost:*,http://127.0.0.1:*";
 
 /// PostgreSQL, the AWS stand-in, and the deployed `template.yaml`.
 ///
@@ -50,11 +54,12 @@ impl LocalStack {
             let tools = reporter.step(Step::PythonTools, tools).await?;
             let database = async {
                 let programs = Programs::Embedded(tools.packages()?);
-                let postgres = Postgres::start(&supervisor, &programs, None).await?;
+                let postgres =
+                    Postgres::start(&supervisor, &programs, None, options.ports.database).await?;
                 let url = postgres.create_tables(&supervisor).await?;
                 Ok((postgres, url))
             };
-            let aws = AwsStandIn::start(&supervisor, &tools, log_level);
+            let aws = AwsStandIn::start(&supervisor, &tools, log_level, options.ports.aws);
             let (database, aws) = tokio::try_join!(
                 reporter.step(Step::Database, database),
                 reporter.step(Step::Aws, aws),
@@ -69,6 +74,7 @@ impl LocalStack {
             ("Architecture".to_owned(), ARCHITECTURE.to_owned()),
             ("DatabaseUrl".to_owned(), database_url.clone()),
             ("EmailFrom".to_owned(), EMAIL_FROM.to_owned()),
+            ("SiteOrigins".to_owned(), LOCAL_ORIGINS.to_owned()),
         ]);
         parameters.extend(options.parameters.clone());
         let deployment = deployment::deploy(&supervisor, &tools, &aws, &parameters);
@@ -195,6 +201,12 @@ impl LocalStack {
     #[must_use]
     pub fn aws_log(&self) -> String {
         self.aws.server.log_tail()
+    }
+
+    /// Returns the log files of PostgreSQL and of the AWS stand-in, which are deleted with the stack.
+    #[must_use]
+    pub fn log_files(&self) -> [PathBuf; 2] {
+        [&self.postgres.server, &self.aws.server].map(Server::log_file)
     }
 
     /// Returns the Python with the packages of `requirements.txt`, such as boto3.

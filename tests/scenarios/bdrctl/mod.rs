@@ -2,6 +2,7 @@
 
 mod doctor;
 mod help;
+mod output;
 mod redrive;
 mod requests;
 

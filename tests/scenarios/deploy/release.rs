@@ -42,7 +42,7 @@ fn packing_the_same_binary_gives_the_same_zip_everywhere() {
 
 #[test]
 fn the_operator_scripts_are_valid_bash() {
-    for script in ["pack.sh", "release.sh", "vault-lifecycle.sh"] {
+    for script in ["pack.sh", "release.sh", "vault-cors.sh", "vault-lifecycle.sh"] {
         let path = format!("infra/{script}");
         let check = Command::new("bash").args(["-n", &path]).current_dir(ROOT).status().unwrap();
         assert!(check.success(), "{script}");
@@ -51,6 +51,40 @@ fn the_operator_scripts_are_valid_bash() {
     assert!(!unknown.status.success());
     let error = String::from_utf8(unknown.stderr).unwrap();
     assert!(error.contains("unknown architecture riscv. Specify arm64 or x86_64."), "{error}");
+}
+
+#[test]
+fn the_operator_scripts_explain_their_use_and_what_is_missing() {
+    let run = |script: &str, arguments: &[&str], path: &str| {
+        let mut command = Command::new("/bin/bash");
+        command.arg(format!("{ROOT}/infra/{script}")).args(arguments).env_clear();
+        let output = command.env("PATH", path).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.success(), text(output.stdout), text(output.stderr))
+    };
+    for script in ["release.sh", "vault-cors.sh", "vault-lifecycle.sh"] {
+        let (succeeded, help, _) = run(script, &["--help"], "/usr/bin:/bin");
+        assert!(succeeded && help.starts_with(&format!("infra/{script} ")), "{help}");
+        assert!(help.lines().count() > 3 && !help.contains("set -"), "{help}");
+    }
+    // The folder has what the shell scripts use before they look for other programs.
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["dirname", "sed"] {
+        std::os::unix::fs::symlink(format!("/usr/bin/{name}"), folder.path().join(name)).unwrap();
+    }
+    let path = folder.path().to_str().unwrap();
+    for (script, arguments, error) in [
+        ("vault-cors.sh", &["vault"][..], "specify a bucket and at least one origin."),
+        ("vault-cors.sh", &["vault", "makapix.club"], "aws is not installed."),
+        ("vault-lifecycle.sh", &[], "specify a bucket."),
+        ("vault-lifecycle.sh", &["vault", "a week"], "a week is not a number of days."),
+        ("vault-lifecycle.sh", &["vault"], "aws is not installed."),
+        ("release.sh", &["arm64"], "Rust is not installed."),
+    ] {
+        let (succeeded, _, stderr) = run(script, arguments, path);
+        assert!(!succeeded && stderr.starts_with(&format!("infra/{script}: {error}")), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    }
 }
 
 #[test]

@@ -104,9 +104,14 @@ fn local_stack_architecture() -> &'static str {
 }
 
 fn vault_lifecycle(s: &Scenario, endpoint: &str, arguments: &[&str]) -> Output {
+    vault_script(s, "infra/vault-lifecycle.sh", endpoint, arguments)
+}
+
+/// Runs a script for an existing bucket as an operator does.
+fn vault_script(s: &Scenario, script: &str, endpoint: &str, arguments: &[&str]) -> Output {
     let commands = s.stack.aws_command();
     let path = format!("{}:/usr/bin:/bin", commands.parent().unwrap().display());
-    Command::new(format!("{ROOT}/infra/vault-lifecycle.sh"))
+    Command::new(format!("{ROOT}/{script}"))
         .args(arguments)
         .env_clear()
         .envs(s.stack.environment())
@@ -183,6 +188,54 @@ fn a_lifecycle_that_cannot_be_read_is_not_replaced() {
     scenario(async |s| {
         let output = vault_lifecycle(&s, "http://127.0.0.1:9", &["the-artworks"]);
         assert!(!output.status.success());
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(error.matches("Could not connect").count(), 1, "no second call: {error}");
+    });
+}
+
+#[test]
+fn an_existing_vault_gets_the_cors_rule_and_keeps_its_own() {
+    scenario(async |s| {
+        let origins = ["https://makapix.club", "http://localhost:3000"];
+        let parameters = [("DatabaseUrl", "postgresql://h/d"), ("SiteOrigins", &origins.join(","))];
+        let stack = Template(template(&s).await).with(&parameters).unwrap();
+        let vault = &stack["Resources"]["VaultBucket"]["Properties"];
+        let mut expected = vault["CorsConfiguration"]["CorsRules"][0].clone();
+        for (name, in_s3) in
+            [("Id", "ID"), ("ExposedHeaders", "ExposeHeaders"), ("MaxAge", "MaxAgeSeconds")]
+        {
+            expected[in_s3] = expected.as_object_mut().unwrap().remove(name).unwrap();
+        }
+
+        let bucket = unique("v");
+        s.s3.create_bucket().bucket(&bucket).send().await.unwrap();
+        let run = |arguments: &[&str]| {
+            vault_script(&s, "infra/vault-cors.sh", s.stack.endpoint(), arguments)
+        };
+        let rules = async || {
+            let get = ["s3api", "get-bucket-cors", "--bucket", &bucket];
+            aws(&s, &get).await["CORSRules"].as_array().unwrap().clone()
+        };
+        let own = json!({"ID": "Thumbnails", "AllowedOrigins": ["https://cdn.example"], "AllowedMethods": ["GET"]});
+        let configuration = json!({ "CORSRules": [own] }).to_string();
+        let put = ["s3api", "put-bucket-cors", "--bucket", &bucket, "--cors-configuration"];
+        aws(&s, &[&put[..], &[configuration.as_str()]].concat()).await;
+        // The second run replaces the rule of the first.
+        for arguments in [&[&bucket, "https://old.example"][..], &[&bucket, origins[0], origins[1]]]
+        {
+            let output = run(arguments);
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+        assert_eq!(rules().await, [own, expected.clone()]);
+
+        let empty = unique("v");
+        s.s3.create_bucket().bucket(&empty).send().await.unwrap();
+        assert!(run(&[&empty, origins[0], origins[1]]).status.success());
+        let get = ["s3api", "get-bucket-cors", "--bucket", &empty];
+        assert_eq!(aws(&s, &get).await["CORSRules"], json!([expected]));
+
+        let output =
+            vault_script(&s, "infra/vault-cors.sh", "http://127.0.0.1:9", &[&bucket, origins[0]]);
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(error.matches("Could not connect").count(), 1, "no second call: {error}");
     });

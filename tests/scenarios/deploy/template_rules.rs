@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bdr_tests::template::{Template, references};
-use bdr_tests::{Scenario, scenario};
+use bdr_tests::{Scenario, doc_commands, scenario};
 use serde_json::{Value, json};
 
 use crate::deploy::deployed_stack::template;
@@ -19,6 +19,8 @@ const SUBNETS: (&str, &str) = ("VpcSubnetIds", "subnet-0123456a,subnet-0123456b"
 const GROUPS: (&str, &str) = ("VpcSecurityGroupIds", "sg-0123456c");
 const SENDER: (&str, &str) = ("EmailFrom", "Makapix <no-reply@makapix.club>");
 
+const ORIGINS: (&str, &str) = ("SiteOrigins", "https://makapix.club,https://*.makapix.club");
+
 const FUNCTIONS: [&str; 3] =
     ["ProcessBdrJobFunction", "CleanupExpiredBdrsFunction", "PresignBdrDownloadFunction"];
 
@@ -28,7 +30,8 @@ async fn parsed(s: &Scenario) -> Template {
 
 /// Returns every combination of parameters: each optional one given or not.
 fn combinations() -> Vec<Vec<(&'static str, &'static str)>> {
-    let choices: [&[(&str, &str)]; 4] = [&[BUCKET], &[KEY], &[SUBNETS, GROUPS], &[SENDER]];
+    let choices: [&[(&str, &str)]; 5] =
+        [&[BUCKET], &[KEY], &[SUBNETS, GROUPS], &[SENDER], &[ORIGINS]];
     let mut combinations = vec![vec![URL], vec![SECRET], vec![SECRET, HOST]];
     for choice in choices {
         let with: Vec<_> = combinations.iter().map(|without| [without, choice].concat()).collect();
@@ -220,6 +223,61 @@ fn an_existing_vault_is_used_but_not_managed() {
             .replace(r#"{"Fn::GetAtt":["VaultBucket","Arn"]}"#, r#""arn:aws:s3:::the-artworks""#);
         assert!(expected.contains("the-artworks/bdr/*"));
         assert_eq!(expected, roles(&existing));
+    });
+}
+
+#[test]
+fn pages_of_the_named_origins_and_no_others_may_read_the_vault() {
+    scenario(async |s| {
+        let template = parsed(&s).await;
+        let cors = |parameters: &[(&str, &str)]| {
+            let stack = template.with(parameters).unwrap();
+            stack["Resources"]["VaultBucket"]["Properties"].get("CorsConfiguration").cloned()
+        };
+        // CloudFormation rejects an empty configuration.
+        assert_eq!(cors(&[URL]), None);
+        let rules = cors(&[URL, ORIGINS]).unwrap()["CorsRules"].clone();
+        let [rule] = &rules.as_array().unwrap()[..] else { panic!("{rules}") };
+        assert_eq!(
+            rule["AllowedOrigins"],
+            json!(["https://makapix.club", "https://*.makapix.club"])
+        );
+        assert_eq!(rule["AllowedMethods"], json!(["GET", "HEAD"]), "pages only read");
+        assert_eq!(rule["AllowedHeaders"], json!(["Range"]));
+        for header in ["Content-Disposition", "Content-Length", "Content-Range", "ETag"] {
+            assert!(
+                rule["ExposedHeaders"].as_array().unwrap().contains(&json!(header)),
+                "{header}"
+            );
+        }
+        // S3 stores an id of at most 255 characters ("CORSRule", Amazon S3 API Reference).
+        assert_eq!(rule["Id"], "SiteDownloads");
+    });
+}
+
+#[test]
+fn site_origins_are_scheme_host_and_port() {
+    scenario(async |s| {
+        let pattern = parsed(&s).await.0["Parameters"]["SiteOrigins"]["AllowedPattern"].clone();
+        let values = json!([
+            "",
+            "https://makapix.club",
+            "http://localhost:3000,https://a.b.example:8443",
+            "http://127.0.0.1:*,https://*.makapix.club",
+            "https://makapix.club/",
+            "makapix.club",
+            "*",
+            "https://a.example, https://b.example",
+            "https://*.a.example:*",
+            "https://a.example,",
+        ]);
+        let script = format!(
+            "import json, re\nvalues = json.loads('{values}')\n\
+             print([bool(re.search({pattern}, value)) for value in values])"
+        );
+        let accepted = doc_commands::python(&s, &script).await.unwrap();
+        let [yes, no] = [["True"; 4].join(", "), ["False"; 6].join(", ")];
+        assert_eq!(accepted, format!("[{yes}, {no}]"));
     });
 }
 

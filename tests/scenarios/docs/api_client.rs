@@ -22,7 +22,7 @@ async fn download_url(
     function: &str,
     bdr_id: uuid::Uuid,
     user_id: i32,
-) -> Result<Option<String>, Box<dyn std::error::Error>> {
+) -> Result<(u16, serde_json::Value), Box<dyn std::error::Error>> {
     let payload = serde_json::json!({ "bdr_id": bdr_id, "user_id": user_id }).to_string();
     let invoke = lambda.invoke().function_name(function).payload(payload.into_bytes().into());
     let answer = invoke.send().await?;
@@ -31,7 +31,13 @@ async fn download_url(
         return Err(String::from_utf8_lossy(&body).into());
     }
     let answer: serde_json::Value = serde_json::from_slice(&body)?;
-    Ok(answer["url"].as_str().map(str::to_owned)) // then: 302
+    let status = match answer["status"].as_str() {
+        Some("ok") => 200,
+        Some("not_ready") => 409,
+        Some("expired") => 410,
+        _ => 404,
+    };
+    Ok((status, answer))
 }
 
 /// The snippets of a language: one that publishes, and one that returns a download URL.
@@ -61,14 +67,19 @@ fn the_python_client_publishes_and_downloads() {
         let bdr_id = s.request(&[post]).await;
         let function = s.stack.output("PresignBdrDownloadFunctionName").unwrap();
         let ask = async |user_id: &str| {
-            python(&s, &format!("print(download_url('{function}', '{bdr_id}', {user_id}))")).await
+            let ask = format!("status, answer = download_url('{function}', '{bdr_id}', {user_id})");
+            python(&s, &format!("{ask}\nprint(status, answer.get('url'))")).await
         };
         let user_id = s.user_id.to_string();
-        assert_eq!(ask(&user_id).await.unwrap(), "None", "the request is not ready");
+        assert_eq!(ask(&user_id).await.unwrap(), "409 None", "the request is not ready");
+        assert_eq!(ask("0").await.unwrap(), "404 None", "the request of another user");
         let queue = s.stack.queue_url().unwrap();
         python(&s, &format!("publish('{queue}', '{bdr_id}')")).await.unwrap();
         s.wait_for(bdr_id, "ready").await;
-        assert_downloads(&s, &ask(&user_id).await.unwrap(), bdr_id).await;
+        let printed = ask(&user_id).await.unwrap();
+        assert_downloads(&s, printed.strip_prefix("200 ").unwrap(), bdr_id).await;
+        s.set(bdr_id, "expires_at = now() - interval '1 second'").await;
+        assert_eq!(ask(&user_id).await.unwrap(), "410 None");
         let error = ask("'me'").await.unwrap_err();
         assert!(error.contains("RuntimeError") && error.contains("the payload must be"), "{error}");
     });
@@ -87,14 +98,28 @@ fn the_rust_client_publishes_and_downloads() {
         let bdr_id = s.request(&[post]).await;
         let function = s.stack.output("PresignBdrDownloadFunctionName").unwrap();
         let lambda = aws_sdk_lambda::Client::new(&s.aws);
-        let ask = async |name| download_url(&lambda, name, bdr_id, s.user_id).await;
-        assert_eq!(ask(function).await.unwrap(), None, "the request is not ready");
+        let ask = async |user_id| download_url(&lambda, function, bdr_id, user_id).await;
+        assert_eq!(ask(s.user_id).await.unwrap().0, 409, "the request is not ready");
+        assert_eq!(ask(0).await.unwrap().0, 404, "the request of another user");
         publish(&s.sqs, s.stack.queue_url().unwrap(), bdr_id).await.unwrap();
         s.wait_for(bdr_id, "ready").await;
-        assert_downloads(&s, &ask(function).await.unwrap().unwrap(), bdr_id).await;
+        let (status, answer) = ask(s.user_id).await.unwrap();
+        assert_eq!(status, 200);
+        assert_downloads(&s, answer["url"].as_str().unwrap(), bdr_id).await;
+        s.set(bdr_id, "expires_at = now() - interval '1 second'").await;
+        assert_eq!(ask(s.user_id).await.unwrap().0, 410);
         // A malformed row.
-        s.set(bdr_id, "file_path = 'elsewhere.zip'").await;
-        let error = ask(function).await.unwrap_err().to_string();
+        s.set(bdr_id, "file_path = 'elsewhere.zip', expires_at = NULL").await;
+        let error = ask(s.user_id).await.unwrap_err().to_string();
         assert!(error.contains("errorMessage"), "{error}");
     });
+}
+
+#[test]
+fn the_page_of_the_local_stack_downloads_with_the_printed_code() {
+    // The scenarios of presign-bdr-download run the page in a browser.
+    let page = include_str!("../../../infra/local-stack/src/site/page.html");
+    for block in doc_commands::blocks(API.text, "### Download with fetch", "js") {
+        assert!(page.contains(block), "the page runs other code:\n{block}");
+    }
 }

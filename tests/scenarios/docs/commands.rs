@@ -51,9 +51,9 @@ type Row = (Page, &'static str, &'static str, Covered);
 const COVERED: &[Row] = &[
     (README, "Try it", "cargo demo", By(DEMO, r#""demo", "--", "--expire""#)),
     (README, "Try it", "cargo test", By(CI, "\ncargo test\n")),
-    (README, "Try it", "cargo local", By(DEMO, r#""serve""#)),
+    (README, "Try it", "cargo local", By(DEMO, r#""local""#)),
     (README, "Deploy", "infra/release.sh", By(GUIDE, "(README, &[\"## Deploy\"])")),
-    (API, "Local stack", "cargo local", By(DEMO, r#""serve""#)),
+    (API, "Local stack", "cargo local", By(DEMO, r#""local""#)),
     (API, "Local stack", "cargo demo", By(DEMO, r#""demo", "--", "--expire""#)),
     (DEPLOY, "1. Build the functions", "rustup target add", By(GUIDE, "## 1. Build")),
     (DEPLOY, "2. Create the database role", "psql", By(THIS, "fn the_guide_creates_the_role")),
@@ -66,6 +66,12 @@ const COVERED: &[Row] = &[
         "Use an existing bucket",
         "infra/vault-lifecycle.sh",
         By("tests/scenarios/deploy/stack_life.rs", "infra/vault-lifecycle.sh"),
+    ),
+    (
+        DEPLOY,
+        "Use an existing bucket",
+        "infra/vault-cors.sh",
+        By("tests/scenarios/deploy/stack_life.rs", "infra/vault-cors.sh"),
     ),
     (DEPLOY, "Run inside a VPC", "for service in", By(GUIDE, "## Run inside a VPC")),
     (DEPLOY, "Update, roll back, delete", "sam deploy", By(GUIDE, "## 5. Configure")),
@@ -114,7 +120,7 @@ const COVERED: &[Row] = &[
         Not("the scenarios run the same program"),
     ),
     (OPERATIONS, "bdrctl", "cargo bdrctl", By(".cargo/config.toml", "bdrctl = ")),
-    (OPERATIONS, "bdrctl", "cargo local", By(DEMO, r#""serve""#)),
+    (OPERATIONS, "bdrctl", "cargo local", By(DEMO, r#""local""#)),
     (
         PERFORMANCE,
         "How it is measured",

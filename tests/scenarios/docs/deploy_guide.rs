@@ -13,6 +13,7 @@ const PRELUDE: &str = r#"
     cargo() { :; }
     infra/release.sh() { bash -n "$root/infra/release.sh"; }
     infra/vault-lifecycle.sh() { bash -n "$root/infra/vault-lifecycle.sh"; }
+    infra/vault-cors.sh() { bash -n "$root/infra/vault-cors.sh"; }
     psql() {
       case $2 in
         -f) command psql "$1" -v ON_ERROR_STOP=1 -q -f "$root/$3" ;;

@@ -1,3 +1,4 @@
 //! Scenarios of `presign-bdr-download`.
 
+mod browser;
 mod download;

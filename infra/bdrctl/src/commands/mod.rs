@@ -15,15 +15,18 @@ use crate::arguments::{Arguments, Command};
 use crate::config;
 use crate::doctor;
 use crate::operator::Operator;
-use crate::output::{self, Printer};
+use crate::output::{self, OutputError, Printer};
 use crate::stack_outputs::StackOutputs;
 
 /// Runs the command. Exits with 1 on an error, when `watch` ends at a failed request, and when
-/// `redrive` or `doctor` reports an error.
+/// `redrive` or `doctor` reports an error; and with 141, as after SIGPIPE, when the output is closed.
 pub async fn run(arguments: Arguments) -> ExitCode {
     match dispatch(arguments).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
+        Err(error) if error.downcast_ref::<OutputError>().is_some_and(OutputError::is_closed) => {
+            ExitCode::from(141)
+        }
         Err(error) => {
             output::error(&error);
             ExitCode::FAILURE

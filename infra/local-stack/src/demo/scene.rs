@@ -111,8 +111,8 @@ impl Scene {
     pub(crate) fn summary(&self) -> String {
         let count = |source| self.posts.iter().filter(|exhibit| exhibit.source == source).count();
         format!(
-            "{} asks for {} artworks with comments, reactions and an e-mail: {} in the vault, {} on \
-             another web server, {} missing.",
+            "{} asks for {} artworks with comments, reactions and an e-mail:\n  \
+             {} in the vault, {} on another web server, {} missing.",
             self.artist.handle,
             self.posts.len(),
             count(Source::Vault),
