@@ -17,6 +17,7 @@
 pub mod cleanup;
 pub mod config;
 pub mod context;
+mod event;
 pub mod handler;
 mod outcome;
 mod run_report;
