@@ -2,7 +2,10 @@
 //! must not run more than its author asked for.
 
 use serde_json::{Map, Value};
+use shared::sqid::Sqid;
+use uuid::Uuid;
 
+use crate::erase::Target;
 use crate::task::Task;
 
 /// What an event asks for.
@@ -10,6 +13,8 @@ use crate::task::Task;
 pub(crate) enum Event {
     /// Runs these tasks, in the order of a run.
     Run(Vec<Task>),
+    /// Erases this.
+    Erase(Target),
 }
 
 /// An event of no known form.
@@ -17,6 +22,8 @@ pub(crate) enum Event {
 #[error("invalid event: {0}")]
 pub(crate) struct InvalidEvent(String);
 
+/// The members of an event that is not of a schedule. An event has one of them.
+const MEMBERS: [&str; 2] = ["only", "erase"];
 /// The members of every event of EventBridge and of EventBridge Scheduler's default input
 /// (EventBridge, "Event structure").
 const EVENTBRIDGE_MEMBERS: [&str; 9] =
@@ -25,8 +32,8 @@ const EVENTBRIDGE_MEMBERS: [&str; 9] =
 const SCHEDULED: &str = "Scheduled Event";
 
 impl Event {
-    /// Parses an event: `{}` and the event of a schedule for all tasks, `{"only": ["rescue", …]}`
-    /// for some.
+    /// Parses an event: `{}` and the event of a schedule for all tasks, `{"only": ["rescue", …]}` for
+    /// some, `{"erase": {"user_sqid": …}}` and `{"erase": {"bdr_id": …}}` for an erasure.
     ///
     /// # Errors
     /// When the event is of another form. The error names what is wrong and the known names.
@@ -37,15 +44,32 @@ impl Event {
         if members.is_empty() || is_schedule(members) {
             return Ok(Self::Run(Task::ALL.to_vec()));
         }
-        for member in members.keys() {
-            if member != "only" {
-                return Err(InvalidEvent(format!(
-                    "unknown member {member:?}; the known member is \"only\", and {{}} runs all tasks"
-                )));
-            }
+        if let Some(member) = members.keys().find(|name| !MEMBERS.contains(&name.as_str())) {
+            return Err(InvalidEvent(format!(
+                "unknown member {member:?}; the known members are {}, and {{}} runs all tasks",
+                MEMBERS.join(" and ")
+            )));
         }
-        Ok(Self::Run(tasks(&members["only"])?))
+        match (members.get("only"), members.get("erase")) {
+            (Some(only), None) => tasks(only).map(Self::Run),
+            (None, Some(erase)) => target(erase).map(Self::Erase),
+            _ => Err(InvalidEvent("it must have one of the members only and erase".to_owned())),
+        }
     }
+}
+
+/// Parses what to erase.
+fn target(erase: &Value) -> Result<Target, InvalidEvent> {
+    const FORM: &str = "\"erase\" must be {\"user_sqid\": \"<sqid>\"} or {\"bdr_id\": \"<uuid>\"}";
+    let members = erase.as_object().filter(|members| members.len() == 1);
+    let member = members.and_then(|members| members.iter().next());
+    let target = member.and_then(|(name, value)| match (name.as_str(), value.as_str()?) {
+        ("user_sqid", sqid) => Sqid::parse(sqid).map(Target::User),
+        // The hyphenated form only, as in messages and keys.
+        ("bdr_id", id) if id.len() == 36 => Uuid::parse_str(id).ok().map(Target::Request),
+        _ => None,
+    });
+    target.ok_or_else(|| InvalidEvent(FORM.to_owned()))
 }
 
 /// Returns whether this is the event of a schedule, with all of its documented members and no other.
@@ -75,7 +99,9 @@ fn tasks(only: &Value) -> Result<Vec<Task>, InvalidEvent> {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{Event, Task};
+    use super::{Event, Sqid, Target, Task, Uuid};
+
+    const ID: &str = "8c4f2a00-1d3e-4b5c-9f60-7a8b9c0d1e2f";
 
     fn scheduled() -> Value {
         json!({
@@ -99,6 +125,19 @@ mod tests {
         for task in Task::ALL {
             let event = json!({"only": [task.as_str()]});
             assert_eq!(Event::parse(&event), Ok(Event::Run(vec![task])));
+        }
+    }
+
+    #[test]
+    fn an_erasure_names_one_user_or_one_request() {
+        let user = Target::User(Sqid::parse("k5rA").unwrap());
+        let request = Target::Request(Uuid::parse_str(ID).unwrap());
+        for (erase, target) in [
+            (json!({"user_sqid": "k5rA"}), user),
+            (json!({"bdr_id": ID}), request.clone()),
+            (json!({"bdr_id": ID.to_uppercase()}), request),
+        ] {
+            assert_eq!(Event::parse(&json!({ "erase": erase })), Ok(Event::Erase(target)));
         }
     }
 
@@ -140,6 +179,19 @@ mod tests {
             json!({"onlyy": ["rescue"]}),
             json!({"Only": ["rescue"]}),
             json!({"only": ["rescue"], "dry_run": true}),
+            json!({"only": ["rescue"], "erase": {"user_sqid": "k5rA"}}),
+            json!({"erase": "k5rA"}),
+            json!({"erase": {}}),
+            json!({"erase": {"user": "k5rA"}}),
+            json!({"erase": {"user_sqid": "k5rA", "bdr_id": ID}}),
+            json!({"erase": {"user_sqid": ""}}),
+            json!({"erase": {"user_sqid": 5}}),
+            json!({"erase": {"user_sqid": "k5rA/"}}),
+            json!({"erase": {"user_sqid": "../k5rA"}}),
+            json!({"erase": {"user_sqid": "a".repeat(65)}}),
+            json!({"erase": {"bdr_id": "k5rA"}}),
+            json!({"erase": {"bdr_id": ID.replace('-', "")}}),
+            json!({"erase": {"bdr_id": format!("{{{ID}}}")}}),
             with("only", json!(["rescue"])),
             with("detail-type", json!("EC2 Instance State-change Notification")),
             without("source"),
@@ -162,8 +214,8 @@ mod tests {
         );
         assert_eq!(
             error(json!({"onlyy": ["expire"]})),
-            "invalid event: unknown member \"onlyy\"; the known member is \"only\", and {} runs all \
-             tasks"
+            "invalid event: unknown member \"onlyy\"; the known members are only and erase, and {} \
+             runs all tasks"
         );
         assert_eq!(error(json!(null)), "invalid event: it must be a JSON object");
     }

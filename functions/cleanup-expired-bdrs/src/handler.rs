@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use lambda_runtime::{Error, LambdaEvent};
+use serde::Serialize;
 use serde_json::Value;
 use shared::clock::Clock;
 use shared::lambda::time_left;
 use tokio::time::Instant;
 
 use crate::context::Cleanup;
+use crate::erasure::Erasure;
 use crate::event::Event;
 use crate::summary::Summary;
 
@@ -23,18 +25,32 @@ pub struct Handler {
     pub clock: Clock,
 }
 
+/// The answer to an invocation.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Answer {
+    /// What a run did.
+    Run(Summary),
+    /// What an erasure did.
+    Erase(Erasure),
+}
+
 impl Handler {
-    /// Runs the tasks that the event names.
+    /// Runs the tasks that the event names, or erases what it names.
     ///
     /// # Errors
     /// When the event is invalid, or the run as a whole fails: the invocation then fails too, Lambda
     /// retries it, and the alarm on errors fires.
-    pub async fn handle(&self, event: LambdaEvent<Value>) -> Result<Summary, Error> {
-        let Event::Run(tasks) = Event::parse(&event.payload).inspect_err(|error| {
+    pub async fn handle(&self, event: LambdaEvent<Value>) -> Result<Answer, Error> {
+        let LambdaEvent { payload, context, .. } = event;
+        let event = Event::parse(&payload).inspect_err(|error| {
             tracing::error!(error = %error, "event is invalid");
         })?;
-        let left = time_left(&event.context, &self.clock);
+        let left = time_left(&context, &self.clock);
         let stop_at = Instant::now() + left.saturating_sub(DEADLINE_GUARD);
-        Ok(self.cleanup.run(&tasks, stop_at).await?)
+        Ok(match event {
+            Event::Run(tasks) => Answer::Run(self.cleanup.run(&tasks, stop_at).await?),
+            Event::Erase(target) => Answer::Erase(self.cleanup.erase(&target, stop_at).await?),
+        })
     }
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the only module that prints")]
 
+use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -50,6 +51,18 @@ impl Printer {
         }
         Ok(())
     }
+}
+
+/// Asks on standard error for a confirmation. Returns the reply of a person, or `None` if standard input
+/// is not a terminal.
+pub(crate) fn confirm(question: &str) -> Result<Option<bool>> {
+    if !io::stdin().is_terminal() {
+        return Ok(None);
+    }
+    eprint!("{question} [y/N] ");
+    let mut reply = String::new();
+    io::stdin().read_line(&mut reply)?;
+    Ok(Some(matches!(reply.trim().to_lowercase().as_str(), "y" | "yes")))
 }
 
 /// Prints a note to standard error.

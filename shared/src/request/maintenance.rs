@@ -200,7 +200,7 @@ impl Requests {
         self.rows(sql, parameters).await?.iter().map(|row| column(row, "id")).collect()
     }
 
-    async fn rows(
+    pub(super) async fn rows(
         &self,
         sql: &str,
         parameters: &[(&(dyn ToSql + Sync), Type)],

@@ -1,6 +1,7 @@
 //! The operator's tool: its binary against the local stack.
 
 mod doctor;
+mod erase;
 mod help;
 mod redrive;
 mod requests;

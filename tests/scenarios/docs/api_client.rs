@@ -34,9 +34,24 @@ async fn download_url(
     Ok(answer["url"].as_str().map(str::to_owned)) // then: 302
 }
 
-/// The snippets of a language: one that publishes, and one that returns a download URL.
-pub(super) fn snippets(language: &str) -> [&'static str; 2] {
-    ["## Publish a request", "## Offer the download"].map(|heading| {
+async fn erase_user(
+    lambda: &aws_sdk_lambda::Client,
+    function: &str,
+    user_sqid: &str,
+) -> Result<serde_json::Value, Box<dyn std::error::Error>> {
+    let event = serde_json::json!({ "erase": { "user_sqid": user_sqid } }).to_string();
+    let invoke = lambda.invoke().function_name(function).payload(event.into_bytes().into());
+    let answer = invoke.send().await?;
+    let body = answer.payload.map(aws_sdk_lambda::primitives::Blob::into_inner).unwrap_or_default();
+    if answer.function_error.is_some() {
+        return Err(String::from_utf8_lossy(&body).into());
+    }
+    Ok(serde_json::from_slice(&body)?)
+}
+
+/// The snippets of a language: one that publishes, one that returns a download URL, and one that erases.
+pub(super) fn snippets(language: &str) -> [&'static str; 3] {
+    ["## Publish a request", "## Offer the download", "## Erase archives"].map(|heading| {
         let blocks = doc_commands::blocks(API.text, heading, language);
         assert_eq!(blocks.len(), 1, "{heading}");
         blocks[0]
@@ -71,6 +86,16 @@ fn the_python_client_publishes_and_downloads() {
         assert_downloads(&s, &ask(&user_id).await.unwrap(), bdr_id).await;
         let error = ask("'me'").await.unwrap_err();
         assert!(error.contains("RuntimeError") && error.contains("the payload must be"), "{error}");
+
+        let cleanup = s.stack.output("CleanupExpiredBdrsFunctionName").unwrap();
+        let erase = async |user_sqid: &str| {
+            python(&s, &format!("print(erase_user('{cleanup}', '{user_sqid}')['erased'])")).await
+        };
+        assert_eq!(erase(&s.user_sqid).await.unwrap(), "1");
+        assert_eq!(erase(&s.user_sqid).await.unwrap(), "0", "the second time");
+        assert!(s.archive(bdr_id).await.is_none());
+        let error = erase("../").await.unwrap_err();
+        assert!(error.contains("RuntimeError") && error.contains("invalid event"), "{error}");
     });
 }
 
@@ -95,6 +120,14 @@ fn the_rust_client_publishes_and_downloads() {
         // A malformed row.
         s.set(bdr_id, "file_path = 'elsewhere.zip'").await;
         let error = ask(function).await.unwrap_err().to_string();
+        assert!(error.contains("errorMessage"), "{error}");
+
+        let cleanup = s.stack.output("CleanupExpiredBdrsFunctionName").unwrap();
+        for (sqid, erased) in [(&*s.user_sqid, 1), (&*s.user_sqid, 0), ("nobody", 0)] {
+            assert_eq!(erase_user(&lambda, cleanup, sqid).await.unwrap()["erased"], erased);
+        }
+        assert!(s.archive(bdr_id).await.is_none());
+        let error = erase_user(&lambda, cleanup, "").await.unwrap_err().to_string();
         assert!(error.contains("errorMessage"), "{error}");
     });
 }
