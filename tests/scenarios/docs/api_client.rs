@@ -11,9 +11,11 @@ async fn publish(
     sqs: &aws_sdk_sqs::Client,
     queue_url: &str,
     bdr_id: uuid::Uuid,
+    user_id: i32,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let body = serde_json::json!({ "bdr_id": bdr_id }).to_string();
-    sqs.send_message().queue_url(queue_url).message_body(body).send().await?;
+    let send = sqs.send_message().queue_url(queue_url).message_body(body);
+    send.message_group_id(user_id.to_string()).send().await?;
     Ok(())
 }
 
@@ -81,7 +83,7 @@ fn the_python_client_publishes_and_downloads() {
         let user_id = s.user_id.to_string();
         assert_eq!(ask(&user_id).await.unwrap(), "None", "the request is not ready");
         let queue = s.stack.queue_url().unwrap();
-        python(&s, &format!("publish('{queue}', '{bdr_id}')")).await.unwrap();
+        python(&s, &format!("publish('{queue}', '{bdr_id}', {user_id})")).await.unwrap();
         s.wait_for(bdr_id, "ready").await;
         assert_downloads(&s, &ask(&user_id).await.unwrap(), bdr_id).await;
         let error = ask("'me'").await.unwrap_err();
@@ -114,7 +116,7 @@ fn the_rust_client_publishes_and_downloads() {
         let lambda = aws_sdk_lambda::Client::new(&s.aws);
         let ask = async |name| download_url(&lambda, name, bdr_id, s.user_id).await;
         assert_eq!(ask(function).await.unwrap(), None, "the request is not ready");
-        publish(&s.sqs, s.stack.queue_url().unwrap(), bdr_id).await.unwrap();
+        publish(&s.sqs, s.stack.queue_url().unwrap(), bdr_id, s.user_id).await.unwrap();
         s.wait_for(bdr_id, "ready").await;
         assert_downloads(&s, &ask(function).await.unwrap().unwrap(), bdr_id).await;
         // A malformed row.
