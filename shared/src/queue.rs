@@ -15,6 +15,17 @@ pub const MAX_BATCH: usize = 10;
 /// response does not mean an empty queue.
 const LONG_POLL: Duration = Duration::from_secs(2);
 
+/// A request to publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Publication {
+    /// The request.
+    pub bdr_id: Uuid,
+    /// The artist, whose id is the message's `MessageGroupId`: SQS then delivers messages of other
+    /// artists before a backlog of this one (Amazon SQS, "Fair queues"). A message without it is a
+    /// group of its own.
+    pub user_id: Option<i32>,
+}
+
 /// A queue. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct Queue {
@@ -63,8 +74,9 @@ impl Queue {
     ///
     /// # Errors
     /// When SQS rejects the message or does not respond.
-    pub async fn publish(&self, bdr_id: Uuid) -> Result<(), QueueError> {
-        let send = self.client.send_message().queue_url(&self.url).message_body(body(bdr_id)?);
+    pub async fn publish(&self, request: Publication) -> Result<(), QueueError> {
+        let send = self.client.send_message().queue_url(&self.url);
+        let send = send.message_body(request.body()?).set_message_group_id(request.group());
         send.send().await.map(drop).map_err(QueueError::new)
     }
 
@@ -74,12 +86,13 @@ impl Queue {
     /// When SQS rejects the whole call or does not respond.
     pub async fn publish_batch(
         &self,
-        bdr_ids: &[Uuid],
+        requests: &[Publication],
     ) -> Result<Vec<RejectedMessage>, QueueError> {
-        let entries = bdr_ids.iter().enumerate().map(|(index, bdr_id)| {
+        let entries = requests.iter().enumerate().map(|(index, request)| {
             SendMessageBatchRequestEntry::builder()
                 .id(index.to_string())
-                .message_body(body(*bdr_id)?)
+                .message_body(request.body()?)
+                .set_message_group_id(request.group())
                 .build()
                 .map_err(QueueError::new)
         });
@@ -87,8 +100,8 @@ impl Queue {
         let send = self.client.send_message_batch().queue_url(&self.url);
         let response = send.set_entries(Some(entries)).send().await.map_err(QueueError::new)?;
         let rejected = response.failed().iter().filter_map(|entry| {
-            let bdr_id = *bdr_ids.get(entry.id().parse::<usize>().ok()?)?;
-            Some(RejectedMessage { bdr_id, code: entry.code().to_owned() })
+            let request = requests.get(entry.id().parse::<usize>().ok()?)?;
+            Some(RejectedMessage { bdr_id: request.bdr_id, code: entry.code().to_owned() })
         });
         Ok(rejected.collect())
     }
@@ -155,8 +168,16 @@ impl Queue {
     }
 }
 
-fn body(bdr_id: Uuid) -> Result<String, QueueError> {
-    serde_json::to_string(&Message { bdr_id }).map_err(QueueError::new)
+impl Publication {
+    /// Returns the body of the message.
+    fn body(self) -> Result<String, QueueError> {
+        serde_json::to_string(&Message { bdr_id: self.bdr_id }).map_err(QueueError::new)
+    }
+
+    /// Returns the message's `MessageGroupId`.
+    fn group(self) -> Option<String> {
+        self.user_id.map(|user_id| user_id.to_string())
+    }
 }
 
 /// Seconds as SQS counts them.

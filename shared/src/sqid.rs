@@ -72,6 +72,16 @@ impl SqidSource {
         let id = u64::try_from(id).ok()?;
         Sqid::parse(&self.0.as_ref()?.encode(&[id]).ok()?)
     }
+
+    /// Returns the id that `sqid` encodes. Returns `None` without an alphabet, and for a sqid that is
+    /// the encoding of no id.
+    #[must_use]
+    pub fn id(&self, sqid: &Sqid) -> Option<i32> {
+        let [id] = self.0.as_ref()?.decode(sqid.as_str())[..] else { return None };
+        let id = i32::try_from(id).ok()?;
+        // Several texts decode to the same id; one of them is its encoding.
+        self.sqid(None, id).filter(|encoded| encoded == sqid).map(|_| id)
+    }
 }
 
 #[cfg(test)]
@@ -88,6 +98,22 @@ mod tests {
         assert_eq!(source.sqid(Some(""), 7), source.sqid(None, 7));
         assert_eq!(source.sqid(None, -1), None);
         assert_eq!(SqidSource::default().sqid(None, 1), None);
+    }
+
+    #[test]
+    fn only_the_encoding_of_an_id_is_decoded() {
+        let source = SqidSource::new(Some("abcdefghijklmnopqrstuvwxyz0123456789")).unwrap();
+        for id in [0, 7, i32::MAX] {
+            assert_eq!(source.id(&source.sqid(None, id).unwrap()), Some(id));
+        }
+        let parse = |text: &str| super::Sqid::parse(text).unwrap();
+        let decoded: Vec<_> =
+            (0..9_999).filter_map(|n| Some((n, source.id(&parse(&n.to_string()))?))).collect();
+        for (n, id) in decoded {
+            assert_eq!(source.sqid(None, id).unwrap().as_str(), n.to_string());
+        }
+        assert_eq!(source.id(&parse("UPPER")), None, "not in the alphabet");
+        assert_eq!(SqidSource::default().id(&parse("abc")), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use shared::aws::Trust;
 use shared::config::{ConfigError, Environment};
 use shared::database::DatabaseSource;
+use shared::sqid::SqidSource;
 
 /// The configuration of `cleanup-expired-bdrs`.
 #[derive(Clone)]
@@ -17,6 +18,8 @@ pub struct Config {
     pub s3_path_style: bool,
     /// `BDR_QUEUE_URL`.
     pub queue_url: String,
+    /// `SQIDS_ALPHABET`.
+    pub sqids: SqidSource,
     /// `PURGE_AFTER_DAYS`; `None` (0) keeps rows forever.
     pub purge_after_days: Option<i32>,
     /// `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, in MiB.
@@ -38,6 +41,7 @@ impl Config {
             vault_bucket: environment.required("VAULT_BUCKET")?.to_owned(),
             s3_path_style: environment.has_s3_endpoint(),
             queue_url: environment.required("BDR_QUEUE_URL")?.to_owned(),
+            sqids: SqidSource::new(environment.optional("SQIDS_ALPHABET"))?,
             purge_after_days: (purge > 0).then_some(purge),
             memory_mib: environment.parsed(
                 "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",

@@ -4,6 +4,7 @@ use shared::clock::Clock;
 use shared::metrics::Metrics;
 use shared::queue::Queue;
 use shared::request::Requests;
+use shared::sqid::SqidSource;
 use shared::vault::Vault;
 
 /// The clients and settings that a run and its tasks use.
@@ -14,6 +15,8 @@ pub struct Cleanup {
     pub vault: Vault,
     /// The queue to publish requests to.
     pub queue: Queue,
+    /// The source of public ids, for the key of a ZIP.
+    pub sqids: SqidSource,
     /// `PURGE_AFTER_DAYS`.
     pub purge_after_days: Option<i32>,
     /// The clock for the age of objects. The age of rows uses the database's clock.

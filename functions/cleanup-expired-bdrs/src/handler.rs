@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use lambda_runtime::{Error, LambdaEvent};
+use serde::Serialize;
 use serde_json::Value;
 use shared::clock::Clock;
 use shared::lambda::time_left;
 use tokio::time::Instant;
 
 use crate::context::Cleanup;
+use crate::erasure::Erasure;
+use crate::event::Event;
 use crate::summary::Summary;
-use crate::task::Task;
 
 /// Time before the deadline in which no page starts, so that a started page can end.
 const DEADLINE_GUARD: Duration = Duration::from_mins(1);
@@ -23,52 +25,32 @@ pub struct Handler {
     pub clock: Clock,
 }
 
+/// The answer to an invocation.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Answer {
+    /// What a run did.
+    Run(Summary),
+    /// What an erasure did.
+    Erase(Erasure),
+}
+
 impl Handler {
-    /// Runs the tasks that the event names.
+    /// Runs the tasks that the event names, or erases what it names.
     ///
     /// # Errors
-    /// When the run as a whole fails: the invocation then fails too, Lambda retries it, and the
-    /// alarm on errors fires.
-    pub async fn handle(&self, event: LambdaEvent<Value>) -> Result<Summary, Error> {
-        let left = time_left(&event.context, &self.clock);
+    /// When the event is invalid, or the run as a whole fails: the invocation then fails too, Lambda
+    /// retries it, and the alarm on errors fires.
+    pub async fn handle(&self, event: LambdaEvent<Value>) -> Result<Answer, Error> {
+        let LambdaEvent { payload, context, .. } = event;
+        let event = Event::parse(&payload).inspect_err(|error| {
+            tracing::error!(error = %error, "event is invalid");
+        })?;
+        let left = time_left(&context, &self.clock);
         let stop_at = Instant::now() + left.saturating_sub(DEADLINE_GUARD);
-        Ok(self.cleanup.run(&tasks(&event.payload), stop_at).await?)
-    }
-}
-
-/// Returns the tasks of `{"only": ["rescue", …]}`, or all tasks for any other event, such as those
-/// of EventBridge.
-fn tasks(event: &Value) -> Vec<Task> {
-    let named = event.get("only").and_then(Value::as_array).map(|names| {
-        names.iter().map(|name| name.as_str().and_then(Task::parse)).collect::<Option<Vec<_>>>()
-    });
-    match named.flatten() {
-        Some(only) if !only.is_empty() => {
-            Task::ALL.into_iter().filter(|task| only.contains(task)).collect()
-        }
-        _ => Task::ALL.to_vec(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::{Task, tasks};
-
-    #[test]
-    fn only_a_list_of_known_tasks_selects_tasks() {
-        let hourly = json!({"only": ["republish", "rescue"]});
-        assert_eq!(tasks(&hourly), [Task::Rescue, Task::Republish], "in the order of a run");
-        for all in [
-            json!({}),
-            json!(null),
-            json!({"only": []}),
-            json!({"only": "rescue"}),
-            json!({"only": ["everything"]}),
-            json!({"version": "0", "detail-type": "Scheduled Event", "detail": {}}),
-        ] {
-            assert_eq!(tasks(&all), Task::ALL, "{all}");
-        }
+        Ok(match event {
+            Event::Run(tasks) => Answer::Run(self.cleanup.run(&tasks, stop_at).await?),
+            Event::Erase(target) => Answer::Erase(self.cleanup.erase(&target, stop_at).await?),
+        })
     }
 }

@@ -9,6 +9,9 @@
 //! 4. *orphans* deletes the ZIPs of rows that are `failed` or `expired`;
 //! 5. *purge* deletes rows that were closed long ago, if `PURGE_AFTER_DAYS` is set.
 //!
+//! An event may also ask for an erasure ([`erase`]), which deletes what the vault has of one request
+//! or of one user.
+//!
 //! Tasks work in bounded pages, object first and row second. So a run can be killed at any point
 //! and the next one reaches the same state, and two concurrent runs share the work. The answer
 //! ([`summary`]) lists errors of single requests. A failure of the run is an error of the
@@ -17,6 +20,9 @@
 pub mod cleanup;
 pub mod config;
 pub mod context;
+pub mod erase;
+pub mod erasure;
+mod event;
 pub mod handler;
 mod outcome;
 mod run_report;

@@ -20,16 +20,21 @@ impl Task {
     pub const ALL: [Self; 5] =
         [Self::Expire, Self::Rescue, Self::Republish, Self::Orphans, Self::Purge];
 
+    /// Returns the task's name as the event spells it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Expire => "expire",
+            Self::Rescue => "rescue",
+            Self::Republish => "republish",
+            Self::Orphans => "orphans",
+            Self::Purge => "purge",
+        }
+    }
+
     /// Parses a task's name as the event spells it.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        Some(match name {
-            "expire" => Self::Expire,
-            "rescue" => Self::Rescue,
-            "republish" => Self::Republish,
-            "orphans" => Self::Orphans,
-            "purge" => Self::Purge,
-            _ => return None,
-        })
+        Self::ALL.into_iter().find(|task| task.as_str() == name)
     }
 }

@@ -23,6 +23,7 @@ pub fn handler(config: Config, aws: &SdkConfig) -> Handler {
         requests: Requests::new(database),
         vault: Vault::new(shared::aws::s3(aws, config.s3_path_style), &config.vault_bucket),
         queue: Queue::new(aws_sdk_sqs::Client::new(aws), config.queue_url),
+        sqids: config.sqids,
         purge_after_days: config.purge_after_days,
         metrics: Metrics::to_stdout(clock.clone(), config.memory_mib),
         clock: clock.clone(),

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 use shared::failure::{Failure, chain};
-use shared::request::{Claim, ClosedRow, DueEmail};
+use shared::request::{Claim, DueEmail, DueRow};
 use time::OffsetDateTime;
 use tokio::time::timeout_at;
 use uuid::Uuid;
@@ -42,7 +42,7 @@ impl Job {
         attempt: &Attempt,
     ) {
         let Some(user_id) = claim.user_id.filter(|_| claim.send_email) else { return };
-        let mark = EmailMark { token: claim.token, user_id, archive: archive.copied(), message };
+        let mark = EmailMark { token: claim.token, user_id, archive: archive.cloned(), message };
         let put = async {
             let mark = serde_json::to_vec(&mark).map_err(|error| chain(&error))?;
             let put = self.archiver.vault.put_email_mark(claim.bdr_id, mark.into()).await;
@@ -97,7 +97,7 @@ impl Job {
         let Some(DueEmail { claim, row }) = due else { return Ok(None) };
         phases.enter(Phase::Notify);
         let outcome = match row {
-            ClosedRow::Ready { expires_at } => {
+            DueRow::Ready { expires_at } => {
                 let Some(archive) = archive else { return Ok(None) };
                 let email = match recipient.and_then(Artist::from_recipient) {
                     Some(artist) => {
@@ -109,7 +109,7 @@ impl Job {
                 };
                 AttemptOutcome::Ready { archive, email }
             }
-            ClosedRow::Failed => {
+            DueRow::Failed => {
                 let failure = Failure::permanent("an earlier attempt failed", message);
                 let notice = Notice::Failed { failure: &failure };
                 let email = self.notifier.notify(&claim, notice, attempt.email_stop_at()).await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use shared::database::{Database, DatabaseError};
 use shared::failure::{Failure, chain};
-use shared::request::{Change, Claim, Claimed, Requests};
+use shared::request::{Change, Claim, Claimed, ClosedRow, Requests};
 use shared::sqid::SqidSource;
 use shared::vault::ArchiveKey;
 use time::OffsetDateTime;
@@ -75,7 +75,10 @@ impl Job {
             Ok(Change::Done(expires_at)) => {
                 self.conclude(&claim, &built, expires_at, attempt, phases).await
             }
-            Ok(Change::Closed) => AttemptOutcome::Closed { work: Ok(built.archive) },
+            Ok(Change::Closed(row)) => {
+                self.discard_unless_referred_to(row, &built, attempt).await;
+                AttemptOutcome::Closed { work: Ok(built.archive) }
+            }
             Ok(Change::Superseded) => AttemptOutcome::Superseded { work: Ok(built.archive) },
             Err(failure) => {
                 let archive = Some(&built.archive);
@@ -88,6 +91,10 @@ impl Job {
                 match self.try_ready(&claim, &built, attempt.row_stop_at(), attempt).await {
                     Ok(Change::Done(expires_at)) => {
                         self.conclude(&claim, &built, expires_at, attempt, phases).await
+                    }
+                    Ok(Change::Closed(row)) => {
+                        self.discard_unless_referred_to(row, &built, attempt).await;
+                        outcome
                     }
                     _ => outcome,
                 }
@@ -192,7 +199,20 @@ impl Job {
         // A panic must not hide that the row is `ready`. The panic hook has logged it.
         let aborting = self.archiver.abort_leftover_uploads(key, archive, attempt);
         let _ = AssertUnwindSafe(aborting).catch_unwind().await;
-        AttemptOutcome::Ready { archive: *archive, email }
+        AttemptOutcome::Ready { archive: archive.clone(), email }
+    }
+
+    /// Deletes the archive of an attempt that found its row closed, unless the row may refer to it.
+    async fn discard_unless_referred_to(&self, row: ClosedRow, built: &Built, attempt: &Attempt) {
+        match row {
+            // Another attempt was first, and the archive is its archive too.
+            ClosedRow::WithArchive => {}
+            ClosedRow::WithoutArchive => {
+                let discarding = self.archiver.discard(&built.key, &built.archive, attempt);
+                // A panic must not hide that the row is closed. The panic hook has logged it.
+                let _ = AssertUnwindSafe(discarding).catch_unwind().await;
+            }
+        }
     }
 
     /// Sends the e-mail about a change of the row, if the artist asked for one.
@@ -233,7 +253,7 @@ impl Job {
                 let email = self.notify(claim, notice, attempt, phases).await;
                 AttemptOutcome::Failed { failure, email }
             }
-            (Ok(Change::Closed), _) => AttemptOutcome::Closed { work: Err(failure) },
+            (Ok(Change::Closed(_)), _) => AttemptOutcome::Closed { work: Err(failure) },
             (Ok(Change::Superseded), _) => AttemptOutcome::Superseded { work: Err(failure) },
             (Err(error), _) => {
                 if archive.is_some() || row_change == RowChange::Fail {

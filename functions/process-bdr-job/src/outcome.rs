@@ -309,11 +309,17 @@ mod tests {
 
     /// Returns one outcome of each kind.
     fn all() -> [AttemptOutcome; 13] {
-        let archive =
-            StoredArchive { size_bytes: 7, artworks: 1, missing: 0, counted: true, adopted: false };
+        let archive = StoredArchive {
+            size_bytes: 7,
+            artworks: 1,
+            missing: 0,
+            counted: true,
+            adopted: false,
+            e_tag: None,
+        };
         let error = DatabaseError::TimedOut(Duration::from_secs(20));
         [
-            AttemptOutcome::Ready { archive, email: EmailOutcome::Sent },
+            AttemptOutcome::Ready { archive: archive.clone(), email: EmailOutcome::Sent },
             AttemptOutcome::Failed { failure: permanent(), email: EmailOutcome::Sent },
             AttemptOutcome::Retried { failure: transient() },
             AttemptOutcome::Skipped,

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
+use shared::sqid::Sqid;
 use uuid::Uuid;
 
 /// Submit, watch, retry and redrive batch download requests, and check their deployment
@@ -101,6 +102,8 @@ pub enum Command {
     },
     /// Retry each request of the dead-letter queue (default: dry run)
     Redrive(RedriveArguments),
+    /// Delete the archive of a request, or all archives of an artist, at once
+    Erase(EraseArguments),
     /// Check the deployment, and print what to do about each problem
     Doctor,
 }
@@ -154,6 +157,24 @@ pub struct RedriveArguments {
     /// Hide received messages from other consumers for this time (seconds, default: 120)
     #[arg(long, value_name = "SECONDS", default_value_t = 120, hide_default_value = true, value_parser = clap::value_parser!(u32).range(1..=43_200))]
     pub visibility_timeout: u32,
+}
+
+/// Options of `erase`.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("erased").required(true).args(["bdr_id", "user"])))]
+pub struct EraseArguments {
+    /// Id of the request
+    pub bdr_id: Option<Uuid>,
+    /// Delete all archives of this artist (users.public_sqid)
+    #[arg(long, value_name = "SQID", value_parser = sqid)]
+    pub user: Option<Sqid>,
+    /// Delete without asking for confirmation
+    #[arg(long)]
+    pub yes: bool,
+}
+
+fn sqid(text: &str) -> Result<Sqid, &'static str> {
+    Sqid::parse(text).ok_or("a public id has 1 to 64 letters and digits")
 }
 
 /// Options of `watch`.

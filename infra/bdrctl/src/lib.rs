@@ -19,4 +19,5 @@ mod stack_outputs;
 pub use commands::run;
 pub use commands::watch::watch;
 pub use operator::{Connection, Operator};
+pub use shared::queue::Publication;
 pub use stack_outputs::StackOutputs;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use shared::config::Environment;
 use shared::database::{Database, DatabaseSource, SecretReader};
 use shared::failure::Failure;
-use shared::queue::Queue;
+use shared::queue::{Publication, Queue};
 use shared::request::{NewRequest, Overview, Requests};
 use shared::sqid::SqidSource;
 use shared::vault::{ArchiveKey, NotDeleted, Vault};
@@ -149,12 +149,14 @@ impl Operator {
         Ok(bdr_id)
     }
 
-    /// Publishes a request. A second message of the same request does no harm.
+    /// Publishes a request in the group of its artist. A second message of the same request does no
+    /// harm.
     ///
     /// # Errors
     /// When SQS rejects the message or does not respond.
-    pub async fn publish(&self, bdr_id: Uuid) -> Result<()> {
-        let published = async { anyhow::Ok(self.queue().await?.publish(bdr_id).await?) };
+    pub async fn publish(&self, request: Publication) -> Result<()> {
+        let bdr_id = request.bdr_id;
+        let published = async { anyhow::Ok(self.queue().await?.publish(request).await?) };
         published.await.with_context(|| {
             Advised::new(
                 format!("failed to publish request {bdr_id}"),

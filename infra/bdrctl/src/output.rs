@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io::{self, Write as _, stderr, stdout};
+use std::io::{self, IsTerminal as _, Write as _, stderr, stdout};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -69,6 +69,18 @@ impl OutputError {
     pub(crate) fn is_closed(&self) -> bool {
         self.0.kind() == io::ErrorKind::BrokenPipe
     }
+}
+
+/// Asks on standard error for a confirmation. Returns the reply of a person, or `None` if standard input
+/// is not a terminal.
+pub(crate) fn confirm(question: &str) -> Result<Option<bool>> {
+    if !io::stdin().is_terminal() {
+        return Ok(None);
+    }
+    write!(stderr(), "{question} [y/N] ")?;
+    let mut reply = String::new();
+    io::stdin().read_line(&mut reply)?;
+    Ok(Some(matches!(reply.trim().to_lowercase().as_str(), "y" | "yes")))
 }
 
 /// Prints a note to standard error, if that is open.

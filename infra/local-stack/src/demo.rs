@@ -19,7 +19,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use bdrctl::{Connection, Operator, StackOutputs, arguments::StackArguments};
+use bdrctl::{Connection, Operator, Publication, StackOutputs, arguments::StackArguments};
 use local_stack::{LocalStack, STACK, Workspace, remote::RemoteHost};
 use tokio_postgres::Client;
 
@@ -131,7 +131,8 @@ impl Demo<'_> {
     /// the times at which they were first seen.
     async fn publish_and_watch(&self) -> Result<Vec<(String, Duration)>> {
         let published = Instant::now();
-        self.operator.publish(self.scene.request_id).await?;
+        let (bdr_id, user_id) = (self.scene.request_id, Some(self.scene.artist_id));
+        self.operator.publish(Publication { bdr_id, user_id }).await?;
         let spinner = self.console.spinner("waiting for the archive");
         let mut timeline = Vec::new();
         let seen = bdrctl::watch(&self.operator, self.scene.request_id, PATIENCE, |request, _| {

@@ -15,12 +15,12 @@ pub struct DueEmail {
     /// The request. Its row is closed, so only the e-mail step uses it.
     pub claim: Claim,
     /// The row.
-    pub row: ClosedRow,
+    pub row: DueRow,
 }
 
 /// The state of a closed row whose e-mail is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClosedRow {
+pub enum DueRow {
     /// `ready`.
     Ready {
         /// `expires_at`.
@@ -79,9 +79,9 @@ impl Requests {
         read_columns(&row, &mut claim)?;
         let status: String = column(&row, "status")?;
         let row = if RequestState::parse(&status) == Some(RequestState::Ready) {
-            ClosedRow::Ready { expires_at: column(&row, "expires_at")? }
+            DueRow::Ready { expires_at: column(&row, "expires_at")? }
         } else {
-            ClosedRow::Failed
+            DueRow::Failed
         };
         Ok(Some(DueEmail { claim, row }))
     }

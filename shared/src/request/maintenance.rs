@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::Requests;
 use crate::database::{DatabaseError, column, limited};
+use crate::queue::Publication;
 
 /// Rows per page: the keys that one `DeleteObjects` call accepts.
 pub const PAGE: i64 = 1000;
@@ -80,7 +81,7 @@ pub const GIVE_UP: &str = "
 
 /// Requests that have been `pending` for over an hour: their message may never have been published.
 pub const UNPUBLISHED: &str = "
-    SELECT r.id
+    SELECT r.id, r.user_id
       FROM batch_download_requests AS r
      WHERE r.status = 'pending'
        AND greatest(r.created_at, r.started_at) < now() - interval '1 hour'
@@ -170,8 +171,11 @@ impl Requests {
     ///
     /// # Errors
     /// When the database does not respond.
-    pub async fn unpublished(&self) -> Result<Vec<Uuid>, DatabaseError> {
-        self.ids(UNPUBLISHED, &[(&PAGE, Type::INT8)]).await
+    pub async fn unpublished(&self) -> Result<Vec<Publication>, DatabaseError> {
+        let rows = self.rows(UNPUBLISHED, &[(&PAGE, Type::INT8)]).await?;
+        let publication =
+            |row| Ok(Publication { bdr_id: column(row, "id")?, user_id: column(row, "user_id")? });
+        rows.iter().map(publication).collect()
     }
 
     /// Returns the states of those requests that exist.
@@ -200,7 +204,7 @@ impl Requests {
         self.rows(sql, parameters).await?.iter().map(|row| column(row, "id")).collect()
     }
 
-    async fn rows(
+    pub(super) async fn rows(
         &self,
         sql: &str,
         parameters: &[(&(dyn ToSql + Sync), Type)],

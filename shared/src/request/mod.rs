@@ -8,6 +8,8 @@
 //!    └───────────────────reopen (an operator)──────┘
 //! ```
 //!
+//! An erasure marks a request in any state `expired`.
+//!
 //! No lock is held while bytes move. A claim sets `started_at`, which is the fencing token of the
 //! attempt: `release` and `fail` change the row only while it holds that token. Any attempt may set
 //! `ready`, because the object in the vault is write-once; this puts the attempt's token in the
@@ -24,6 +26,7 @@
 
 mod download;
 mod due_email;
+mod erasure;
 mod maintenance;
 mod operator;
 
@@ -36,7 +39,7 @@ use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 pub use download::Download;
-pub use due_email::{ClosedRow, DueEmail};
+pub use due_email::{DueEmail, DueRow};
 pub use maintenance::{EXPIRED, Expired, ExpiryCursor, GIVE_UP, PAGE, PURGE, Stuck, UNPUBLISHED};
 pub use operator::{Filter, NewRequest, Overview, Remedy};
 
@@ -118,10 +121,19 @@ pub enum Claimed {
 pub enum Change<T> {
     /// The row was changed.
     Done(T),
-    /// The row was not changed: it is closed (`ready`, `failed`, `expired`) or deleted.
-    Closed,
+    /// The row was not changed: it is closed or deleted.
+    Closed(ClosedRow),
     /// The row was not changed: a newer attempt holds it.
     Superseded,
+}
+
+/// Whether a row that a change found closed may refer to a ZIP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClosedRow {
+    /// `ready`: the row refers to the ZIP, which all attempts share. Also an unknown state.
+    WithArchive,
+    /// `failed`, `expired` or deleted: no row refers to a ZIP.
+    WithoutArchive,
 }
 
 /// The requests in the database. Cloning is cheap.
@@ -391,8 +403,14 @@ fn is_open(status: &str) -> bool {
 /// Returns why an UPDATE changed no row, from the row as read afterwards.
 fn unchanged<T>(state: Option<RowState>) -> Change<T> {
     match state {
-        Some((status, _)) if is_open(&status) => Change::Superseded,
-        _ => Change::Closed,
+        Some((status, _)) => match RequestState::parse(&status) {
+            Some(RequestState::Pending | RequestState::Processing) => Change::Superseded,
+            Some(RequestState::Failed | RequestState::Expired) => {
+                Change::Closed(ClosedRow::WithoutArchive)
+            }
+            Some(RequestState::Ready) | None => Change::Closed(ClosedRow::WithArchive),
+        },
+        None => Change::Closed(ClosedRow::WithoutArchive),
     }
 }
 

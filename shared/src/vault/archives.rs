@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use aws_sdk_s3::error::BuildError;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use time::OffsetDateTime;
@@ -96,25 +97,12 @@ impl Vault {
         &self,
         archives: impl IntoIterator<Item = (&ArchiveKey, Option<&str>)>,
     ) -> Result<HashMap<String, NotDeleted>, VaultError> {
-        let objects = archives
-            .into_iter()
-            .map(|(key, e_tag)| {
-                let e_tag = e_tag.map(str::to_owned);
-                ObjectIdentifier::builder().key(key.as_str()).set_e_tag(e_tag).build()
-            })
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| VaultError::Service(error.to_string()))?;
-        if objects.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let delete = Delete::builder()
-            .set_objects(Some(objects))
-            .quiet(true)
-            .build()
-            .map_err(|error| VaultError::Service(error.to_string()))?;
-        let response =
-            self.client.delete_objects().bucket(&*self.bucket).delete(delete).send().await?;
-        let not_deleted = response.errors.unwrap_or_default().into_iter().filter_map(|error| {
+        let objects = archives.into_iter().map(|(key, e_tag)| {
+            let e_tag = e_tag.map(str::to_owned);
+            ObjectIdentifier::builder().key(key.as_str()).set_e_tag(e_tag).build()
+        });
+        let errors = self.delete_objects(objects).await?;
+        let not_deleted = errors.into_iter().filter_map(|error| {
             let reason = match error.code.as_deref() {
                 Some("PreconditionFailed" | "NoSuchKey" | "NotFound") => NotDeleted::Changed,
                 code => NotDeleted::Rejected(code.unwrap_or("no error code").to_owned()),
@@ -122,5 +110,24 @@ impl Vault {
             Some((error.key?, reason))
         });
         Ok(not_deleted.collect())
+    }
+
+    /// Deletes objects in one call, which is none for none. Returns the errors of single objects.
+    ///
+    /// # Errors
+    /// When S3 rejects the whole call.
+    pub(super) async fn delete_objects(
+        &self,
+        objects: impl IntoIterator<Item = Result<ObjectIdentifier, BuildError>>,
+    ) -> Result<Vec<aws_sdk_s3::types::Error>, VaultError> {
+        let invalid = |error: BuildError| VaultError::Service(error.to_string());
+        let objects = objects.into_iter().collect::<Result<Vec<_>, _>>().map_err(invalid)?;
+        if objects.is_empty() {
+            return Ok(Vec::new());
+        }
+        let delete = Delete::builder().set_objects(Some(objects)).quiet(true).build();
+        let delete = self.client.delete_objects().delete(delete.map_err(invalid)?);
+        let response = delete.bucket(&*self.bucket).send().await?;
+        Ok(response.errors.unwrap_or_default())
     }
 }

@@ -28,6 +28,15 @@ pub struct ArchiveKey(String);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EmailMarkKey(String);
 
+/// A set of keys under `bdr/` that an erasure deletes: those of a user, or of a request. Those of a
+/// request are its ZIP and everything under `bdr/{user_sqid}/{bdr_id}/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Erasable {
+    /// The prefix of a listing, which may also list other keys.
+    prefix: String,
+    bdr_id: Option<Uuid>,
+}
+
 /// An `art_url` in the vault that is not the key of an artwork.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the art_url is not the key of an artwork in the vault")]
@@ -83,6 +92,13 @@ impl ArchiveKey {
         (archive.as_str() == key).then_some(archive)
     }
 
+    /// Returns the public id of the user in the key.
+    #[must_use]
+    pub fn user(&self) -> Option<Sqid> {
+        let (user, _) = self.0.strip_prefix(ARCHIVE_PREFIX)?.split_once('/')?;
+        Sqid::parse(user)
+    }
+
     /// Returns the request of the ZIP.
     #[must_use]
     pub fn bdr_id(&self) -> Option<Uuid> {
@@ -123,6 +139,45 @@ impl fmt::Display for EmailMarkKey {
     }
 }
 
+impl Erasable {
+    /// The keys of a user.
+    #[must_use]
+    pub fn of_user(user: &Sqid) -> Self {
+        Self { prefix: format!("{ARCHIVE_PREFIX}{user}/"), bdr_id: None }
+    }
+
+    /// The keys of a request of this user.
+    #[must_use]
+    pub fn of_request(user: &Sqid, bdr_id: Uuid) -> Self {
+        Self { prefix: format!("{ARCHIVE_PREFIX}{user}/{bdr_id}"), bdr_id: Some(bdr_id) }
+    }
+
+    /// The keys of a request whose user is unknown. Its listing has every key under `bdr/`.
+    #[must_use]
+    pub fn of_request_of_any_user(bdr_id: Uuid) -> Self {
+        Self { prefix: ARCHIVE_PREFIX.to_owned(), bdr_id: Some(bdr_id) }
+    }
+
+    /// Returns the prefix of a listing that has all of these keys, and possibly others.
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Returns whether `key` is one of these keys.
+    #[must_use]
+    pub fn contains(&self, key: &str) -> bool {
+        let Some(bdr_id) = self.bdr_id else { return key.starts_with(&self.prefix) };
+        let under_user = key
+            .strip_prefix(ARCHIVE_PREFIX)
+            .filter(|_| key.starts_with(&self.prefix))
+            .and_then(|key| key.split_once('/'))
+            .filter(|(user, _)| Sqid::parse(user).is_some());
+        under_user
+            .and_then(|(_, rest)| rest.strip_prefix(&bdr_id.to_string()))
+            .is_some_and(|rest| rest == ".zip" || rest.starts_with('/'))
+    }
+}
+
 impl fmt::Display for ArtworkKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -137,7 +192,7 @@ impl fmt::Display for ArchiveKey {
 
 #[cfg(test)]
 mod tests {
-    use super::{ArchiveKey, ArtworkKey, InvalidArtworkKey};
+    use super::{ArchiveKey, ArtworkKey, Erasable, InvalidArtworkKey};
     use crate::sqid::Sqid;
 
     #[test]
@@ -176,7 +231,40 @@ mod tests {
     fn an_archive_key_contains_its_artist() {
         let key = ArchiveKey::new(&Sqid::parse("u5Kx").unwrap(), uuid::Uuid::nil());
         assert_eq!(key.as_str(), "bdr/u5Kx/00000000-0000-0000-0000-000000000000.zip");
-        assert_eq!(ArchiveKey::parse(key.as_str()), Some(key));
+        assert_eq!(ArchiveKey::parse(key.as_str()), Some(key.clone()));
+        assert_eq!(key.user(), Sqid::parse("u5Kx"));
+    }
+
+    #[test]
+    fn an_erasure_covers_the_keys_of_its_user_or_request_only() {
+        let (user, id) = (Sqid::parse("u5").unwrap(), uuid::Uuid::from_u128(7));
+        let (zip, segment) = (format!("bdr/u5/{id}.zip"), format!("bdr/u5/{id}/segment-1"));
+        let (of_user, of_request) = (Erasable::of_user(&user), Erasable::of_request(&user, id));
+        let of_any = Erasable::of_request_of_any_user(id);
+        for scope in [&of_user, &of_request, &of_any] {
+            assert!(scope.contains(&zip) && scope.contains(&segment), "{scope:?}");
+        }
+        let of_another_user = format!("bdr/u5x/{id}.zip");
+        assert!(of_user.contains("bdr/u5/anything") && of_any.contains(&of_another_user));
+        for key in [
+            of_another_user,
+            format!("bdr/U5/{id}.zip"),
+            "bdr/u5.zip".to_owned(),
+            "u5/artwork.png".to_owned(),
+        ] {
+            assert!(!of_user.contains(&key) && !of_request.contains(&key), "{key}");
+        }
+        for key in [
+            format!("bdr/u5/{id}.zip.bak"),
+            format!("bdr/u5/{id}x.zip"),
+            format!("bdr/u5/x/{id}.zip"),
+            format!("bdr/{id}.zip"),
+            format!("bdr//{id}.zip"),
+            format!("8c/u5/{id}.zip"),
+            format!("bdr/u5/{}.zip", uuid::Uuid::from_u128(8)),
+        ] {
+            assert!(!of_request.contains(&key) && !of_any.contains(&key), "{key}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod archives;
 mod buffers;
 mod email_mark;
+mod erase;
 mod error;
 mod key;
 mod object;
@@ -16,8 +17,9 @@ use aws_sdk_s3::config::retry::RetryConfig;
 use buffers::BufferPool;
 
 pub use archives::{ListedArchive, MAX_DELETED_PER_CALL, NotDeleted};
+pub use erase::{ErasablePage, NotErased, OpenUpload, UploadPage, UploadPosition};
 pub use error::VaultError;
-pub use key::{ArchiveKey, ArtworkKey, EmailMarkKey, InvalidArtworkKey};
+pub use key::{ArchiveKey, ArtworkKey, EmailMarkKey, Erasable, InvalidArtworkKey};
 pub use object::ArchiveObject;
 pub use read::OpenArtwork;
 pub use upload::{Finished, PART_BUFFERS, Upload, part_size};

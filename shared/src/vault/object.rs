@@ -22,7 +22,8 @@ const MAX_END_SIZE: u16 = 1024;
 pub struct ArchiveObject {
     /// Size in bytes.
     pub size_bytes: u64,
-    e_tag: Option<String>,
+    /// The ETag, which differs from that of a later object at the same key.
+    pub e_tag: Option<String>,
     last_modified: Option<OffsetDateTime>,
 }
 
@@ -67,18 +68,22 @@ impl Vault {
             return Ok(None);
         }
         tracing::info!(key = %key, "deleting a leftover ZIP");
-        // If-Match: deletes only the object that was checked, not one written since.
-        let deleted = self
-            .client
-            .delete_object()
-            .bucket(&*self.bucket)
-            .key(key.as_str())
-            .set_if_match(object.e_tag)
-            .send()
-            .await;
-        match deleted.map_err(VaultError::from) {
-            // Deleted or replaced since: the conditional write finds out.
-            Ok(_) | Err(VaultError::NotFound | VaultError::Conflict(_)) => Ok(None),
+        // If it was replaced since, the conditional write finds out.
+        self.delete_unchanged(key, object.e_tag).await.map(|()| None)
+    }
+
+    /// Deletes the ZIP at `key` if it still is the object with this ETag, not one written since.
+    ///
+    /// # Errors
+    /// When the S3 request fails.
+    pub async fn delete_unchanged(
+        &self,
+        key: &ArchiveKey,
+        e_tag: Option<String>,
+    ) -> Result<(), VaultError> {
+        let delete = self.client.delete_object().bucket(&*self.bucket).key(key.as_str());
+        match delete.set_if_match(e_tag).send().await.map_err(VaultError::from) {
+            Ok(_) | Err(VaultError::NotFound | VaultError::Conflict(_)) => Ok(()),
             Err(error) => Err(error),
         }
     }

@@ -79,10 +79,15 @@ pub struct Upload {
 }
 
 /// The result of an upload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finished {
-    /// The object is in the vault, with this number of bytes.
-    Created(u64),
+    /// The object is in the vault.
+    Created {
+        /// Its size in bytes.
+        size_bytes: u64,
+        /// Its ETag.
+        e_tag: Option<String>,
+    },
     /// Another object exists at the key, or another attempt aborted the upload: adopt that object.
     Conflict,
 }
@@ -119,9 +124,9 @@ impl Upload {
         };
         let time_is_up = |_| Err(VaultError::Service("stopped before the deadline".to_owned()));
         match timeout_at(until, ending).await.unwrap_or_else(time_is_up) {
-            Ok(()) => {
+            Ok(e_tag) => {
                 self.id = None;
-                Ok(Finished::Created(self.size))
+                Ok(Finished::Created { size_bytes: self.size, e_tag })
             }
             Err(error) => {
                 self.abort().await;
@@ -154,8 +159,10 @@ impl Upload {
         self.failure.take()
     }
 
-    async fn put_whole(&mut self) -> Result<(), VaultError> {
-        self.vault
+    /// Returns the ETag of the object.
+    async fn put_whole(&mut self) -> Result<Option<String>, VaultError> {
+        let put = self
+            .vault
             .client
             .put_object()
             .bucket(&*self.vault.bucket)
@@ -168,10 +175,11 @@ impl Upload {
             .disable_payload_signing() // CRC32 and TLS protect the body at half the CPU time
             .send()
             .await?;
-        Ok(())
+        Ok(put.e_tag)
     }
 
-    async fn complete(&mut self) -> Result<(), VaultError> {
+    /// Returns the ETag of the object.
+    async fn complete(&mut self) -> Result<Option<String>, VaultError> {
         if !self.buffer.is_empty() {
             self.send_part()?;
         }
@@ -181,7 +189,8 @@ impl Upload {
         self.sent.sort_unstable_by_key(|part| part.part_number);
         let upload_id =
             self.upload_id().await.map_err(|error| VaultError::Service(error.to_string()))?;
-        self.vault
+        let completed = self
+            .vault
             .client
             .complete_multipart_upload()
             .bucket(&*self.vault.bucket)
@@ -195,7 +204,7 @@ impl Upload {
             )
             .send()
             .await?;
-        Ok(())
+        Ok(completed.e_tag)
     }
 
     /// Starts a task that sends the full buffer.

@@ -6,7 +6,8 @@ use super::BDRCTL;
 
 #[test]
 fn the_help_of_each_command_is_as_reviewed() {
-    for command in ["", "submit", "status", "watch", "link", "retry", "redrive", "doctor"] {
+    for command in ["", "submit", "status", "watch", "link", "retry", "redrive", "erase", "doctor"]
+    {
         let words = [command, "--help"].into_iter().filter(|word| !word.is_empty());
         let output = Command::new(BDRCTL).args(words).output().unwrap();
         assert!(output.status.success(), "{command}");

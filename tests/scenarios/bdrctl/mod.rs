@@ -1,6 +1,7 @@
 //! The operator's tool: its binary against the local stack.
 
 mod doctor;
+mod erase;
 mod help;
 mod output;
 mod redrive;
@@ -8,6 +9,7 @@ mod requests;
 
 use std::process::{Output, Stdio};
 
+use aws_sdk_sqs::types::MessageSystemAttributeName;
 use bdr_tests::Scenario;
 use bdr_tests::scenario::unique;
 use serde_json::Value;
@@ -81,12 +83,17 @@ async fn queue(s: &Scenario) -> String {
     s.sqs.create_queue().queue_name(unique("o")).send().await.unwrap().queue_url.unwrap()
 }
 
-/// Returns the requests whose messages are in a queue, and deletes the messages.
+/// Returns the requests whose messages are in a queue, and deletes the messages. Each must be in the
+/// artist's group.
 async fn published(s: &Scenario, queue: &str) -> Vec<Uuid> {
-    let received = s.sqs.receive_message().queue_url(queue).max_number_of_messages(10).send();
-    let messages = received.await.unwrap().messages.unwrap_or_default();
+    let received = s.sqs.receive_message().queue_url(queue).max_number_of_messages(10);
+    let received = received.message_system_attribute_names(MessageSystemAttributeName::All);
+    let messages = received.send().await.unwrap().messages.unwrap_or_default();
     let mut ids = Vec::new();
     for message in messages {
+        let attributes = message.attributes.unwrap();
+        let group = &attributes[&MessageSystemAttributeName::MessageGroupId];
+        assert_eq!(*group, s.user_id.to_string());
         let body = message.body.unwrap();
         ids.extend(shared::message::Message::parse(&body).map(|message| message.bdr_id));
         let delete = s.sqs.delete_message().queue_url(queue);

@@ -1,3 +1,4 @@
 //! Scenarios of `cleanup-expired-bdrs`.
 
+mod erase;
 mod runs;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use aws_sdk_sqs::types::MessageSystemAttributeName;
 use axum::Router;
 use axum::routing::post;
 use bdr_tests::in_process::{Cleaner, now};
@@ -191,10 +192,15 @@ fn stuck_requests_are_rescued_and_waiting_requests_republished() {
         let mut published = Vec::new();
         while published.len() < 12 {
             let received = s.sqs.receive_message().queue_url(&cleaner.queue_url);
+            let received = received.message_system_attribute_names(MessageSystemAttributeName::All);
             let received = received.max_number_of_messages(10).wait_time_seconds(20).send().await;
-            published.extend(received.unwrap().messages.unwrap_or_default().into_iter().map(
-                |message| shared::message::Message::parse(message.body().unwrap()).unwrap().bdr_id,
-            ));
+            for message in received.unwrap().messages.unwrap_or_default() {
+                let group =
+                    &message.attributes().unwrap()[&MessageSystemAttributeName::MessageGroupId];
+                assert_eq!(*group, s.user_id.to_string(), "in the group of its artist");
+                let body = message.body().unwrap();
+                published.push(shared::message::Message::parse(body).unwrap().bdr_id);
+            }
         }
         published.sort_unstable();
         let mut waiting = waiting;

@@ -138,7 +138,13 @@ fn the_deployed_functions_presign_a_zip_and_expire_it() {
         assert_eq!(zip, s.archive(bdr_id).await.unwrap().bytes);
 
         s.set(bdr_id, "expires_at = now() - interval '1 second'").await;
-        let scheduled = json!({"version": "0", "source": "aws.scheduler", "detail": "{}"});
+        let scheduled = json!({
+            "version": "0", "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa",
+            "detail-type": "Scheduled Event", "source": "aws.scheduler",
+            "account": "123456789012", "time": "2026-03-04T03:30:00Z", "region": "us-east-1",
+            "resources": ["arn:aws:scheduler:us-east-1:123456789012:schedule/default/cleanup"],
+            "detail": "{}",
+        });
         let (report, error) = invoke(&s, "CleanupExpiredBdrsFunctionName", &scheduled).await;
         assert_eq!((&report["status"], error), (&json!("success"), None), "{report}");
         assert!(report["cleaned_up"].as_u64().unwrap() >= 1);
@@ -176,7 +182,7 @@ fn the_cleanup_is_scheduled_and_its_failures_are_queued() {
         let hourly: Value =
             serde_json::from_str(schedule("Hourly")["Input"].as_str().unwrap()).unwrap();
         assert_eq!(hourly, json!({"only": ["rescue", "republish"]}));
-        assert_eq!(schedule("Daily")["Input"], Value::Null, "the daily run does all tasks");
+        assert_eq!(schedule("Daily")["Input"], "{}", "the daily run does all tasks");
 
         let schedules = aws(&s, &["scheduler", "list-schedules"]).await;
         let schedules = schedules["Schedules"].as_array().unwrap().clone();

@@ -31,7 +31,7 @@ pub(super) struct Grant {
     pub(super) action: String,
     /// An ARN, or the beginning of one and a `*`.
     pub(super) resource: String,
-    /// Condition keys, and the values that they must equal.
+    /// Condition keys, and the values that they must equal, or the beginnings of such values and a `*`.
     pub(super) conditions: BTreeMap<String, String>,
     /// Whether the grant is for Lambda itself, which uses the function's role, and is denied to the
     /// function's code.
@@ -162,6 +162,8 @@ struct Document {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "PascalCase")]
 struct Statement {
+    #[serde(default, rename = "Sid")]
+    _sid: Option<String>,
     effect: String,
     action: Value,
     resource: Value,
@@ -173,7 +175,7 @@ struct Statement {
 ///
 /// # Panics
 /// When the document contains what the template's policies do not: denials other than to the function's
-/// code, conditions other than `StringEquals`, wildcards in actions or within ARNs.
+/// code, conditions other than `StringEquals` and `StringLike`, wildcards in actions or within ARNs.
 pub(super) fn grants(document: Value) -> Vec<Grant> {
     let document: Document = serde_json::from_value(document).expect("a supported policy");
     let (denials, allowances): (Vec<_>, Vec<_>) =
@@ -187,7 +189,7 @@ pub(super) fn grants(document: Value) -> Vec<Grant> {
         denied.extend(texts(&action));
     }
     let mut grants = Vec::new();
-    for Statement { effect, action, resource, condition } in allowances {
+    for Statement { effect, action, resource, condition, .. } in allowances {
         assert_eq!(effect, "Allow");
         let choices = choices(&condition);
         for action in texts(&action) {
@@ -211,8 +213,13 @@ pub(super) fn grants(document: Value) -> Vec<Grant> {
 fn choices(condition: &BTreeMap<String, Value>) -> Vec<BTreeMap<String, String>> {
     let mut choices = vec![BTreeMap::new()];
     for (operator, keys) in condition {
-        assert_eq!(operator, "StringEquals", "the condition operator is supported");
+        let is_like = operator == "StringLike";
+        assert!(is_like || operator == "StringEquals", "{operator} is supported");
         for (key, values) in keys.as_object().unwrap() {
+            for value in texts(values) {
+                let text = value.strip_suffix('*').filter(|_| is_like).unwrap_or(&value);
+                assert!(!text.contains(['*', '?']), "{value} is supported");
+            }
             let with = |choice: &BTreeMap<_, _>, value| {
                 choice.clone().into_iter().chain([(key.clone(), value)]).collect()
             };
@@ -246,7 +253,12 @@ impl Grant {
             None => need.resource == self.resource,
         };
         let mut conditions = self.conditions.iter();
-        let are_met = conditions.all(|(key, value)| need.conditions.get(&**key) == Some(value));
+        let are_met = conditions.all(|(key, value)| {
+            need.conditions.get(&**key).is_some_and(|actual| match value.strip_suffix('*') {
+                Some(beginning) => actual.starts_with(beginning),
+                None => actual == value,
+            })
+        });
         !self.denied_to_code && self.action == need.action && covers && are_met
     }
 }

@@ -3,6 +3,7 @@
 mod database_role;
 mod database_tls;
 pub(crate) mod deployed_stack;
+mod fair_queue;
 mod iam;
 mod indexes;
 mod observability;

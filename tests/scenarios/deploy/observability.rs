@@ -168,10 +168,13 @@ fn the_log_is_text_if_lambda_is_configured_for_text() {
 }
 
 /// AWS's own metrics: namespace, name, dimension and statistics.
-const OF_AWS: [(&str, &str, &str, &str); 9] = [
+const OF_AWS: [(&str, &str, &str, &str); 12] = [
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "Maximum"),
     ("AWS/SQS", "ApproximateNumberOfMessagesNotVisible", "QueueName", "Maximum"),
     ("AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", "Maximum"),
+    ("AWS/SQS", "ApproximateAgeOfOldestMessageInQuietGroups", "QueueName", "Maximum"),
+    ("AWS/SQS", "ApproximateNumberOfMessagesVisibleInQuietGroups", "QueueName", "Maximum"),
+    ("AWS/SQS", "ApproximateNumberOfNoisyGroups", "QueueName", "Maximum"),
     ("AWS/Lambda", "Errors", "FunctionName", "Sum"),
     ("AWS/Lambda", "Throttles", "FunctionName", "Sum"),
     ("AWS/Lambda", "Duration", "FunctionName", "Maximum or Sum"),

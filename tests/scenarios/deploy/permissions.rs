@@ -11,6 +11,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use shared::clock::Clock;
 use time::Duration;
+use uuid::Uuid;
 
 use super::iam::{Grant, grants, needs, needs_of_key};
 use crate::deploy::deployed_stack::{aws, deploy, package};
@@ -99,6 +100,37 @@ impl Deployed {
         granted
     }
 
+    /// Checks that the API's policy allows what docs/api.md describes, and nothing else.
+    async fn check_api_policy(&self, s: &Scenario) {
+        let iam = aws_sdk_iam::Client::new(&s.stack.sdk_config());
+        let arn = &self.resources["ApiPolicy"];
+        let version = iam.get_policy().policy_arn(arn).send().await.unwrap().policy.unwrap();
+        let version = iam
+            .get_policy_version()
+            .policy_arn(arn)
+            .version_id(version.default_version_id.unwrap())
+            .send();
+        let version = version.await.unwrap().policy_version.unwrap();
+        let document = percent_decode_str(version.document.as_deref().unwrap());
+        let document = serde_json::from_str(&document.decode_utf8().unwrap()).unwrap();
+        let allowed: BTreeSet<_> =
+            grants(document).into_iter().map(|grant| (grant.action, grant.resource)).collect();
+        let on =
+            |service: &str, name: &str| format!("arn:aws:{service}:us-east-1:000000000000:{name}");
+        let invoke = |function: &str| {
+            let function = format!("function:{}", self.resources[function]);
+            ("lambda:InvokeFunction".to_owned(), on("lambda", &function))
+        };
+        let needed = [
+            ("sqs:SendMessage".to_owned(), on("sqs", self.queue())),
+            invoke("PresignBdrDownloadFunction"),
+            invoke("CleanupExpiredBdrsFunction"),
+            ("kms:Decrypt".to_owned(), self.key.clone()),
+            ("kms:GenerateDataKey".to_owned(), self.key.clone()),
+        ];
+        assert_eq!(allowed, BTreeSet::from(needed));
+    }
+
     /// Returns the queue's name, which is the last part of its URL and its ARN.
     fn queue(&self) -> &str {
         self.resources["BdrQueue"].rsplit('/').next().unwrap()
@@ -157,6 +189,8 @@ fn the_roles_allow_exactly_what_the_functions_call() {
         s.aws = recorder.sdk_config(s.stack);
         presign_and_download(&s, &by_secret).await;
         deployed.check(&s, "PresignBdrDownloadRole", &recorder, "/none").await;
+
+        deployed.check_api_policy(&s).await;
     });
 }
 
@@ -205,6 +239,20 @@ async fn clean_up(s: &Scenario, variables: &[(&str, &str)]) -> String {
         assert_eq!(report[done], 1, "{report}");
     }
     assert_eq!(report["errors"], Value::Null);
+
+    let erased = s.request(&[1]).await;
+    for (key, target) in [
+        (s.archive_key(erased), json!({ "bdr_id": erased })),
+        // Its row is gone.
+        (s.archive_key(Uuid::from_u128(1)), json!({ "bdr_id": Uuid::from_u128(1) })),
+        (s.archive_key(Uuid::from_u128(2)), json!({ "user_sqid": s.user_sqid })),
+    ] {
+        s.put(&key, b"zip").await;
+        s.s3.create_multipart_upload().bucket(s.bucket()).key(&key).send().await.unwrap();
+        let erasure = cleaner.run(json!({ "erase": target })).await.unwrap();
+        assert_ne!(erasure["erased"], 0, "{erasure}");
+        assert_eq!((&erasure["aborted_uploads"], &erasure["errors"]), (&json!(1), &Value::Null));
+    }
     cleaner.queue_url
 }
 

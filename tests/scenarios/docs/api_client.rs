@@ -11,9 +11,11 @@ async fn publish(
     sqs: &aws_sdk_sqs::Client,
     queue_url: &str,
     bdr_id: uuid::Uuid,
+    user_id: i32,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let body = serde_json::json!({ "bdr_id": bdr_id }).to_string();
-    sqs.send_message().queue_url(queue_url).message_body(body).send().await?;
+    let send = sqs.send_message().queue_url(queue_url).message_body(body);
+    send.message_group_id(user_id.to_string()).send().await?;
     Ok(())
 }
 
@@ -40,9 +42,24 @@ async fn download_url(
     Ok((status, answer))
 }
 
-/// The snippets of a language: one that publishes, and one that returns a download URL.
-pub(super) fn snippets(language: &str) -> [&'static str; 2] {
-    ["## Publish a request", "## Offer the download"].map(|heading| {
+async fn erase_user(
+    lambda: &aws_sdk_lambda::Client,
+    function: &str,
+    user_sqid: &str,
+) -> Result<serde_json::Value, Box<dyn std::error::Error>> {
+    let event = serde_json::json!({ "erase": { "user_sqid": user_sqid } }).to_string();
+    let invoke = lambda.invoke().function_name(function).payload(event.into_bytes().into());
+    let answer = invoke.send().await?;
+    let body = answer.payload.map(aws_sdk_lambda::primitives::Blob::into_inner).unwrap_or_default();
+    if answer.function_error.is_some() {
+        return Err(String::from_utf8_lossy(&body).into());
+    }
+    Ok(serde_json::from_slice(&body)?)
+}
+
+/// The snippets of a language: one that publishes, one that returns a download URL, and one that erases.
+pub(super) fn snippets(language: &str) -> [&'static str; 3] {
+    ["## Publish a request", "## Offer the download", "## Erase archives"].map(|heading| {
         let blocks = doc_commands::blocks(API.text, heading, language);
         assert_eq!(blocks.len(), 1, "{heading}");
         blocks[0]
@@ -74,7 +91,7 @@ fn the_python_client_publishes_and_downloads() {
         assert_eq!(ask(&user_id).await.unwrap(), "409 None", "the request is not ready");
         assert_eq!(ask("0").await.unwrap(), "404 None", "the request of another user");
         let queue = s.stack.queue_url().unwrap();
-        python(&s, &format!("publish('{queue}', '{bdr_id}')")).await.unwrap();
+        python(&s, &format!("publish('{queue}', '{bdr_id}', {user_id})")).await.unwrap();
         s.wait_for(bdr_id, "ready").await;
         let printed = ask(&user_id).await.unwrap();
         assert_downloads(&s, printed.strip_prefix("200 ").unwrap(), bdr_id).await;
@@ -82,6 +99,16 @@ fn the_python_client_publishes_and_downloads() {
         assert_eq!(ask(&user_id).await.unwrap(), "410 None");
         let error = ask("'me'").await.unwrap_err();
         assert!(error.contains("RuntimeError") && error.contains("the payload must be"), "{error}");
+
+        let cleanup = s.stack.output("CleanupExpiredBdrsFunctionName").unwrap();
+        let erase = async |user_sqid: &str| {
+            python(&s, &format!("print(erase_user('{cleanup}', '{user_sqid}')['erased'])")).await
+        };
+        assert_eq!(erase(&s.user_sqid).await.unwrap(), "1");
+        assert_eq!(erase(&s.user_sqid).await.unwrap(), "0", "the second time");
+        assert!(s.archive(bdr_id).await.is_none());
+        let error = erase("../").await.unwrap_err();
+        assert!(error.contains("RuntimeError") && error.contains("invalid event"), "{error}");
     });
 }
 
@@ -101,7 +128,7 @@ fn the_rust_client_publishes_and_downloads() {
         let ask = async |user_id| download_url(&lambda, function, bdr_id, user_id).await;
         assert_eq!(ask(s.user_id).await.unwrap().0, 409, "the request is not ready");
         assert_eq!(ask(0).await.unwrap().0, 404, "the request of another user");
-        publish(&s.sqs, s.stack.queue_url().unwrap(), bdr_id).await.unwrap();
+        publish(&s.sqs, s.stack.queue_url().unwrap(), bdr_id, s.user_id).await.unwrap();
         s.wait_for(bdr_id, "ready").await;
         let (status, answer) = ask(s.user_id).await.unwrap();
         assert_eq!(status, 200);
@@ -111,6 +138,14 @@ fn the_rust_client_publishes_and_downloads() {
         // A malformed row.
         s.set(bdr_id, "file_path = 'elsewhere.zip', expires_at = NULL").await;
         let error = ask(s.user_id).await.unwrap_err().to_string();
+        assert!(error.contains("errorMessage"), "{error}");
+
+        let cleanup = s.stack.output("CleanupExpiredBdrsFunctionName").unwrap();
+        for (sqid, erased) in [(&*s.user_sqid, 1), (&*s.user_sqid, 0), ("nobody", 0)] {
+            assert_eq!(erase_user(&lambda, cleanup, sqid).await.unwrap()["erased"], erased);
+        }
+        assert!(s.archive(bdr_id).await.is_none());
+        let error = erase_user(&lambda, cleanup, "").await.unwrap_err().to_string();
         assert!(error.contains("errorMessage"), "{error}");
     });
 }

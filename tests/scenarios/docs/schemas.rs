@@ -3,7 +3,7 @@
 
 use std::process::Stdio;
 
-use bdr_tests::in_process::presign;
+use bdr_tests::in_process::{Cleaner, presign};
 use bdr_tests::{Scenario, scenario_apart};
 use serde_json::{Value, json};
 use shared::message::Message;
@@ -13,6 +13,8 @@ use uuid::Uuid;
 const MESSAGE: &str = include_str!("../../../docs/schemas/message.json");
 const QUESTION: &str = include_str!("../../../docs/schemas/presign-question.json");
 const ANSWER: &str = include_str!("../../../docs/schemas/presign-answer.json");
+const CLEANUP_EVENT: &str = include_str!("../../../docs/schemas/cleanup-event.json");
+const CLEANUP_ANSWER: &str = include_str!("../../../docs/schemas/cleanup-answer.json");
 
 /// Prints for each value whether the schema allows it, after checking the schema itself.
 const VALIDATE: &str = r"
@@ -149,5 +151,56 @@ fn every_answer_has_exactly_the_members_of_its_schema() {
         wrong.extend([json!({"status": "ready"}), json!({"status": "not_ready"}), json!([])]);
         wrong.push(json!({"status": "not_ready", "bdr_status": "ready"}));
         assert_eq!(allowed(&s, ANSWER, &wrong).await, vec![false; wrong.len()]);
+    });
+}
+
+#[test]
+fn a_cleanup_event_is_accepted_exactly_when_its_schema_allows_it() {
+    scenario_apart(async |s| {
+        // A rescue would mark it `failed`.
+        let stuck = s.request(&[1]).await;
+        let dead = "status = 'processing', created_at = now() - interval '1 day'";
+        s.set(stuck, dead).await;
+        let cleaner = Cleaner::new(&s, &[]).await;
+        let scheduled = examples(CLEANUP_EVENT).pop().unwrap();
+        let with = |member: &str, value: Value| {
+            let mut event = scheduled.clone();
+            event[member] = value;
+            event
+        };
+        let mut bad = vec![json!(null), json!([]), json!("expire"), json!({"onlyy": ["expire"]})];
+        let tasks =
+            [json!([]), json!("expire"), json!(["nonsense"]), json!(["Expire"]), json!([1])];
+        bad.extend(tasks.map(|tasks| json!({"only": tasks})));
+        bad.push(json!({"only": ["expire"], "and": ["purge"]}));
+        bad.push(json!({"only": ["expire"], "erase": {"user_sqid": "u"}}));
+        bad.extend(bad_ids().into_iter().map(|id| json!({"erase": {"bdr_id": id}})));
+        let users = [json!(""), json!("a/"), json!("u "), json!(5), json!("u".repeat(65))];
+        bad.extend(users.map(|user| json!({"erase": {"user_sqid": user}})));
+        let one = json!({"user_sqid": "u", "bdr_id": ID});
+        bad.extend([json!({}), one, json!("u")].map(|target| json!({ "erase": target })));
+        bad.extend([with("only", json!(["expire"])), with("detail-type", json!("Other"))]);
+        assert_eq!(allowed(&s, CLEANUP_EVENT, &bad).await, vec![false; bad.len()]);
+        for event in bad {
+            cleaner.run(event.clone()).await.expect_err(&event.to_string());
+        }
+        assert_eq!(s.row(stuck).await["status"], "processing", "an invalid event runs nothing");
+
+        let mut good = examples(CLEANUP_EVENT);
+        let tasks = ["expire", "rescue", "republish", "orphans", "purge"];
+        good.extend(tasks.map(|task| json!({"only": [task, task]})));
+        assert_eq!(allowed(&s, CLEANUP_EVENT, &good).await, vec![true; good.len()]);
+        let mut answers = examples(CLEANUP_ANSWER);
+        for event in good {
+            answers.push(cleaner.run(event).await.unwrap());
+        }
+        assert_eq!(allowed(&s, CLEANUP_ANSWER, &answers).await, vec![true; answers.len()]);
+        let members =
+            |answer: &Value| answer.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        let schema = parsed(CLEANUP_ANSWER);
+        for answer in &answers {
+            let branch = usize::from(answer.get("erased").is_some());
+            assert_eq!(members(answer), members(&schema["oneOf"][branch]["properties"]));
+        }
     });
 }

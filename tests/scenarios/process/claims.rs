@@ -12,7 +12,7 @@ use local_stack::remote::RemoteHost;
 use serde_json::{Value, json};
 use shared::config::Environment;
 use shared::database::{Database, DatabaseError, DatabaseSource};
-use shared::request::{Change, Claimed, Requests};
+use shared::request::{Change, Claimed, ClosedRow, Requests};
 use shared::sqid::Sqid;
 use shared::vault::ArchiveKey;
 use uuid::Uuid;
@@ -149,16 +149,19 @@ fn a_repeated_statement_recognizes_its_own_change() {
             assert!(matches!(ready, Change::Done(_)), "any attempt may set ready: {ready:?}");
         }
         let other = requests.ready(&newer, &key(bdr_id), 1, 7, later).await.unwrap();
-        assert_eq!(other, Change::Closed, "only one attempt sets ready");
+        let with_archive = Change::Closed(ClosedRow::WithArchive);
+        assert_eq!(other, with_archive, "only one attempt sets ready");
 
         let bdr_id = s.request(&[1]).await;
         let holder = claim(bdr_id).await;
         for _ in 0..2 {
             assert_eq!(requests.fail(&holder, "gone").await.unwrap(), Change::Done(()));
         }
-        assert_eq!(requests.release(&holder).await.unwrap(), Change::Closed);
+        let closed = Change::Closed(ClosedRow::WithoutArchive);
+        assert_eq!(requests.release(&holder).await.unwrap(), closed);
         let ready = requests.ready(&holder, &key(bdr_id), 1, 7, later).await.unwrap();
-        assert_eq!(ready, Change::Closed, "a failed row stays failed");
+        let closed = Change::Closed(ClosedRow::WithoutArchive);
+        assert_eq!(ready, closed, "a failed row stays failed");
     });
 }
 

@@ -19,9 +19,11 @@ pub(super) struct SimulatedAttempt {
     pub(super) claim: Option<Claim>,
     /// Number of reopenings of the request when this attempt last changed its row.
     pub(super) reopenings_seen: u32,
+    /// The ZIP for which it has marked, or tried to mark, the row `ready`.
+    pub(super) stored: Option<u64>,
     /// Whether the next step repeats a statement whose answer was lost.
     pub(super) repeats: bool,
-    next: AttemptStep,
+    pub(super) next: AttemptStep,
 }
 
 /// The next step of an attempt.
@@ -37,6 +39,8 @@ pub(super) enum AttemptStep {
     Build,
     /// Marks the row `ready`.
     Ready { size: u64 },
+    /// Deletes its ZIP: the row is closed without one.
+    Discard { e_tag: u64 },
     /// Sends the ready e-mail.
     SendReadyEmail,
     /// Releases the row, or marks it failed.
@@ -84,6 +88,7 @@ impl World<'_> {
             received: self.queue.0[message].received,
             claim: None,
             reopenings_seen: self.history.reopenings,
+            stored: None,
             repeats: false,
             next: AttemptStep::Claim,
         });
@@ -172,6 +177,12 @@ impl World<'_> {
                 None => AttemptStep::LookUpZip { built: true },
             },
             AttemptStep::Ready { size } => self.ready(attempt, size, before).await?,
+            AttemptStep::Discard { e_tag } => {
+                if self.bucket.delete(e_tag).is_some() {
+                    self.coverage.count("object discarded");
+                }
+                AttemptStep::Acknowledge
+            }
             AttemptStep::SendReadyEmail => {
                 ensure!(
                     self.history.ready_by == self.token(attempt),
@@ -200,6 +211,11 @@ impl World<'_> {
                 let open = before.is_some_and(Row::is_open);
                 let reopened = self.history.reopenings > attempt.reopenings_seen;
                 ensure!(!open || reopened, "8: acknowledged, but {before:?}");
+                let left = attempt.stored.is_some_and(|e_tag| {
+                    self.bucket.object.is_some_and(|object| object.e_tag == e_tag)
+                });
+                let erased = self.history.erased && !self.erasure_deletes;
+                ensure!(!(erased && left), "13: an erased request has its ZIP");
                 self.queue.0[attempt.message].state = MessageState::Deleted;
                 return Ok(None);
             }

@@ -95,7 +95,8 @@ impl World<'_> {
                 (Statement::GiveUp, CleanupStep::Republish)
             }
             CleanupStep::Republish => {
-                if requests.unpublished().await?.contains(&self.bdr_id) {
+                let unpublished = requests.unpublished().await?;
+                if unpublished.iter().any(|it| it.bdr_id == self.bdr_id) {
                     self.coverage.count("republished");
                     self.publish();
                 }

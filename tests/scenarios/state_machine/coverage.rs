@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Events that must occur at least once.
-const EXPECTED: [&str; 26] = [
+const EXPECTED: [&str; 29] = [
     "claimed",
     "claimed from another attempt",
     "claim of a closed request",
@@ -27,6 +27,9 @@ const EXPECTED: [&str; 26] = [
     "given up after a week",
     "republished",
     "orphan deleted",
+    "object discarded",
+    "erased",
+    "object erased",
     "purged",
     "presigned",
     "reopened",

@@ -31,6 +31,7 @@ pub(super) enum Statement {
     Expire,
     GiveUp,
     Purge,
+    Erase,
     /// None that may change the row.
     NoChange,
 }
@@ -52,6 +53,8 @@ pub(super) struct History {
     pub(super) ready_by: Option<OffsetDateTime>,
     /// Token of the attempt that set `failed` since the request was opened.
     pub(super) failed_by: Option<OffsetDateTime>,
+    /// Whether the API has erased the request.
+    pub(super) erased: bool,
     pub(super) ready_emails: u32,
     pub(super) failure_emails: u32,
 }
@@ -115,6 +118,7 @@ fn is_edge(statement: Statement, from: RequestState, to: Option<RequestState>) -
             | (Statement::Expire, Ready, Some(Expired))
             | (Statement::GiveUp, Pending | Processing, Some(Failed))
             | (Statement::Purge, Expired | Failed, None)
+            | (Statement::Erase, Pending | Processing | Ready | Failed, Some(Expired))
     )
 }
 
@@ -177,6 +181,12 @@ impl World<'_> {
             Statement::Purge => {
                 let age = self.now - self.history.closed;
                 ensure!(age >= super::cleanup::PURGE_AFTER, "1: purged after {age}");
+            }
+            Statement::Erase => {
+                self.history.erased = true;
+                // `expires_at` of a `ready` row may be past.
+                let end = if from == RequestState::Ready { self.history.closed } else { self.now };
+                self.history.closed = end.min(self.now);
             }
             Statement::NoChange => {}
         }

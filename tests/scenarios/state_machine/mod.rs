@@ -7,7 +7,8 @@
 //! 1. A row changes only along the edges of the diagram, each by its own statement:
 //!    `pending → processing → ready → expired`, `processing → failed`, `processing → pending`, the
 //!    rescue of a request stuck for 6 h (`processing → failed`) or 7 days (`pending → failed`), the
-//!    purge of a closed request, and, by an operator, `failed → pending`.
+//!    purge of a closed request, the erasure (any state `→ expired`), and, by an operator,
+//!    `failed → pending`.
 //! 2. The fencing token of a claim is greater than all earlier ones.
 //! 3. Between two openings of a request at most one attempt sets `ready`, and only that attempt
 //!    sends the ready e-mail, once.
@@ -26,6 +27,7 @@
 //! 11. The columns match the state: `ready` has path, size and both times; `expired` has no path
 //!     and no size; `failed` has a message; `processing` has neither message nor end.
 //! 12. At most one failure e-mail is sent per opening, by the attempt that set `failed`.
+//! 13. An attempt that stored a ZIP and acknowledges its message after an erasure leaves no ZIP.
 //!
 //! After the last fault every request ends closed: by its message if it has one, otherwise by the
 //! hourly cleanup.

@@ -1,7 +1,7 @@
 //! The statements of an attempt, and its next step by their results.
 
 use anyhow::{Result, ensure};
-use shared::request::{Change, Claimed};
+use shared::request::{Change, Claimed, ClosedRow};
 use time::Duration;
 
 use super::attempt::{AttemptStep, SimulatedAttempt};
@@ -57,6 +57,7 @@ impl World<'_> {
         size: u64,
         before: Option<&Row>,
     ) -> Result<AttemptStep> {
+        attempt.stored = Some(size);
         let Some(claim) = &attempt.claim else { anyhow::bail!("ready without a claim") };
         let stop_at = tokio::time::Instant::now() + std::time::Duration::from_mins(5);
         let change = self.fixture.requests.ready(claim, &self.key, size, 7, stop_at).await?;
@@ -73,9 +74,12 @@ impl World<'_> {
                 });
                 AttemptStep::SendReadyEmail
             }
-            Change::Closed => {
+            Change::Closed(row) => {
                 self.coverage.count("ready: closed by another");
-                AttemptStep::Acknowledge
+                match row {
+                    ClosedRow::WithArchive => AttemptStep::Acknowledge,
+                    ClosedRow::WithoutArchive => AttemptStep::Discard { e_tag: size },
+                }
             }
             Change::Superseded => AttemptStep::ReturnMessage(None),
         })
@@ -109,7 +113,7 @@ impl World<'_> {
                 self.coverage.count("failed");
                 AttemptStep::SendFailureEmail { acknowledge: decision == Decision::Fail }
             }
-            Change::Closed => {
+            Change::Closed(_) => {
                 self.coverage.count("release or failure: closed by another");
                 AttemptStep::Acknowledge
             }
@@ -144,7 +148,12 @@ impl World<'_> {
     ) -> Result<()> {
         let is_true = match change {
             Change::Done(_) => own,
-            Change::Closed => !own && !after.is_some_and(Row::is_open),
+            Change::Closed(row) => {
+                let ready = after.is_some_and(|row| row.status == "ready");
+                let closed_as =
+                    if ready { ClosedRow::WithArchive } else { ClosedRow::WithoutArchive };
+                !own && !after.is_some_and(Row::is_open) && *row == closed_as
+            }
             Change::Superseded => {
                 after.is_some_and(|row| row.is_open() && row.token != self.token(attempt))
             }

@@ -38,6 +38,8 @@ pub(super) enum Step {
         /// Whether the URL is for the artist.
         owner: bool,
     },
+    /// The API erases the request: the next step of the erasure, of which the first closes the row.
+    Erase,
     /// An operator reopens a failed request and publishes it.
     Reopen,
     /// Time passes, in minutes.
@@ -84,10 +86,10 @@ pub(super) fn schedules() -> impl Strategy<Value = Vec<Step>> {
 }
 
 /// Returns schedules that are rarely generated. The first two have broken a request in the past.
-pub(super) fn rare() -> [Vec<Step>; 3] {
+pub(super) fn rare() -> [Vec<Step>; 4] {
     use Step::{
-        Attempt, Cleanup, Crash, Fail, FinishAttempt, FinishCleanup, Pass, Publish, Redeliver,
-        Reopen,
+        Attempt, Cleanup, Crash, Erase, Fail, FinishAttempt, FinishCleanup, Pass, Publish,
+        Redeliver, Reopen,
     };
     [
         // A cleanup is about to delete the ZIP of a failed request when an operator reopens the
@@ -128,6 +130,18 @@ pub(super) fn rare() -> [Vec<Step>; 3] {
             Attempt(0),
             Attempt(0),
         ],
+        // A request is erased while its attempt stores the ZIP, and again afterwards.
+        vec![
+            Publish,
+            Attempt(0),
+            Attempt(0),
+            Erase,
+            Erase,
+            Attempt(0),
+            FinishAttempt(0),
+            Erase,
+            Erase,
+        ],
         // Two cleanups expire the same request.
         vec![
             Publish,
@@ -158,6 +172,7 @@ fn steps() -> impl Strategy<Value = Step> {
         1 => slot().prop_map(Step::CrashCleanup),
         3 => any::<bool>().prop_map(|owner| Step::Presign { owner }),
         5 => Just(Step::Reopen),
+        1 => Just(Step::Erase),
         7 => select(SHORT.to_vec()).prop_map(Step::Pass),
         6 => select(LONG.to_vec()).prop_map(Step::Pass),
     ]

@@ -14,10 +14,10 @@ use time::Duration;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use super::attempt::SimulatedAttempt;
+use super::attempt::{AttemptStep, SimulatedAttempt};
 use super::cleanup::SimulatedCleanup;
 use super::coverage::Coverage;
-use super::invariants::{History, Row};
+use super::invariants::{History, Row, Statement};
 use super::model::{BucketModel, MessageState, QueueModel};
 use super::step::{Slot, Step, Task};
 
@@ -48,6 +48,8 @@ pub(super) struct World<'a> {
     pub(super) attempts: [Option<SimulatedAttempt>; 2],
     pub(super) cleanups: [SimulatedCleanup; 2],
     pub(super) history: History,
+    /// Whether the next step of an erasure deletes the object.
+    pub(super) erasure_deletes: bool,
 }
 
 /// Maximum duration of an invocation (AWS Lambda, "Function timeout").
@@ -96,6 +98,7 @@ impl<'a> World<'a> {
             attempts: [None, None],
             cleanups: Default::default(),
             history: History::default(),
+            erasure_deletes: false,
         })
     }
 
@@ -120,6 +123,7 @@ impl<'a> World<'a> {
             Step::FinishCleanup(slot) => self.finish_cleanup(slot).await?,
             Step::CrashCleanup(slot) => self.cleanups[slot] = SimulatedCleanup::default(),
             Step::Presign { owner } => self.presign(owner).await?,
+            Step::Erase => self.erase().await?,
             Step::Reopen => self.reopen().await?,
             Step::Pass(minutes) => self.pass(Duration::minutes(minutes)).await?,
         }
@@ -188,9 +192,32 @@ impl<'a> World<'a> {
         Ok(())
     }
 
+    /// Closes the row for an erasure, or deletes the object as the second step of one.
+    async fn erase(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.erasure_deletes) {
+            if self.bucket.object.take().is_some() {
+                self.coverage.count("object erased");
+            }
+            return Ok(());
+        }
+        let before = self.row().await?;
+        if self.fixture.requests.erase_request(self.bdr_id).await? > 0 {
+            self.coverage.count("erased");
+        }
+        self.erasure_deletes = true;
+        let after = self.row().await?;
+        self.check_change(Statement::Erase, None, before.as_ref(), after.as_ref())
+    }
+
     /// Reopens a failed request as the runbook describes. The next claim clears the columns that
-    /// this statement does not.
+    /// this statement does not. Waits for attempts that are about to delete their ZIP, as the product's
+    /// statement waits for all attempts that may run.
     async fn reopen(&mut self) -> Result<()> {
+        let discards =
+            |attempt: &SimulatedAttempt| matches!(attempt.next, AttemptStep::Discard { .. });
+        if self.attempts.iter().flatten().any(discards) {
+            return Ok(());
+        }
         let sql = "UPDATE batch_download_requests
                       SET status = 'pending',
                           started_at = greatest(clock_timestamp(),

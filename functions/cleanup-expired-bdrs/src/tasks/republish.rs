@@ -2,10 +2,9 @@
 //! row and its message. A duplicate message is harmless, because processing is idempotent.
 
 use shared::failure::{Failure, chain};
-use shared::queue::MAX_BATCH;
+use shared::queue::{MAX_BATCH, Publication};
 use shared::request::PAGE;
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use super::has_time_left;
 use crate::context::Cleanup;
@@ -36,10 +35,10 @@ pub(crate) async fn run(
     Ok(())
 }
 
-async fn publish(cleanup: &Cleanup, bdr_ids: &[Uuid], summary: &mut Summary) {
-    match cleanup.queue.publish_batch(bdr_ids).await {
+async fn publish(cleanup: &Cleanup, requests: &[Publication], summary: &mut Summary) {
+    match cleanup.queue.publish_batch(requests).await {
         Ok(rejected) => {
-            summary.republished += bdr_ids.len() - rejected.len();
+            summary.republished += requests.len() - rejected.len();
             for message in rejected {
                 let error =
                     format!("failed to publish: SQS rejected the message: {}", message.code);
@@ -48,8 +47,8 @@ async fn publish(cleanup: &Cleanup, bdr_ids: &[Uuid], summary: &mut Summary) {
         }
         Err(error) => {
             let error = chain(&error);
-            for bdr_id in bdr_ids {
-                summary.add_error(*bdr_id, &format!("failed to publish: {error}"));
+            for request in requests {
+                summary.add_error(request.bdr_id, &format!("failed to publish: {error}"));
             }
         }
     }

@@ -31,6 +31,7 @@ impl Archiver {
             missing: counts.map_or(0, |counts| counts.missing),
             counted: counts.is_some(),
             adopted: true,
+            e_tag: object.e_tag,
         }))
     }
 }

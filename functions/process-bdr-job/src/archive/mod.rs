@@ -8,7 +8,7 @@ pub mod zip;
 
 use serde::{Deserialize, Serialize};
 use shared::clock::Clock;
-use shared::failure::Failure;
+use shared::failure::{Failure, chain};
 use shared::request::Claim;
 use shared::vault::{ArchiveKey, Finished, Upload, Vault, part_size};
 use tokio::time::timeout_at;
@@ -19,7 +19,7 @@ use crate::load::LoadedRequest;
 use crate::phases::{Phase, Phases};
 
 /// An archive in the vault.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StoredArchive {
     /// Size in bytes.
     pub size_bytes: u64,
@@ -33,6 +33,8 @@ pub struct StoredArchive {
     /// Whether the archive was found in the vault: another attempt wrote it, or S3 accepted this
     /// attempt's upload and the response was lost.
     pub adopted: bool,
+    /// The ETag of the object, which differs from that of a later object at the same key.
+    pub e_tag: Option<String>,
 }
 
 /// The writer of archives.
@@ -91,6 +93,33 @@ impl Archiver {
         }
     }
 
+    /// Deletes an archive that no row refers to: the request was erased, given up or failed while this
+    /// attempt stored or adopted it. Deletes it only if it was not replaced since. No later attempt
+    /// could adopt it, because an operator can reopen the request only after this attempt has ended.
+    pub(crate) async fn discard(
+        &self,
+        key: &ArchiveKey,
+        archive: &StoredArchive,
+        attempt: &Attempt,
+    ) {
+        let Some(e_tag) = archive.e_tag.clone() else { return };
+        let deleting = self.vault.delete_unchanged(key, Some(e_tag));
+        let error = match timeout_at(attempt.email_stop_at(), deleting).await {
+            Ok(Ok(())) => {
+                tracing::info!(key = %key, "deleted the ZIP of a request that was closed without it");
+                return;
+            }
+            Ok(Err(error)) => chain(&error),
+            Err(elapsed) => elapsed.to_string(),
+        };
+        tracing::warn!(
+            key = %key,
+            error,
+            "failed to delete the ZIP of a request that was closed without it; leaving it to the \
+             cleanup or the lifecycle rule"
+        );
+    }
+
     /// Streams a new archive into the vault.
     async fn stream(
         &self,
@@ -121,12 +150,13 @@ impl Archiver {
             .await
             .map_err(|error| Failure::retry("failed to complete the upload", error))?;
         match finished {
-            Finished::Created(size_bytes) => Ok(StoredArchive {
+            Finished::Created { size_bytes, e_tag } => Ok(StoredArchive {
                 size_bytes,
                 artworks: counts.artworks,
                 missing: counts.missing,
                 counted: true,
                 adopted: false,
+                e_tag,
             }),
             Finished::Conflict => self.adopt(claim, key).await?.ok_or_else(|| {
                 Failure::retry(

@@ -1,5 +1,6 @@
 //! The commands, a file each.
 
+mod erase;
 mod link;
 mod redrive;
 mod retry;
@@ -47,6 +48,7 @@ async fn dispatch(arguments: Arguments) -> Result<bool> {
         Command::Link { bdr_id } => Box::pin(link::run(&operator, bdr_id, printer)).await,
         Command::Retry { bdr_id } => Box::pin(retry::run(&operator, bdr_id, printer)).await,
         Command::Redrive(arguments) => Box::pin(redrive::run(&operator, &arguments, printer)).await,
+        Command::Erase(arguments) => Box::pin(erase::run(&operator, &arguments, printer)).await,
         Command::Doctor => Box::pin(doctor::run(&operator, printer)).await,
     }
 }

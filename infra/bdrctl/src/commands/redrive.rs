@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
-use shared::queue::{Queue, ReceivedMessage};
+use shared::queue::{Publication, Queue, ReceivedMessage};
 use shared::request::Remedy;
 use uuid::Uuid;
 
@@ -163,12 +163,13 @@ impl Redrive<'_> {
         let Some(bdr_id) = message.bdr_id.filter(|_| message.action != Action::Leave) else {
             return Ok(());
         };
-        if message.action == Action::Retry {
-            let request = self.operator.request(bdr_id).await?;
-            self.operator.reopen(&request).await?;
-        }
         if message.action != Action::Delete {
-            let published = self.queue.publish(bdr_id).await;
+            let request = self.operator.request(bdr_id).await?;
+            if message.action == Action::Retry {
+                self.operator.reopen(&request).await?;
+            }
+            let publication = Publication { bdr_id, user_id: request.user_id };
+            let published = self.queue.publish(publication).await;
             published.with_context(|| format!("failed to publish request {bdr_id}"))?;
             self.published.insert(bdr_id);
         }

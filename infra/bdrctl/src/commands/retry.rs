@@ -6,6 +6,7 @@
 
 use anyhow::{Result, bail};
 use serde_json::json;
+use shared::queue::Publication;
 use shared::request::Remedy;
 use uuid::Uuid;
 
@@ -35,7 +36,7 @@ pub(crate) async fn run(operator: &Operator, bdr_id: Uuid, printer: Printer) -> 
             bail!("request {bdr_id} is {}: nothing to retry", request.status)
         }
     };
-    operator.publish(bdr_id).await?;
+    operator.publish(Publication { bdr_id, user_id: request.user_id }).await?;
     let was = &request.status;
     printer.result(&json!({"bdr_id": bdr_id, "was": was, "published": true}), || {
         if reopened {

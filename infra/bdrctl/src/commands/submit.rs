@@ -2,7 +2,8 @@
 
 use anyhow::{Result, bail};
 use serde_json::json;
-use shared::request::{NewRequest, Remedy};
+use shared::queue::Publication;
+use shared::request::{NewRequest, Overview, Remedy};
 use uuid::Uuid;
 
 use crate::advised::Advised;
@@ -16,11 +17,8 @@ pub(crate) async fn run(
     arguments: SubmitArguments,
     printer: Printer,
 ) -> Result<bool> {
-    let (bdr_id, inserted) = match (arguments.bdr_id, arguments.user) {
-        (Some(bdr_id), _) => {
-            check_open(operator, bdr_id).await?;
-            (bdr_id, false)
-        }
+    let (bdr_id, user_id, inserted) = match (arguments.bdr_id, arguments.user) {
+        (Some(bdr_id), _) => (bdr_id, open(operator, bdr_id).await?.user_id, false),
         (None, Some(user_id)) => {
             let request = NewRequest {
                 user_id,
@@ -29,11 +27,11 @@ pub(crate) async fn run(
                 include_reactions: arguments.reactions,
                 send_email: arguments.email,
             };
-            (operator.insert(&request).await?, true)
+            (operator.insert(&request).await?, Some(user_id), true)
         }
         (None, None) => bail!("Specify a request id, or --user and --posts"),
     };
-    operator.publish(bdr_id).await?;
+    operator.publish(Publication { bdr_id, user_id }).await?;
     printer.result(&json!({"bdr_id": bdr_id, "inserted": inserted, "published": true}), || {
         let done = if inserted { "Inserted and published" } else { "Published" };
         format!("{done} {bdr_id}. To watch it, run `bdrctl watch {bdr_id}`.")
@@ -41,14 +39,14 @@ pub(crate) async fn run(
     Ok(true)
 }
 
-/// Rejects a closed request: its message would change nothing.
-async fn check_open(operator: &Operator, bdr_id: Uuid) -> Result<()> {
+/// Returns the request. Rejects a closed one: its message would change nothing.
+async fn open(operator: &Operator, bdr_id: Uuid) -> Result<Overview> {
     let request = operator.request(bdr_id).await?;
     let problem =
         || format!("request {bdr_id} is {}: process-bdr-job would skip it", request.status);
     match request.remedy() {
-        Some(Remedy::Wait) if request.status == "processing" => Ok(()),
-        Some(Remedy::Publish) => Ok(()),
+        Some(Remedy::Wait) if request.status == "processing" => Ok(request),
+        Some(Remedy::Publish) => Ok(request),
         Some(Remedy::Reopen | Remedy::Wait) => {
             let advice = format!("To reopen and publish it, run `bdrctl retry {bdr_id}`.");
             bail!(Advised::new(problem(), advice))

@@ -42,7 +42,8 @@ const PROCESS: RequiredActions = &[
     ),
 ];
 const CLEANUP: RequiredActions = &[
-    (Resource::Archive, &["s3:DeleteObject", "s3:GetObject"]),
+    (Resource::Archive, &["s3:DeleteObject", "s3:GetObject", "s3:AbortMultipartUpload"]),
+    (Resource::Bucket, &["s3:ListBucketMultipartUploads"]),
     (Resource::Queue, &["sqs:SendMessage"]),
     (Resource::CleanupFailureQueue, &["sqs:SendMessage"]),
 ];
