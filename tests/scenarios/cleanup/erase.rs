@@ -237,7 +237,7 @@ fn a_running_attempt_of_an_erased_request_leaves_nothing() {
                 ("UploadPart", 9 << 20),
                 ("CompleteMultipartUpload", 9 << 20),
             ] {
-                erased_at(&s, operation, bytes, deletes_row).await;
+                Box::pin(erased_at(&s, operation, bytes, deletes_row)).await;
             }
         }
     });
