@@ -5,12 +5,18 @@ use std::time::Duration;
 use lambda_runtime::{Error, LambdaEvent};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use shared::database::DatabaseError;
 use shared::failure::chain;
 use shared::request::Requests;
 use shared::vault::Vault;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::answer::{Answer, answer};
+
+/// Time limit of an answer: 3 s for a connection that a pause has broken, and 3 s for a new one. It is
+/// below the timeout in `template.yaml`, so that a silent database leads to an error with a cause.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// The handler of invocations.
 pub struct Handler {
@@ -42,7 +48,10 @@ impl Handler {
             tracing::error!(result = "malformed", error = %error, "payload is malformed");
             format!("the payload must be {{\"bdr_id\": \"<uuid>\", \"user_id\": <int>}}: {error}")
         })?;
-        let answered = answer(&self.requests, &self.vault, self.url_ttl, bdr_id, user_id).await;
+        let answering = answer(&self.requests, &self.vault, self.url_ttl, bdr_id, user_id);
+        let answered = timeout(ANSWER_TIMEOUT, answering).await.unwrap_or_else(|_| {
+            Err(DatabaseError::TimedOut(ANSWER_TIMEOUT).context("failed to read the request"))
+        });
         match &answered {
             // Without the answer: the URL is a secret.
             Ok(answer) => tracing::info!(%bdr_id, result = name(answer), "BDR {bdr_id}: answered"),

@@ -1,6 +1,9 @@
 //! The API requests one presigned URL per click.
 
+use std::sync::Arc;
+
 use bdr_tests::in_process::{Cleaner, now, presign};
+use bdr_tests::proxy::{DatabaseWire, Fault, Script, Service, Target};
 use bdr_tests::{Scenario, scenario_apart};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -130,5 +133,22 @@ fn a_malformed_payload_returns_a_clear_error() {
             let error = presign(&s, &[], payload).await.unwrap_err().to_string();
             assert!(error.contains(r#"{"bdr_id": "<uuid>", "user_id": <int>}"#), "{error}");
         }
+    });
+}
+
+#[test]
+fn a_silent_database_is_an_error_with_a_cause_before_the_timeout() {
+    scenario_apart(async |s| {
+        let bdr_id = ready_request(&s, "expires_at = NULL").await;
+        let connect = Target::Nth(Service::Postgres, "connect".to_owned(), 1);
+        let script = Arc::new(Script::new(vec![(connect, Fault::Hold)]));
+        let silent = DatabaseWire::start(script, &s.database_url).await.unwrap();
+        let payload = json!({"bdr_id": bdr_id, "user_id": s.user_id});
+        let error = presign(&s, &[("DATABASE_URL", silent.url())], payload).await.unwrap_err();
+        assert_eq!(error.to_string(), "failed to read the request");
+        let lines = s.log.lines();
+        let error = lines.iter().find(|line| line["result"] == "error").expect("an error line");
+        let cause = "failed to read the request: the database did not respond within 6 s";
+        assert_eq!((&error["error"], &error["level"]), (&json!(cause), &json!("ERROR")));
     });
 }
