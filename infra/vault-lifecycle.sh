@@ -45,11 +45,19 @@ for rule in ours:
         rule["Expiration"]["Days"] = days + 7
         rule["NoncurrentVersionExpiration"]["NoncurrentDays"] = days + 7
 names = {rule["ID"] for rule in ours}
-before = json.loads((folder / "before.json").read_text())["Rules"]
-kept = [rule for rule in before if rule.get("ID") not in names]
+before = json.loads((folder / "before.json").read_text())
+kept = [rule for rule in before["Rules"] if rule.get("ID") not in names]
+for rule in kept:
+    # The older form of a rule. S3 rejects a configuration that mixes both forms.
+    if "Prefix" in rule:
+        rule["Filter"] = {"Prefix": rule.pop("Prefix")}
+(folder / "minimum").write_text(before.get("TransitionDefaultMinimumObjectSize", ""))
 (folder / "after.json").write_text(json.dumps({"Rules": kept + ours}))
 print(f"{len(kept)} rules kept, {len(ours)} set: {', '.join(sorted(names))}")
 END
 
+# Without this argument S3 returns to its default, the smallest object that a transition moves.
+minimum=$(<"$folder/minimum")
 aws s3api put-bucket-lifecycle-configuration --bucket "$bucket" \
+  ${minimum:+--transition-default-minimum-object-size "$minimum"} \
   --lifecycle-configuration "file://$folder/after.json" >/dev/null

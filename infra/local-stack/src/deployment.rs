@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use aws_sdk_cloudformation::types::Stack;
+use serde_json::Value;
 
 use crate::{
     aws::AwsStandIn,
@@ -39,8 +40,8 @@ pub(crate) async fn deploy(
         command.arg("cloudformation").args(arguments).current_dir(root);
         command
     };
-    let packaged = aws.server.directory().join("packaged.json");
-    let packaged = packaged.display();
+    let file = aws.server.directory().join("packaged.json");
+    let packaged = file.display();
     let package = cloudformation(&[
         "package",
         "--use-json",
@@ -49,6 +50,8 @@ pub(crate) async fn deploy(
         &format!("--output-template-file={packaged}"),
     ]);
     supervisor::succeed("`aws cloudformation package`", package).await?;
+    let template = std::fs::read(&file).context("failed to read the packaged template")?;
+    std::fs::write(&file, without_metric_math(&template)?)?;
 
     let mut deploy = cloudformation(&[
         "deploy",
@@ -77,6 +80,18 @@ pub(crate) async fn deploy(
     lifecycle.args(parameters.get("ExpiresAfterDays"));
     supervisor::succeed("`infra/vault-lifecycle.sh`", lifecycle).await?;
     Ok(outputs)
+}
+
+/// Returns a packaged template without its alarms on metric math, the only part that MiniStack rejects.
+///
+/// # Errors
+/// When the template is not JSON.
+pub fn without_metric_math(template: &[u8]) -> Result<Vec<u8>> {
+    let mut template: Value = serde_json::from_slice(template)?;
+    if let Some(resources) = template["Resources"].as_object_mut() {
+        resources.retain(|_, resource| resource["Properties"].get("Metrics").is_none());
+    }
+    Ok(serde_json::to_vec(&template)?)
 }
 
 /// Creates what an account has before the deployment: a bucket for the code, a verified sender.

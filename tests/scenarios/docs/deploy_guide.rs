@@ -4,7 +4,7 @@
 use bdr_tests::doc_commands::{CHECKED, blocks, run};
 use bdr_tests::scenario;
 
-use super::pages::{DEPLOY, Page, README, ROOT};
+use super::pages::{DEPLOY, PERFORMANCE, Page, README, ROOT};
 
 /// The operator's variables, and replacements for commands that compile, ask for a password or deploy. Another
 /// test checks the configuration of SAM.
@@ -27,11 +27,11 @@ const PRELUDE: &str = r#"
     sam() {
       case "$1 $2" in
         'deploy --config-env') grep -qF "[$3.deploy.parameters]" "$root/samconfig.toml" ;;
-        'delete --stack-name') grep -qF "stack_name = \"$3\"" "$root/samconfig.toml" ;;
+        'delete --config-env') grep -qF "[$3.deploy.parameters]" "$root/samconfig.toml" ;;
         *) return 1 ;;
       esac
     }
-    api_role=api region=eu-central-1 vpc=vpc-0123456a endpoint_group=sg-0123456a
+    account=123456789012 stack=makapix-bdr api_role=api region=eu-central-1 vpc=vpc-0123456a endpoint_group=sg-0123456a
     subnets='subnet-0123456a subnet-0123456b' route_tables=rtb-0123456a
     echo '{}' > report.json
     echo '{}' > secret.json
@@ -43,6 +43,7 @@ const COMMANDS: &[(Page, &[&str])] = &[
     (
         DEPLOY,
         &[
+            "## Prerequisites",
             "## 1. Build the functions",
             "## 2. Create the database role",
             "## 3. Store the password",
@@ -55,6 +56,7 @@ const COMMANDS: &[(Page, &[&str])] = &[
             "## Write an SBOM",
         ],
     ),
+    (PERFORMANCE, &["### In dollars"]),
 ];
 
 #[test]
