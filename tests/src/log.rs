@@ -44,7 +44,7 @@ impl Log {
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         let log = self.clone();
-        Metrics::to(shared::clock::Clock::system(), 512, move |lines| {
+        Metrics::to(shared::clock::Clock::system(), "test", 512, move |lines| {
             log.0.lock().unwrap().extend_from_slice(lines);
         })
     }

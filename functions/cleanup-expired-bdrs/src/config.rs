@@ -22,6 +22,8 @@ pub struct Config {
     pub sqids: SqidSource,
     /// `PURGE_AFTER_DAYS`; `None` (0) keeps rows forever.
     pub purge_after_days: Option<i32>,
+    /// `STACK_NAME`: the dimension `stack` of the metrics.
+    pub stack: String,
     /// `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, in MiB.
     pub memory_mib: u64,
 }
@@ -43,6 +45,7 @@ impl Config {
             queue_url: environment.required("BDR_QUEUE_URL")?.to_owned(),
             sqids: SqidSource::new(environment.optional("SQIDS_ALPHABET"))?,
             purge_after_days: (purge > 0).then_some(purge),
+            stack: environment.optional("STACK_NAME").unwrap_or("default").to_owned(),
             memory_mib: environment.parsed(
                 "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
                 256,

@@ -25,7 +25,7 @@ pub fn handler(config: Config, aws: &SdkConfig) -> Handler {
         queue: Queue::new(aws_sdk_sqs::Client::new(aws), config.queue_url),
         sqids: config.sqids,
         purge_after_days: config.purge_after_days,
-        metrics: Metrics::to_stdout(clock.clone(), config.memory_mib),
+        metrics: Metrics::to_stdout(clock.clone(), &config.stack, config.memory_mib),
         clock: clock.clone(),
     };
     Handler { cleanup, clock }

@@ -27,6 +27,8 @@ pub struct Config {
     pub base_url: String,
     /// `EMAIL_FROM`. Without it no e-mail is sent.
     pub email_from: Option<String>,
+    /// `EMAIL_CONFIGURATION_SET`: the SES configuration set of the e-mails.
+    pub email_configuration_set: Option<String>,
     /// `EMAIL_ON_FAILURE`: whether an e-mail reports a request that failed.
     pub email_on_failure: bool,
     /// `SQIDS_ALPHABET`.
@@ -45,6 +47,8 @@ pub struct Config {
     pub extra_formats: HashSet<String>,
     /// `REMOTE_ALLOW_HOSTS`: `host:port` pairs exempt from the ban on private addresses.
     pub remote_allow_hosts: HashSet<String>,
+    /// `STACK_NAME`: the dimension `stack` of the metrics.
+    pub stack: String,
     /// `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, in MiB.
     pub memory_mib: u64,
     /// `MAX_ARTWORK_BYTES` and the function's memory, divided.
@@ -69,6 +73,9 @@ impl Config {
             s3_path_style: environment.has_s3_endpoint(),
             base_url: base_url(environment)?,
             email_from: email_from(environment)?,
+            email_configuration_set: environment
+                .optional("EMAIL_CONFIGURATION_SET")
+                .map(str::to_owned),
             email_on_failure: environment.parsed(
                 "EMAIL_ON_FAILURE",
                 true,
@@ -106,6 +113,7 @@ impl Config {
                 "`host:port` pairs, separated by commas, an IPv6 address in brackets",
                 is_authority,
             )?,
+            stack: environment.optional("STACK_NAME").unwrap_or("default").to_owned(),
             memory_mib,
             memory: Memory::plan(memory_mib * MIB, max_artwork_bytes),
         })

@@ -15,6 +15,7 @@ use shared::lambda::time_left;
 use shared::message::Message;
 use shared::metrics::Metrics;
 use shared::queue::Queue;
+use time::OffsetDateTime;
 use tokio::time::Instant;
 use tracing::Instrument;
 use uuid::Uuid;
@@ -58,6 +59,9 @@ struct SqsRecord {
 #[serde(rename_all = "PascalCase")]
 struct Attributes {
     approximate_receive_count: String,
+    /// The time at which the message was sent, in milliseconds since 1970.
+    #[serde(default)]
+    sent_timestamp: String,
 }
 
 /// The response to the event source.
@@ -74,6 +78,13 @@ pub struct BatchResponse {
 pub struct BatchItemFailure {
     /// The message id.
     pub item_identifier: String,
+}
+
+impl Attributes {
+    fn sent_at(&self) -> Option<OffsetDateTime> {
+        let millis: i64 = self.sent_timestamp.parse().ok()?;
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).ok()
+    }
 }
 
 impl Handler {
@@ -121,6 +132,7 @@ impl Handler {
         async {
             let bdr_id = message.as_ref().ok().copied();
             let mut report = AttemptReport::begin(&self.metrics, request_id, bdr_id, attempt);
+            report.sent_at = record.attributes.sent_at();
             match message {
                 Ok(bdr_id) => self.work(bdr_id, record, &attempt, report).await,
                 Err(error) => {

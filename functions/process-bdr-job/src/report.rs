@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use shared::metrics::{self, Metrics, Record, millis};
+use time::OffsetDateTime;
 use tracing::Level;
 use uuid::Uuid;
 
@@ -22,6 +23,8 @@ pub(crate) struct AttemptReport<'a> {
     attempt: Attempt,
     /// The time spent so far, by phase.
     pub(crate) phases: Phases,
+    /// The time at which the message was sent, if SQS tells it.
+    pub(crate) sent_at: Option<OffsetDateTime>,
     is_written: bool,
 }
 
@@ -33,7 +36,8 @@ impl<'a> AttemptReport<'a> {
         bdr_id: Option<Uuid>,
         attempt: Attempt,
     ) -> Self {
-        Self { metrics, request_id, bdr_id, attempt, phases: Phases::begin(), is_written: false }
+        let phases = Phases::begin();
+        Self { metrics, request_id, bdr_id, attempt, phases, sent_at: None, is_written: false }
     }
 
     /// Writes the outcome line and the metrics.
@@ -52,6 +56,7 @@ impl<'a> AttemptReport<'a> {
         let claimed = self.phases.has_entered(Phase::Load);
         let phase = |phase| claimed.then(|| millis(self.phases.spent(phase)));
         let archive = outcome.archive();
+        let is_ready = matches!(outcome, AttemptOutcome::Ready { .. });
         let vault_trouble = self.phases.vault_trouble;
         let vault_trouble = (!vault_trouble.is_zero()).then(|| millis(vault_trouble));
         // `tracing` requires a constant level at each call site.
@@ -75,6 +80,7 @@ impl<'a> AttemptReport<'a> {
                     adopted = archive.map(|archive| archive.adopted),
                     email = outcome.email().map(EmailOutcome::as_str),
                     email_skipped = outcome.email().and_then(EmailOutcome::skip_reason),
+                    wait_ms = self.waited().filter(|_| is_ready).map(millis),
                     gb_seconds = self.metrics.gb_seconds(duration),
                     "{}{}",
                     self.bdr_id.map(|bdr_id| format!("BDR {bdr_id}: ")).unwrap_or_default(),
@@ -87,6 +93,11 @@ impl<'a> AttemptReport<'a> {
             Level::WARN => outcome_line!(warn),
             _ => outcome_line!(error),
         }
+    }
+
+    /// Returns the time since the message was sent.
+    fn waited(&self) -> Option<Duration> {
+        self.sent_at.map(|sent_at| self.metrics.since(sent_at))
     }
 
     /// Returns the properties that every metrics line of this attempt has.
@@ -120,6 +131,9 @@ impl<'a> AttemptReport<'a> {
         let mut records = Vec::with_capacity(Phase::ALL.len() + 2);
         if let AttemptOutcome::Ready { archive, .. } = outcome {
             put_archive(&mut whole, archive);
+            if let Some(waited) = self.waited() {
+                whole.put(metrics::WAIT, waited.as_secs_f64());
+            }
             let mut not_failed = status("failed");
             not_failed.put(metrics::STATUS, 0);
             records.push(not_failed);
@@ -140,6 +154,7 @@ fn put_archive(record: &mut Record, archive: &StoredArchive) {
     if archive.counted {
         record.put(metrics::ARTWORKS, archive.artworks);
         record.put(metrics::ARTWORKS_FAILED, archive.missing);
+        record.put(metrics::MISSING_SHARE, archive.missing_share());
     }
 }
 
@@ -169,7 +184,7 @@ mod tests {
     fn emitted(report: impl FnOnce(AttemptReport<'_>)) -> Vec<Value> {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&lines);
-        let metrics = Metrics::to(Clock::system(), 512, move |lines: &[u8]| {
+        let metrics = Metrics::to(Clock::system(), "test", 512, move |lines: &[u8]| {
             sink.lock().unwrap().extend_from_slice(lines);
         });
         let attempt = Attempt {

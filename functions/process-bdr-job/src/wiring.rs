@@ -66,7 +66,7 @@ pub fn handler(config: Config, aws: &SdkConfig) -> Result<Handler, Error> {
             base_url: config.base_url.clone(),
         },
         notifier: Notifier {
-            mailer: Mailer::new(ses, config.email_from),
+            mailer: Mailer::new(ses, config.email_from, config.email_configuration_set),
             database: Arc::clone(&database),
             sqids: config.sqids.clone(),
             base_url: config.base_url,
@@ -85,7 +85,7 @@ pub fn handler(config: Config, aws: &SdkConfig) -> Result<Handler, Error> {
         lease: config.lease,
         retry_base: config.retry_base,
         max_receive_count: config.max_receive_count,
-        metrics: Metrics::to_stdout(clock.clone(), config.memory_mib),
+        metrics: Metrics::to_stdout(clock.clone(), &config.stack, config.memory_mib),
         clock,
     })
 }

@@ -6,10 +6,10 @@
 
 use serde_json::{Value, json};
 
-use super::{Metric, NAMESPACE, Record};
+use super::{Metric, NAMESPACE, Record, STACK};
 
 /// Formats a record as one line without a line break.
-pub(super) fn line(record: &Record, timestamp_ms: i128) -> String {
+pub(super) fn line(record: &Record, stack: &str, timestamp_ms: i128) -> String {
     let mut directives: Vec<(&[&[&str]], Vec<&Metric>)> = Vec::new();
     for metric in &record.metrics {
         match directives.iter_mut().find(|(dimensions, _)| *dimensions == metric.dimensions) {
@@ -20,6 +20,7 @@ pub(super) fn line(record: &Record, timestamp_ms: i128) -> String {
     let directives: Vec<Value> = directives.iter().map(directive).collect();
     let timestamp_ms = i64::try_from(timestamp_ms).unwrap_or_default();
     let mut members = record.properties.clone();
+    members.insert(STACK.to_owned(), stack.into());
     members.insert(
         "_aws".to_owned(),
         json!({ "Timestamp": timestamp_ms, "CloudWatchMetrics": directives }),
@@ -46,14 +47,14 @@ mod tests {
         record.put(FILE_SIZE, 7);
         record.put(STATUS, 1);
         record.put(ARTWORKS, 2);
-        let line: Value = serde_json::from_str(&line(&record, 1_764_000_000_123)).unwrap();
+        let line: Value = serde_json::from_str(&line(&record, "prod", 1_764_000_000_123)).unwrap();
         let expected = json!({
             "_aws": {
                 "Timestamp": 1_764_000_000_123_i64,
                 "CloudWatchMetrics": [
                     {
                         "Namespace": "MakapixBDR",
-                        "Dimensions": [[]],
+                        "Dimensions": [["stack"]],
                         "Metrics": [
                             {"Name": "bdr_file_size_bytes", "Unit": "Bytes"},
                             {"Name": "bdr_artworks_count", "Unit": "Count"},
@@ -61,11 +62,12 @@ mod tests {
                     },
                     {
                         "Namespace": "MakapixBDR",
-                        "Dimensions": [["status"]],
+                        "Dimensions": [["stack", "status"]],
                         "Metrics": [{"Name": "bdr_status_total", "Unit": "Count"}],
                     },
                 ],
             },
+            "stack": "prod",
             "status": "ready",
             "bdr_file_size_bytes": 7,
             "bdr_status_total": 1,

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+use time::OffsetDateTime;
 
 use crate::clock::Clock;
 
@@ -34,57 +35,71 @@ pub struct Metric {
     /// The unit as CloudWatch spells it.
     pub unit: &'static str,
     /// The sets of dimensions. CloudWatch keeps one metric for each set and each value of its
-    /// members.
+    /// members. Each set contains [`STACK`].
     pub dimensions: &'static [&'static [&'static str]],
 }
 
-/// A metric without dimensions.
-const NO_DIMENSIONS: &[&[&str]] = &[&[]];
+/// The dimension of every metric: the name of the stack, so that two stacks in an account share no
+/// metric.
+pub const STACK: &str = "stack";
+/// A metric of the stack without another dimension.
+const OF_STACK: &[&[&str]] = &[&[STACK]];
 
 /// Seconds from the receive of a message to the end of its attempt, for each attempt that claimed
 /// the row.
 pub const PROCESSING_DURATION: Metric =
-    Metric { name: "bdr_processing_duration_seconds", unit: "Seconds", dimensions: NO_DIMENSIONS };
+    Metric { name: "bdr_processing_duration_seconds", unit: "Seconds", dimensions: OF_STACK };
 /// Bytes of the ZIP of a request that became `ready`.
 pub const FILE_SIZE: Metric =
-    Metric { name: "bdr_file_size_bytes", unit: "Bytes", dimensions: NO_DIMENSIONS };
+    Metric { name: "bdr_file_size_bytes", unit: "Bytes", dimensions: OF_STACK };
 /// Artworks in the ZIP of a request that became `ready`. Not emitted for an adopted ZIP without counts
 /// in its comment, which an earlier version wrote.
 pub const ARTWORKS: Metric =
-    Metric { name: "bdr_artworks_count", unit: "Count", dimensions: NO_DIMENSIONS };
+    Metric { name: "bdr_artworks_count", unit: "Count", dimensions: OF_STACK };
 /// Artworks missing from such a ZIP.
 pub const ARTWORKS_FAILED: Metric =
-    Metric { name: "bdr_artworks_failed_total", unit: "Count", dimensions: NO_DIMENSIONS };
+    Metric { name: "bdr_artworks_failed_total", unit: "Count", dimensions: OF_STACK };
+/// Share of the requested artworks, from 0 to 1, that such a ZIP lacks.
+pub const MISSING_SHARE: Metric =
+    Metric { name: "bdr_missing_share", unit: "None", dimensions: OF_STACK };
+/// Seconds from the time at which the message was sent to the `ready` row and its e-mail: the artist's
+/// wait, with all attempts. An operator who moves a message from the dead-letter queue sends it again.
+pub const WAIT: Metric = Metric { name: "bdr_wait_seconds", unit: "Seconds", dimensions: OF_STACK };
 /// Attempts by outcome. An attempt with the outcome `ready` emits 1 for `ready` and 0 for `failed`,
 /// so that the average of `failed` is the share of failed requests.
 pub const STATUS: Metric =
-    Metric { name: "bdr_status_total", unit: "Count", dimensions: &[&["status"]] };
+    Metric { name: "bdr_status_total", unit: "Count", dimensions: &[&[STACK, "status"]] };
 /// E-mails that failed to send (1) or that SES accepted (0).
 pub const EMAIL_FAILED: Metric =
-    Metric { name: "bdr_email_failed_total", unit: "Count", dimensions: NO_DIMENSIONS };
+    Metric { name: "bdr_email_failed_total", unit: "Count", dimensions: OF_STACK };
 /// Attempts that returned their message for another attempt (1) or did not (0).
 pub const RETRIED: Metric =
-    Metric { name: "bdr_attempts_retried_total", unit: "Count", dimensions: NO_DIMENSIONS };
+    Metric { name: "bdr_attempts_retried_total", unit: "Count", dimensions: OF_STACK };
 /// Seconds that an attempt spent in one phase, for each attempt that claimed the row.
-pub const PHASE_DURATION: Metric =
-    Metric { name: "bdr_phase_duration_seconds", unit: "Seconds", dimensions: &[&["phase"]] };
+pub const PHASE_DURATION: Metric = Metric {
+    name: "bdr_phase_duration_seconds",
+    unit: "Seconds",
+    dimensions: &[&[STACK, "phase"]],
+};
 /// Requests that a cleanup marked `expired`.
 pub const CLEANUP_EXPIRED: Metric =
-    Metric { name: "bdr_cleanup_expired_total", unit: "Count", dimensions: NO_DIMENSIONS };
+    Metric { name: "bdr_cleanup_expired_total", unit: "Count", dimensions: OF_STACK };
 /// Requests that a cleanup failed to clean up, plus 1 if the run did not succeed.
 pub const CLEANUP_ERRORS: Metric =
-    Metric { name: "bdr_cleanup_errors_total", unit: "Count", dimensions: NO_DIMENSIONS };
+    Metric { name: "bdr_cleanup_errors_total", unit: "Count", dimensions: OF_STACK };
 /// Cleanups of all tasks (the daily ones) that succeeded. The hourly ones do not count, so that an
 /// alarm detects a missed day.
 pub const CLEANUP_COMPLETED: Metric =
-    Metric { name: "bdr_cleanup_completed_total", unit: "Count", dimensions: NO_DIMENSIONS };
+    Metric { name: "bdr_cleanup_completed_total", unit: "Count", dimensions: OF_STACK };
 
 /// All metrics.
-pub const ALL: [Metric; 11] = [
+pub const ALL: [Metric; 13] = [
     PROCESSING_DURATION,
     FILE_SIZE,
     ARTWORKS,
     ARTWORKS_FAILED,
+    MISSING_SHARE,
+    WAIT,
     STATUS,
     EMAIL_FAILED,
     RETRIED,
@@ -102,6 +117,7 @@ type Writer = Arc<dyn Fn(&[u8]) + Send + Sync>;
 pub struct Metrics {
     clock: Clock,
     write: Writer,
+    stack: Arc<str>,
     memory_mib: u64,
 }
 
@@ -127,10 +143,10 @@ impl Record {
 }
 
 impl Metrics {
-    /// Creates an output to standard output, for a function with `memory_mib` MiB of memory.
+    /// Creates an output to standard output, for a function of `stack` with `memory_mib` MiB of memory.
     #[must_use]
-    pub fn to_stdout(clock: Clock, memory_mib: u64) -> Self {
-        Self::to(clock, memory_mib, |lines| {
+    pub fn to_stdout(clock: Clock, stack: &str, memory_mib: u64) -> Self {
+        Self::to(clock, stack, memory_mib, |lines| {
             // A failure to write metrics must not fail the job.
             let mut stdout = std::io::stdout().lock();
             let _ = stdout.write_all(lines).and_then(|()| stdout.flush());
@@ -141,18 +157,27 @@ impl Metrics {
     #[must_use]
     pub fn to(
         clock: Clock,
+        stack: &str,
         memory_mib: u64,
         write: impl Fn(&[u8]) + Send + Sync + 'static,
     ) -> Self {
-        Self { clock, write: Arc::new(write), memory_mib }
+        Self { clock, write: Arc::new(write), stack: stack.into(), memory_mib }
     }
 
     /// Writes all records before it returns.
     pub fn emit(&self, records: &[Record]) {
         let timestamp_ms = self.clock.now().unix_timestamp_nanos() / 1_000_000;
-        let lines: String =
-            records.iter().map(|record| emf::line(record, timestamp_ms) + "\n").collect();
+        let lines: String = records
+            .iter()
+            .map(|record| emf::line(record, &self.stack, timestamp_ms) + "\n")
+            .collect();
         (self.write)(lines.as_bytes());
+    }
+
+    /// Returns the time since `at`, by the clock of the timestamps.
+    #[must_use]
+    pub fn since(&self, at: OffsetDateTime) -> Duration {
+        (self.clock.now() - at).try_into().unwrap_or_default()
     }
 
     /// Returns the GB-seconds that Lambda charges for `duration` of this function, without the

@@ -1,5 +1,6 @@
 //! Scenarios of the template, the database role and the deployed stack.
 
+mod alarms;
 mod database_role;
 mod database_tls;
 pub(crate) mod deployed_stack;

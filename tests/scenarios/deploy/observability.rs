@@ -168,7 +168,7 @@ fn the_log_is_text_if_lambda_is_configured_for_text() {
 }
 
 /// AWS's own metrics: namespace, name, dimension and statistics.
-const OF_AWS: [(&str, &str, &str, &str); 12] = [
+const OF_AWS: [(&str, &str, &str, &str); 16] = [
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "Maximum"),
     ("AWS/SQS", "ApproximateNumberOfMessagesNotVisible", "QueueName", "Maximum"),
     ("AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", "Maximum"),
@@ -178,6 +178,10 @@ const OF_AWS: [(&str, &str, &str, &str); 12] = [
     ("AWS/Lambda", "Errors", "FunctionName", "Sum"),
     ("AWS/Lambda", "Throttles", "FunctionName", "Sum"),
     ("AWS/Lambda", "Duration", "FunctionName", "Maximum or Sum"),
+    ("AWS/SES", "Bounce", "", "Sum"),
+    ("AWS/SES", "Complaint", "", "Sum"),
+    ("AWS/SES", "Reputation.BounceRate", "", "Average"),
+    ("AWS/SES", "Reputation.ComplaintRate", "", "Average"),
     ("AWS/Scheduler", "InvocationAttemptCount", "ScheduleGroup", "Sum"),
     ("AWS/Scheduler", "TargetErrorCount", "ScheduleGroup", "Sum"),
     ("AWS/Scheduler", "InvocationDroppedCount", "ScheduleGroup", "Sum"),
@@ -202,7 +206,7 @@ impl Watched {
                 (*namespace, *metric) == (&*self.namespace, &*self.metric)
             });
             let (_, _, dimension, statistics) = of_aws.unwrap_or_else(|| panic!("{self:?}"));
-            assert_eq!(names, [*dimension], "{self:?}");
+            assert_eq!(names.join(","), *dimension, "{self:?}");
             assert!(statistics.contains(&self.statistic), "{self:?}");
             return None;
         }
@@ -211,6 +215,7 @@ impl Watched {
         assert!(metric.dimensions.contains(&&*names), "{self:?}");
         for (name, value) in &self.dimensions {
             let known: Vec<_> = match name.as_str() {
+                "stack" => continue,
                 "status" => AttemptOutcome::RESULTS.to_vec(),
                 "phase" => Phase::ALL.iter().map(|phase| phase.as_str()).collect(),
                 other => panic!("unknown dimension {other}"),
@@ -225,31 +230,53 @@ impl Watched {
 fn every_alarm_watches_an_emitted_metric() {
     scenario(async |s| {
         let template = Template(template(&s).await);
-        let stack = template.with(&[("DatabaseUrl", "postgresql://h/d")]).unwrap();
+        let stack = template
+            .with(&[("DatabaseUrl", "postgresql://h/d"), ("EmailFrom", "a@b.org")])
+            .unwrap();
         let resources = stack["Resources"].as_object().unwrap();
         let alarms = resources.values().filter(|it| it["Type"] == "AWS::CloudWatch::Alarm");
         let ours: BTreeSet<_> = alarms
-            .filter_map(|alarm| {
+            .flat_map(|alarm| {
                 let alarm = &alarm["Properties"];
                 // An alarm whose unit differs from the metric's never finds data.
                 assert!(alarm.get("Unit").is_none(), "{alarm}");
-                let dimensions = alarm["Dimensions"].as_array().into_iter().flatten();
-                let watched = Watched {
-                    namespace: text(&alarm["Namespace"]),
-                    metric: text(&alarm["MetricName"]),
-                    dimensions: dimensions.map(|d| (text(&d["Name"]), text(&d["Value"]))).collect(),
-                    statistic: text(&alarm["Statistic"]),
-                };
-                // At most one day, or a week if the period is an hour or more (CloudWatch,
-                // "PutMetricAlarm").
-                let period = alarm["Period"].as_u64().unwrap();
-                let longest = if period < 3_600 { 86_400 } else { 604_800 };
-                assert!(period * alarm["EvaluationPeriods"].as_u64().unwrap() <= longest);
-                watched.check()
+                let stats = alarm["Metrics"].as_array().into_iter().flatten();
+                let stats: Vec<_> = stats.filter_map(|it| it.get("MetricStat")).collect();
+                let of_math = stats.iter().map(|it| (&it["Metric"], &it["Stat"], &it["Period"]));
+                let statistic = alarm.get("Statistic").or(alarm.get("ExtendedStatistic"));
+                let alone = statistic.map(|statistic| (alarm, statistic, &alarm["Period"]));
+                let watched =
+                    alone.into_iter().chain(of_math).filter_map(|(metric, stat, period)| {
+                        // At most one day, or a week if the period is an hour or more (CloudWatch,
+                        // "PutMetricAlarm").
+                        let period = period.as_u64().unwrap();
+                        let longest = if period < 3_600 { 86_400 } else { 604_800 };
+                        let periods: u64 = text(&alarm["EvaluationPeriods"]).parse().unwrap();
+                        assert!(period * periods <= longest);
+                        let dimensions = metric["Dimensions"].as_array().into_iter().flatten();
+                        let watched = Watched {
+                            namespace: text(&metric["Namespace"]),
+                            metric: text(&metric["MetricName"]),
+                            dimensions: dimensions
+                                .map(|d| (text(&d["Name"]), text(&d["Value"])))
+                                .collect(),
+                            statistic: text(stat),
+                        };
+                        watched.check()
+                    });
+                watched.collect::<Vec<_>>()
             })
             .collect();
-        let expected =
-            ["bdr_cleanup_completed_total", "bdr_email_failed_total", "bdr_status_total"];
+        let expected = [
+            "bdr_artworks_count",
+            "bdr_artworks_failed_total",
+            "bdr_cleanup_completed_total",
+            "bdr_cleanup_errors_total",
+            "bdr_email_failed_total",
+            "bdr_missing_share",
+            "bdr_status_total",
+            "bdr_wait_seconds",
+        ];
         assert_eq!(ours.iter().map(String::as_str).collect::<Vec<_>>(), expected);
     });
 }
@@ -290,7 +317,7 @@ fn the_dashboard_shows_exactly_the_emitted_metrics() {
                     statistic: text(&how["stat"]),
                 };
                 if watched.metric == metrics::STATUS.name {
-                    statuses.insert(watched.dimensions[0].1.clone());
+                    statuses.insert(watched.dimensions[1].1.clone());
                 }
                 shown.extend(watched.check());
             }

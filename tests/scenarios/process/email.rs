@@ -48,7 +48,7 @@ pub(crate) fn give_ses(
         .build();
     let client = aws_sdk_ses::Client::from_conf(config);
     let sender = Some("no-reply@makapix.club".to_owned());
-    worker.handler.job.notifier.mailer = Mailer::new(client, sender);
+    worker.handler.job.notifier.mailer = Mailer::new(client, sender, None);
     (host, requests)
 }
 
@@ -77,7 +77,7 @@ fn a_panic_in_the_email_step_leaves_the_request_ready() {
         let ses = aws_sdk_ses::config::Builder::from(&s.stack.sdk_config());
         let ses = aws_sdk_ses::Client::from_conf(ses.interceptor(Panics).build());
         let sender = Some("no-reply@makapix.club".to_owned());
-        worker.handler.job.notifier.mailer = Mailer::new(ses, sender);
+        worker.handler.job.notifier.mailer = Mailer::new(ses, sender, None);
         assert_eq!(worker.receive(bdr_id).await, Delivery::Acknowledged);
 
         let row = s.row(bdr_id).await;

@@ -7,7 +7,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::operation::delete_message::DeleteMessageError;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
 use local_stack::seed;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 /// How often a message is received before it goes to the dead-letter queue, as in `template.yaml`.
@@ -165,12 +165,14 @@ impl InFlight {
     /// Returns the event with which Lambda invokes a function for this message alone.
     #[must_use]
     pub fn event(&self) -> Value {
-        let count = MessageSystemAttributeName::ApproximateReceiveCount;
+        let attributes = self.0.attributes().into_iter().flatten();
+        let attributes: Map<_, _> =
+            attributes.map(|(name, value)| (name.to_string(), value.clone().into())).collect();
         json!({ "Records": [{
             "messageId": self.id(),
             "receiptHandle": self.0.receipt_handle(),
             "body": self.0.body(),
-            "attributes": { "ApproximateReceiveCount": self.0.attributes().map(|all| &all[&count]) },
+            "attributes": attributes,
             "messageAttributes": {},
             "eventSource": "aws:sqs",
             "awsRegion": "us-east-1",

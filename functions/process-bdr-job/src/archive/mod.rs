@@ -37,6 +37,14 @@ pub struct StoredArchive {
     pub e_tag: Option<String>,
 }
 
+impl StoredArchive {
+    /// Returns the share of the requested artworks that is missing, from 0 to 1.
+    pub(crate) fn missing_share(&self) -> f64 {
+        let count = |artworks| f64::from(u32::try_from(artworks).unwrap_or(u32::MAX));
+        count(self.missing) / count(self.artworks.saturating_add(self.missing).max(1))
+    }
+}
+
 /// The writer of archives.
 pub struct Archiver {
     /// The vault that holds the archives.

@@ -20,6 +20,7 @@ const THROTTLED_DELAY: Duration = Duration::from_secs(1);
 pub struct Mailer {
     client: Client,
     sender: Option<String>,
+    configuration_set: Option<String>,
 }
 
 /// The fate of an e-mail.
@@ -63,10 +64,11 @@ impl EmailOutcome {
 }
 
 impl Mailer {
-    /// Sends through `client`, whose own retries must be off, from `sender`.
+    /// Sends through `client`, whose own retries must be off, from `sender`, with the SES configuration
+    /// set `configuration_set`.
     #[must_use]
-    pub fn new(client: Client, sender: Option<String>) -> Self {
-        Self { client, sender }
+    pub fn new(client: Client, sender: Option<String>, configuration_set: Option<String>) -> Self {
+        Self { client, sender, configuration_set }
     }
 
     /// Sends `email` to `recipient` and logs a failure.
@@ -106,6 +108,7 @@ impl Mailer {
                 .source(sender)
                 .destination(Destination::builder().to_addresses(recipient).build())
                 .message(message.clone())
+                .set_configuration_set_name(self.configuration_set.clone())
                 .send()
                 .await;
             let Err(error) = sent else { break };

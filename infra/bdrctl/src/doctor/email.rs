@@ -55,13 +55,38 @@ async fn identity(ses: &Client, diagnosis: &mut Diagnosis, sender: &str) -> Resu
             .is_some_and(|found| found.verification_status == VerificationStatus::Success)
     });
     match verified {
-        Some(identity) if identity.contains('@') => diagnosis.ok(CHECK, "the sender is verified"),
-        Some(domain) => diagnosis.ok(CHECK, format!("the sender's domain {domain} is verified")),
+        Some(identity) if identity.contains('@') => {
+            diagnosis.ok(CHECK, "the sender is verified");
+            let found = "only the address is verified: SES signs no e-mail for the domain (DKIM)";
+            let advice = "Verify the domain (deployment guide, \"Verify the sender\").";
+            diagnosis.warning(CHECK, found, advice);
+        }
+        Some(domain) => {
+            diagnosis.ok(CHECK, format!("the sender's domain {domain} is verified"));
+            dkim(ses, diagnosis, domain).await?;
+        }
         None => diagnosis.error(
             CHECK,
             "the sender is not verified in this region: SES rejects every e-mail",
             "Verify the address of EMAIL_FROM or its domain (`aws sesv2 create-email-identity`).",
         ),
+    }
+    Ok(())
+}
+
+/// Checks that SES signs the e-mails of a verified domain.
+async fn dkim(ses: &Client, diagnosis: &mut Diagnosis, domain: &str) -> Result<()> {
+    let response = ses.get_identity_dkim_attributes().identities(domain).send().await;
+    let response = response.context("cannot read the DKIM attributes of the domain")?;
+    let is_signed = response.dkim_attributes.get(domain).is_some_and(|dkim| {
+        dkim.dkim_enabled && dkim.dkim_verification_status == VerificationStatus::Success
+    });
+    if is_signed {
+        diagnosis.ok(CHECK, "SES signs the e-mails with DKIM");
+    } else {
+        let found = "SES does not sign the e-mails with DKIM: many providers reject them";
+        let advice = "Create the CNAME records that SES lists for the domain.";
+        diagnosis.warning(CHECK, found, advice);
     }
     Ok(())
 }
