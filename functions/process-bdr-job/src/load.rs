@@ -19,6 +19,7 @@ use shared::failure::Failure;
 use shared::request::Claim;
 use shared::sqid::{Sqid, SqidSource};
 use time::OffsetDateTime;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
@@ -57,6 +58,8 @@ pub struct Post {
     pub description: Option<String>,
     /// `posts.hashtags`, flattened and without nulls.
     pub hashtags: Vec<String>,
+    /// `posts.mod_hashtags`, the moderators' tags; `None` where the site has no such column.
+    pub mod_hashtags: Option<Vec<String>>,
     /// `posts.art_url`. Untrusted.
     pub art_url: Option<String>,
     /// `posts.file_format`. Untrusted.
@@ -126,15 +129,35 @@ const ARTIST: &str = "
     SELECT u.handle::text, u.email::text, u.public_sqid::text FROM users AS u WHERE u.id = $1";
 
 /// Selects the posts by id. RFC 3339 represents the times from year 1 to 9999.
-const POSTS: &str = "
-    SELECT p.id::integer, p.public_sqid::text, p.title::text, p.description::text,
-           to_json(p.hashtags)::text AS hashtags, p.art_url::text, p.file_format::text,
-           p.width::text, p.height::text, p.frame_count::text,
-           CASE WHEN p.created_at BETWEEN timestamptz '0001-01-01 00:00:00+00'
-                                      AND timestamptz '9999-12-31 23:59:59.999999+00'
-                THEN p.created_at::timestamptz END AS created_at
-      FROM posts AS p
-     WHERE p.id = ANY ($1)";
+macro_rules! posts_with {
+    ($mod_hashtags:literal) => {
+        concat!(
+            "
+    SELECT post.*
+      FROM (SELECT NULL::text[] AS mod_hashtags) AS absent
+     CROSS JOIN LATERAL (
+        SELECT p.id::integer, p.public_sqid::text, p.title::text, p.description::text,
+               to_json(p.hashtags)::text AS hashtags, ",
+            $mod_hashtags,
+            " AS mod_hashtags,
+               p.art_url::text, p.file_format::text,
+               p.width::text, p.height::text, p.frame_count::text,
+               CASE WHEN p.created_at BETWEEN timestamptz '0001-01-01 00:00:00+00'
+                                          AND timestamptz '9999-12-31 23:59:59.999999+00'
+                    THEN p.created_at::timestamptz END AS created_at
+          FROM posts AS p
+         WHERE p.id = ANY ($1)) AS post"
+        )
+    };
+}
+
+/// The posts with `mod_hashtags`, which not every `posts` has: the unqualified name is the column of
+/// `posts` where it exists, and otherwise that of `absent`, which is null.
+const POSTS: &str = posts_with!("to_json(mod_hashtags)::text");
+
+/// The posts for a role that may not read `mod_hashtags`, because the site added the column after its
+/// adapter was applied.
+const POSTS_WITHOUT_MOD_HASHTAGS: &str = posts_with!("NULL::text");
 
 /// Selects the visible comments with their authors' handles, by post in the order of the ids.
 const COMMENTS: &str = "
@@ -172,7 +195,7 @@ pub async fn load(
     let (artist, posts, reactions) = database
         .read(|client| async move {
             let of_artist: [(&(dyn ToSql + Sync), Type); 1] = [(&user_id, Type::INT4)];
-            let posts = decoded(&client, POSTS, requested, |row| read_post(row, sqids));
+            let posts = posts(&client, requested, sqids);
             let reactions = || decoded(&client, REACTIONS, requested, read_reactions);
             tokio::try_join!(
                 client.query_typed(ARTIST, &of_artist),
@@ -284,6 +307,21 @@ fn no_artist() -> Failure {
     Failure::permanent("user not found", "The account that requested this download was not found.")
 }
 
+/// Selects these posts.
+async fn posts(
+    client: &Client,
+    post_ids: &Vec<i32>,
+    sqids: &SqidSource,
+) -> Result<Vec<ReadPost>, tokio_postgres::Error> {
+    let decode = |row: &Row| read_post(row, sqids);
+    match decoded(client, POSTS, post_ids, decode).await {
+        Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+            decoded(client, POSTS_WITHOUT_MOD_HASHTAGS, post_ids, decode).await
+        }
+        posts => posts,
+    }
+}
+
 /// Runs a query about these posts, and drops each row when it is decoded.
 async fn decoded<T>(
     client: &Client,
@@ -311,8 +349,11 @@ fn in_order(
     requested.iter().copied().map(post).collect()
 }
 
+/// A row of [`POSTS`]: the id, and the post if its other values are readable.
+type ReadPost = Result<(i32, Result<Post, Missing>), DatabaseError>;
+
 /// Reads a row of [`POSTS`]. A post with another unreadable value than its id is missing.
-fn read_post(row: &Row, sqids: &SqidSource) -> Result<(i32, Result<Post, Missing>), DatabaseError> {
+fn read_post(row: &Row, sqids: &SqidSource) -> ReadPost {
     let id = column(row, "id")?;
     Ok((id, read_columns(row, id, sqids).map_err(|error| malformed(&error))))
 }
@@ -331,6 +372,8 @@ fn read_columns(row: &Row, id: i32, sqids: &SqidSource) -> Result<Post, Database
         title: column(row, "title")?,
         description: column(row, "description")?,
         hashtags: flattened(column(row, "hashtags")?),
+        mod_hashtags: column::<Option<&str>>(row, "mod_hashtags")?
+            .map(|json| flattened(Some(json))),
         art_url: column(row, "art_url")?,
         file_format: column(row, "file_format")?,
         width: integer(row, "width")?,

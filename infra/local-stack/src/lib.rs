@@ -35,7 +35,7 @@ pub mod seed;
 pub use aws::SentEmail;
 pub use deployment::{EMAIL_FROM, STACK};
 pub use options::{Options, Progress, Step};
-pub use postgres::{Identity, InstalledPostgres};
+pub use postgres::{Identity, InstalledPostgres, without_psql_commands};
 pub use stack::LocalStack;
 pub use waiting::wait_until;
 pub use workspace::Workspace;

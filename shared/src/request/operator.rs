@@ -1,7 +1,7 @@
 //! The statements of an operator: list requests, insert one, and reopen a failed one.
 //!
 //! Except [`Requests::insert`], they need no more privileges than the functions
-//! (`infra/sql/role.sql`).
+//! (`infra/sql/adapters/`).
 
 use serde::Serialize;
 use time::OffsetDateTime;

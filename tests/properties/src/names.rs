@@ -102,6 +102,7 @@ fn post(row: &PostRow) -> Post {
         title: Some(row.title.clone()),
         description: Some(row.title.clone()),
         hashtags: vec![row.title.clone()],
+        mod_hashtags: None,
         art_url: Some("/vault/x".to_owned()),
         file_format: row.file_format.clone(),
         width: None,

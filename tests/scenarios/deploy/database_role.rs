@@ -1,4 +1,4 @@
-//! The functions' database role from `infra/sql/role.sql`: it has the privileges that the functions
+//! The functions' database role from `infra/sql/adapters/specification.sql`: it has the privileges that the functions
 //! need and no other.
 
 use std::time::Duration;

@@ -49,6 +49,8 @@ impl Serialize for ArtworkEntry<'_> {
             frame_count: Option<i32>,
             file_format: Option<&'a str>,
             hashtags: &'a [String],
+            #[serde(skip_serializing_if = "Option::is_none")]
+            mod_hashtags: Option<&'a [String]>,
         }
         let Self { post, sqid, filename, .. } = self;
         Entry {
@@ -62,6 +64,7 @@ impl Serialize for ArtworkEntry<'_> {
             frame_count: post.frame_count,
             file_format: post.file_format.as_deref(),
             hashtags: &post.hashtags,
+            mod_hashtags: post.mod_hashtags.as_deref(),
         }
         .serialize(serializer)
     }
@@ -301,6 +304,7 @@ mod tests {
             title: None,
             description: None,
             hashtags: Vec::new(),
+            mod_hashtags: None,
             art_url: None,
             file_format: None,
             width: None,

@@ -150,6 +150,7 @@ mod tests {
             title: None,
             description: None,
             hashtags: Vec::new(),
+            mod_hashtags: None,
             art_url: Some("/vault/a.png".to_owned()),
             file_format: None,
             width: None,

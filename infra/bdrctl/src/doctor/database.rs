@@ -11,9 +11,9 @@ use super::diagnosis::Diagnosis;
 use crate::operator::Operator;
 
 const CHECK: &str = "database";
-/// The role of `infra/sql/role.sql`.
+/// The role of `infra/sql/adapters/specification.sql`.
 const ROLE: &str = "makapix_bdr";
-/// Table, privilege and columns, as `infra/sql/role.sql` grants them.
+/// Table, privilege and columns, as `infra/sql/adapters/specification.sql` grants them.
 const REQUIRED: &[(&str, &str, &str)] = &[
     (
         "batch_download_requests",
@@ -73,7 +73,7 @@ async fn time(client: &Client) -> Result<time::OffsetDateTime> {
 }
 
 /// Returns the role of the functions: the user of their `DATABASE_URL`, or else that of
-/// `infra/sql/role.sql`.
+/// `infra/sql/adapters/specification.sql`.
 async fn role(operator: &Operator) -> String {
     let environment = operator.function_environment().await.ok();
     let url = environment.and_then(|environment| environment.optional("DATABASE_URL"));
@@ -83,7 +83,7 @@ async fn role(operator: &Operator) -> String {
 }
 
 async fn contract(client: &Client, diagnosis: &mut Diagnosis, role: &str) -> Result<()> {
-    const RUN: &str = "Run infra/sql/role.sql as the owner of the tables.";
+    const RUN: &str = "Run infra/sql/adapters/specification.sql as the owner of the tables.";
     let role_exists = "SELECT FROM pg_roles WHERE rolname = $1";
     let rows = limited(client.query_typed(role_exists, &[(&role, Type::TEXT)])).await?;
     if rows.is_empty() {
@@ -157,9 +157,9 @@ mod tests {
 
     use super::REQUIRED;
 
-    /// Returns the column privileges that `infra/sql/role.sql` grants, in the form of [`REQUIRED`].
+    /// Returns the column privileges that `infra/sql/adapters/specification.sql` grants, in the form of [`REQUIRED`].
     fn granted() -> BTreeSet<(String, String, String)> {
-        let lines = include_str!("../../../sql/role.sql").lines();
+        let lines = include_str!("../../../sql/adapters/specification.sql").lines();
         let sql: Vec<_> = lines.filter(|line| !line.trim_start().starts_with("--")).collect();
         let sql = sql.join(" ");
         let grants = sql.split(';').filter_map(|statement| statement.trim().strip_prefix("GRANT "));
@@ -173,14 +173,14 @@ mod tests {
                 parts.map(move |(privilege, columns)| {
                     let columns: Vec<_> = columns.split(',').map(str::trim).collect();
                     let privilege = privilege.trim_matches([',', ' ']).to_owned();
-                    (table.to_owned(), privilege, columns.join(" "))
+                    (table.trim_start_matches("public.").to_owned(), privilege, columns.join(" "))
                 })
             })
             .collect()
     }
 
     #[test]
-    fn required_privileges_are_those_that_role_sql_grants() {
+    fn required_privileges_are_those_that_the_specification_needs() {
         let required = REQUIRED.iter().map(|(table, privilege, columns)| {
             ((*table).to_owned(), (*privilege).to_owned(), (*columns).to_owned())
         });
