@@ -65,7 +65,7 @@ impl SqidSource {
     /// Returns `stored` (`public_sqid`) if it is set, else the encoding of `id`. Returns `None`
     /// when there is neither, or `stored` is not safe in a key or a file name.
     #[must_use]
-    pub fn sqid(&self, stored: Option<&str>, id: i32) -> Option<Sqid> {
+    pub fn sqid(&self, stored: Option<&str>, id: i64) -> Option<Sqid> {
         if let Some(stored) = stored.filter(|stored| !stored.is_empty()) {
             return Sqid::parse(stored);
         }

@@ -45,7 +45,7 @@ pub async fn answer(
     vault: &Vault,
     url_ttl: Duration,
     bdr_id: Uuid,
-    user_id: i32,
+    user_id: i64,
 ) -> Result<Answer, Failure> {
     let download = requests
         .download(bdr_id, user_id)

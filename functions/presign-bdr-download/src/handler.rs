@@ -26,7 +26,7 @@ pub struct Handler {
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 struct Question {
     bdr_id: Uuid,
-    user_id: i32,
+    user_id: i64,
 }
 
 impl Handler {

@@ -49,7 +49,7 @@ pub(crate) struct Recipient {
 #[derive(Debug, Clone)]
 pub struct Post {
     /// `posts.id`.
-    pub id: i32,
+    pub id: i64,
     /// Public id. Without one the artwork has no file name in the archive.
     pub sqid: Option<Sqid>,
     /// `posts.title`. Untrusted.
@@ -78,7 +78,7 @@ pub struct Post {
 #[derive(Debug, Clone)]
 pub struct MissingPost {
     /// `posts.id`.
-    pub id: i32,
+    pub id: i64,
     /// The reason.
     pub missing: Missing,
 }
@@ -86,7 +86,7 @@ pub struct MissingPost {
 /// A visible comment.
 pub struct Comment {
     /// The post that it belongs to.
-    pub post_id: i32,
+    pub post_id: i64,
     /// `comments.id` as text.
     pub id: String,
     /// The author's handle; `None` for an anonymous comment.
@@ -100,7 +100,7 @@ pub struct Comment {
 /// The number of reactions with one emoji to one post.
 pub struct Reactions {
     /// The post.
-    pub post_id: i32,
+    pub post_id: i64,
     /// `reactions.emoji`.
     pub emoji: String,
     /// The number of reactions.
@@ -136,7 +136,7 @@ macro_rules! posts_with {
     SELECT post.*
       FROM (SELECT NULL::text[] AS mod_hashtags) AS absent
      CROSS JOIN LATERAL (
-        SELECT p.id::integer, p.public_sqid::text, p.title::text, p.description::text,
+        SELECT p.id::bigint, p.public_sqid::text, p.title::text, p.description::text,
                to_json(p.hashtags)::text AS hashtags, ",
             $mod_hashtags,
             " AS mod_hashtags,
@@ -161,7 +161,7 @@ const POSTS_WITHOUT_MOD_HASHTAGS: &str = posts_with!("NULL::text");
 
 /// Selects the visible comments with their authors' handles, by post in the order of the ids.
 const COMMENTS: &str = "
-    SELECT c.id::text, c.post_id::integer, c.body::text, u.handle::text AS author_handle,
+    SELECT c.id::text, c.post_id::bigint, c.body::text, u.handle::text AS author_handle,
            CASE WHEN c.created_at BETWEEN timestamptz '0001-01-01 00:00:00+00'
                                       AND timestamptz '9999-12-31 23:59:59.999999+00'
                 THEN c.created_at::timestamptz END AS created_at
@@ -173,7 +173,7 @@ const COMMENTS: &str = "
 
 /// Counts the reactions.
 const REACTIONS: &str = "
-    SELECT r.post_id::integer, r.emoji::text, count(*) AS count
+    SELECT r.post_id::bigint, r.emoji::text, count(*) AS count
       FROM reactions AS r
      WHERE r.post_id = ANY ($1)
      GROUP BY r.post_id, r.emoji
@@ -194,7 +194,7 @@ pub async fn load(
     let requested = &without_duplicates(&claim.post_ids);
     let (artist, posts, reactions) = database
         .read(|client| async move {
-            let of_artist: [(&(dyn ToSql + Sync), Type); 1] = [(&user_id, Type::INT4)];
+            let of_artist: [(&(dyn ToSql + Sync), Type); 1] = [(&user_id, Type::INT8)];
             let posts = posts(&client, requested, sqids);
             let reactions = || decoded(&client, REACTIONS, requested, read_reactions);
             tokio::try_join!(
@@ -233,7 +233,7 @@ impl Comments {
     /// comment does not arrive in time.
     pub(crate) async fn stream(
         &self,
-        post_ids: &Vec<i32>,
+        post_ids: &Vec<i64>,
     ) -> Result<impl Stream<Item = Result<Comment, DatabaseError>>, DatabaseError> {
         // Fetching the artworks was a pause, and the statement needs a longer limit than a check: the
         // first row arrives after the server has sorted all.
@@ -241,7 +241,7 @@ impl Comments {
             .execute_idempotent(|client| async move { client.check_connection().await })
             .await?;
         let rows = self.database.read(|client| async move {
-            client.query_typed_raw(COMMENTS, [(post_ids, Type::INT4_ARRAY)]).await
+            client.query_typed_raw(COMMENTS, [(post_ids, Type::INT8_ARRAY)]).await
         });
         Ok(stream::try_unfold(Box::pin(rows.await?), async |mut rows| {
             let row = limited(rows.try_next()).await?;
@@ -255,7 +255,7 @@ impl Artist {
     ///
     /// # Errors
     /// A permanent failure when the row is malformed or yields no public id.
-    fn read(row: &Row, sqids: &SqidSource, user_id: i32) -> Result<Self, Failure> {
+    fn read(row: &Row, sqids: &SqidSource, user_id: i64) -> Result<Self, Failure> {
         let Recipient { handle, email, sqid } = Recipient::read(row, sqids, user_id)
             .map_err(|error| error.context("failed to read the artist's row"))?;
         let sqid = sqid.ok_or_else(|| {
@@ -276,17 +276,17 @@ impl Recipient {
     pub(crate) async fn find(
         database: &Arc<Database>,
         sqids: &SqidSource,
-        user_id: i32,
+        user_id: i64,
     ) -> Result<Option<Self>, DatabaseError> {
         let row = database
             .read(|client| async move {
-                client.query_typed_opt(ARTIST, &[(&user_id, Type::INT4)]).await
+                client.query_typed_opt(ARTIST, &[(&user_id, Type::INT8)]).await
             })
             .await?;
         row.map(|row| Self::read(&row, sqids, user_id)).transpose()
     }
 
-    fn read(row: &Row, sqids: &SqidSource, user_id: i32) -> Result<Self, DatabaseError> {
+    fn read(row: &Row, sqids: &SqidSource, user_id: i64) -> Result<Self, DatabaseError> {
         let stored_sqid: Option<String> = column(row, "public_sqid")?;
         Ok(Self {
             handle: column::<Option<String>>(row, "handle")?.unwrap_or_default(),
@@ -298,7 +298,7 @@ impl Recipient {
 
 /// Returns the ids in order, without duplicates.
 #[must_use]
-pub fn without_duplicates(ids: &[i32]) -> Vec<i32> {
+pub fn without_duplicates(ids: &[i64]) -> Vec<i64> {
     let mut seen = std::collections::HashSet::with_capacity(ids.len());
     ids.iter().copied().filter(|id| seen.insert(*id)).collect()
 }
@@ -310,7 +310,7 @@ fn no_artist() -> Failure {
 /// Selects these posts.
 async fn posts(
     client: &Client,
-    post_ids: &Vec<i32>,
+    post_ids: &Vec<i64>,
     sqids: &SqidSource,
 ) -> Result<Vec<ReadPost>, tokio_postgres::Error> {
     let decode = |row: &Row| read_post(row, sqids);
@@ -326,10 +326,10 @@ async fn posts(
 async fn decoded<T>(
     client: &Client,
     sql: &str,
-    post_ids: &Vec<i32>,
+    post_ids: &Vec<i64>,
     decode: impl Fn(&Row) -> T,
 ) -> Result<Vec<T>, tokio_postgres::Error> {
-    let rows = client.query_typed_raw(sql, [(post_ids, Type::INT4_ARRAY)]).await?;
+    let rows = client.query_typed_raw(sql, [(post_ids, Type::INT8_ARRAY)]).await?;
     rows.map_ok(|row| decode(&row)).try_collect().await
 }
 
@@ -339,8 +339,8 @@ async fn optional<T, E>(query: Option<impl Future<Output = Result<T, E>>>) -> Re
 
 /// Returns the posts in the requested order.
 fn in_order(
-    requested: &[i32],
-    mut found: HashMap<i32, Result<Post, Missing>>,
+    requested: &[i64],
+    mut found: HashMap<i64, Result<Post, Missing>>,
 ) -> Vec<Result<Post, MissingPost>> {
     let post = |id| {
         let no_such = || Err(Missing::permanent(MissingCode::NoSuchArtwork));
@@ -350,7 +350,7 @@ fn in_order(
 }
 
 /// A row of [`POSTS`]: the id, and the post if its other values are readable.
-type ReadPost = Result<(i32, Result<Post, Missing>), DatabaseError>;
+type ReadPost = Result<(i64, Result<Post, Missing>), DatabaseError>;
 
 /// Reads a row of [`POSTS`]. A post with another unreadable value than its id is missing.
 fn read_post(row: &Row, sqids: &SqidSource) -> ReadPost {
@@ -364,7 +364,7 @@ fn malformed(error: &DatabaseError) -> Missing {
     Missing::permanent(MissingCode::MalformedRow).with_detail(cause)
 }
 
-fn read_columns(row: &Row, id: i32, sqids: &SqidSource) -> Result<Post, DatabaseError> {
+fn read_columns(row: &Row, id: i64, sqids: &SqidSource) -> Result<Post, DatabaseError> {
     let stored_sqid: Option<String> = column(row, "public_sqid")?;
     Ok(Post {
         id,

@@ -167,7 +167,7 @@ impl Operator {
     ///
     /// # Errors
     /// When the function cannot be invoked, or fails.
-    pub async fn presign(&self, bdr_id: Uuid, user_id: i32) -> Result<Value> {
+    pub async fn presign(&self, bdr_id: Uuid, user_id: i64) -> Result<Value> {
         let name = self.outputs.presign_function().await?;
         self.invoke(&name, &json!({"bdr_id": bdr_id, "user_id": user_id})).await
     }

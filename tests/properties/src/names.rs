@@ -22,7 +22,7 @@ const MAX_NAME: usize = 255;
 #[derive(Debug, Clone)]
 pub struct PostRow {
     /// `posts.id`.
-    pub id: i32,
+    pub id: i64,
     /// `posts.public_sqid`.
     pub sqid: Option<String>,
     /// `posts.file_format`.

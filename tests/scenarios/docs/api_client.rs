@@ -21,7 +21,7 @@ async fn download_url(
     lambda: &aws_sdk_lambda::Client,
     function: &str,
     bdr_id: uuid::Uuid,
-    user_id: i32,
+    user_id: i64,
 ) -> Result<Option<String>, Box<dyn std::error::Error>> {
     let payload = serde_json::json!({ "bdr_id": bdr_id, "user_id": user_id }).to_string();
     let invoke = lambda.invoke().function_name(function).payload(payload.into_bytes().into());
@@ -87,7 +87,7 @@ fn the_rust_client_publishes_and_downloads() {
         let bdr_id = s.request(&[post]).await;
         let function = s.stack.output("PresignBdrDownloadFunctionName").unwrap();
         let lambda = aws_sdk_lambda::Client::new(&s.aws);
-        let ask = async |name| download_url(&lambda, name, bdr_id, s.user_id).await;
+        let ask = async |name| download_url(&lambda, name, bdr_id, s.user_id.into()).await;
         assert_eq!(ask(function).await.unwrap(), None, "the request is not ready");
         publish(&s.sqs, s.stack.queue_url().unwrap(), bdr_id).await.unwrap();
         s.wait_for(bdr_id, "ready").await;

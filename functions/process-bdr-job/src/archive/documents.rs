@@ -87,7 +87,7 @@ struct MissingEntry<'a> {
 #[serde(rename_all = "snake_case")]
 enum MissingId<'a> {
     Sqid(&'a Sqid),
-    PostId(i32),
+    PostId(i64),
 }
 
 impl<'a> Metadata<'a> {
@@ -148,9 +148,9 @@ impl<'a> Metadata<'a> {
 pub struct CommentsWriter<'a, W> {
     writer: W,
     format: PrettyFormatter<'static>,
-    sqids: HashMap<i32, &'a Sqid>,
+    sqids: HashMap<i64, &'a Sqid>,
     /// The post whose comments are being written.
-    post_id: Option<i32>,
+    post_id: Option<i64>,
 }
 
 impl<'a, W: Write> CommentsWriter<'a, W> {
@@ -272,9 +272,9 @@ impl<K, V> FromIterator<(K, V)> for OrderedMap<K, V> {
 /// Groups items by post, in the order of the posts. Posts without items are left out.
 fn by_artwork<'a, T, C: FromIterator<T>>(
     posts: &[&'a Post],
-    items: impl Iterator<Item = (i32, T)>,
+    items: impl Iterator<Item = (i64, T)>,
 ) -> OrderedMap<&'a Sqid, C> {
-    let mut by_post: HashMap<i32, Vec<T>> = HashMap::new();
+    let mut by_post: HashMap<i64, Vec<T>> = HashMap::new();
     for (post_id, item) in items {
         by_post.entry(post_id).or_default().push(item);
     }
@@ -297,7 +297,7 @@ mod tests {
     use super::{CommentsWriter, OrderedMap};
     use crate::load::{Comment, Post};
 
-    fn post(id: i32) -> Post {
+    fn post(id: i64) -> Post {
         Post {
             id,
             sqid: Sqid::parse(&format!("s{id}")).filter(|_| id != 3),
@@ -316,7 +316,7 @@ mod tests {
 
     const TIME: OffsetDateTime = datetime!(2025-01-02 3:04:05.6 UTC);
 
-    fn comment(post_id: i32, body: &str) -> Comment {
+    fn comment(post_id: i64, body: &str) -> Comment {
         let (id, body) = (format!("{post_id}-7"), body.to_owned());
         Comment { post_id, id, author_handle: None, body, created_at: Some(TIME) }
     }

@@ -46,7 +46,7 @@ pub struct MissingArtwork<'a> {
     /// Its place among the requested posts, from 0.
     pub position: usize,
     /// Its post, or the id of a post that does not exist or has an unreadable row.
-    pub post: Result<&'a Post, i32>,
+    pub post: Result<&'a Post, i64>,
     /// The reason.
     pub missing: Missing,
 }

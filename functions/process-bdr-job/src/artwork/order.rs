@@ -144,7 +144,7 @@ mod tests {
     use crate::missing::{Missing, MissingCode};
 
     fn posts() -> Vec<Result<Post, MissingPost>> {
-        let post = |id: i32| Post {
+        let post = |id: i64| Post {
             id,
             sqid: Sqid::parse(&format!("p{id}")),
             title: None,
