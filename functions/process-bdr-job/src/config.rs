@@ -9,7 +9,7 @@ use shared::config::{ConfigError, Environment};
 use shared::database::DatabaseSource;
 use shared::sqid::SqidSource;
 
-use crate::artwork::is_extension;
+use crate::artwork::{VaultUrls, is_extension};
 use crate::memory::{MIB, Memory};
 
 /// The configuration of `process-bdr-job`.
@@ -43,6 +43,8 @@ pub struct Config {
     pub expires_after_days: i32,
     /// `EXTRA_FORMATS`: file formats accepted from the web beside the built-in ones.
     pub extra_formats: HashSet<String>,
+    /// `VAULT_URL_PREFIXES`: URLs under which the site publishes the vault.
+    pub vault_urls: VaultUrls,
     /// `REMOTE_ALLOW_HOSTS`: `host:port` pairs exempt from the ban on private addresses.
     pub remote_allow_hosts: HashSet<String>,
     /// `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, in MiB.
@@ -101,6 +103,7 @@ impl Config {
                 "file extensions of up to 10 letters and digits, separated by commas",
                 is_extension,
             )?,
+            vault_urls: vault_urls(environment)?,
             remote_allow_hosts: environment.list(
                 "REMOTE_ALLOW_HOSTS",
                 "`host:port` pairs, separated by commas, an IPv6 address in brackets",
@@ -123,6 +126,13 @@ fn base_url(environment: &Environment) -> Result<String, ConfigError> {
         return Err(ConfigError::new("BASE_URL", "must be an http(s) URL without a query"));
     }
     Ok(text.trim_end_matches('/').to_owned())
+}
+
+fn vault_urls(environment: &Environment) -> Result<VaultUrls, ConfigError> {
+    const VARIABLE: &str = "VAULT_URL_PREFIXES";
+    let Some(text) = environment.optional(VARIABLE) else { return Ok(VaultUrls::default()) };
+    let problem = "must be http(s) URLs in normal form that end in `/`, separated by commas";
+    VaultUrls::parse(text).ok_or_else(|| ConfigError::new(VARIABLE, problem))
 }
 
 /// Reads the sender. SES accepts ASCII only, and a line break would inject headers.
@@ -203,6 +213,8 @@ mod tests {
             ("EXTRA_FORMATS", "avif,,apng"),
             ("EXTRA_FORMATS", ".avif"),
             ("EXTRA_FORMATS", "abcdefghijk"),
+            ("VAULT_URL_PREFIXES", "https://vault.example"),
+            ("VAULT_URL_PREFIXES", "https://vault.example/,"),
             ("EMAIL_FROM", "Makapix"),
             ("EMAIL_FROM", "a@b.org, c@d.org"),
             ("EMAIL_FROM", "Makapix a@b.org"),

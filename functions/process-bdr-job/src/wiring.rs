@@ -60,7 +60,8 @@ pub fn handler(config: Config, aws: &SdkConfig) -> Result<Handler, Error> {
         requests: Requests::new(Arc::clone(&database)),
         archiver: Archiver {
             fetcher: Fetcher::new(vault.clone(), remote, config.memory)
-                .accepting(config.extra_formats),
+                .accepting(config.extra_formats)
+                .publishing(config.vault_urls),
             vault,
             clock: clock.clone(),
             base_url: config.base_url.clone(),

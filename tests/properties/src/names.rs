@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use futures_util::io::AllowStdIo;
 use process_bdr_job::archive::documents::Metadata;
 use process_bdr_job::archive::zip::{Deflated, Packing, ZipWriter};
-use process_bdr_job::artwork::plan;
+use process_bdr_job::artwork::{VaultUrls, plan};
 use process_bdr_job::load::{MissingPost, Post};
 use serde_json::Value;
 use shared::sqid::SqidSource;
@@ -64,7 +64,7 @@ pub fn check_rows(handle: &str, rows: &[PostRow]) -> Made {
     let posts: Vec<Result<Post, MissingPost>> = rows.iter().map(|row| Ok(post(row))).collect();
     let mut metadata = Metadata::new(OffsetDateTime::UNIX_EPOCH, handle, posts.len());
     let mut entries = Vec::new();
-    for plan in plan(&posts, |_| false) {
+    for plan in plan(&posts, VaultUrls::default(), |_| false) {
         match plan {
             Ok(planned) => {
                 let filename = &planned.name.filename;
