@@ -124,6 +124,8 @@ pub struct LoadedRequest {
     pub reactions: Option<Vec<Reactions>>,
 }
 
+// The statements about many rows are public so that a test can check their plans.
+
 /// Selects the artist by id.
 const ARTIST: &str = "
     SELECT u.handle::text, u.email::text, u.public_sqid::text FROM users AS u WHERE u.id = $1";
@@ -153,26 +155,32 @@ macro_rules! posts_with {
 
 /// The posts with `mod_hashtags`, which not every `posts` has: the unqualified name is the column of
 /// `posts` where it exists, and otherwise that of `absent`, which is null.
-const POSTS: &str = posts_with!("to_json(mod_hashtags)::text");
+pub const POSTS: &str = posts_with!("to_json(mod_hashtags)::text");
 
 /// The posts for a role that may not read `mod_hashtags`, because the site added the column after its
 /// adapter was applied.
 const POSTS_WITHOUT_MOD_HASHTAGS: &str = posts_with!("NULL::text");
 
-/// Selects the visible comments with their authors' handles, by post in the order of the ids.
-const COMMENTS: &str = "
+/// Selects the visible comments with their authors' handles, by post in the order of the ids. The
+/// unqualified `deleted_by_mod` is the column of `comments` where it exists, as in [`POSTS`]; without
+/// the privilege to read it the request fails, so that no archive reveals what moderators deleted.
+pub const COMMENTS: &str = "
     SELECT c.id::text, c.post_id::bigint, c.body::text, u.handle::text AS author_handle,
            CASE WHEN c.created_at BETWEEN timestamptz '0001-01-01 00:00:00+00'
                                       AND timestamptz '9999-12-31 23:59:59.999999+00'
                 THEN c.created_at::timestamptz END AS created_at
-      FROM comments AS c
+      FROM (SELECT false AS deleted_by_mod) AS absent
+     CROSS JOIN LATERAL (
+        SELECT c.id, c.post_id, c.author_id, c.body, c.created_at
+          FROM comments AS c
+         WHERE c.hidden_by_mod = false AND c.deleted_by_owner = false
+           AND deleted_by_mod IS NOT TRUE) AS c
       JOIN unnest($1) WITH ORDINALITY AS requested (id, position) ON requested.id = c.post_id
       LEFT JOIN users AS u ON u.id = c.author_id
-     WHERE c.hidden_by_mod = false AND c.deleted_by_owner = false
      ORDER BY requested.position, c.created_at, c.id";
 
 /// Counts the reactions.
-const REACTIONS: &str = "
+pub const REACTIONS: &str = "
     SELECT r.post_id::bigint, r.emoji::text, count(*) AS count
       FROM reactions AS r
      WHERE r.post_id = ANY ($1)

@@ -164,6 +164,7 @@ fn operator(stack: &LocalStack) -> Operator {
         s3_path_style: true,
         database_url: Some(stack.admin_database_url().to_owned()),
         database_secret: None,
+        database_host: None,
     };
     let outputs = StackOutputs::new(&connection.aws, StackArguments::new(STACK));
     Operator::new(connection, outputs)

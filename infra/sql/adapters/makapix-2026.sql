@@ -120,8 +120,8 @@ BEGIN
     END IF;
 END
 $$;
--- `bdrctl doctor` and the functions' errors read the adapter's name here.
-COMMENT ON SCHEMA makapix_bdr IS 'adapter makapix-2026.sql';
+-- `bdrctl doctor` and the functions' errors read the adapter's name and its views here.
+COMMENT ON SCHEMA makapix_bdr IS 'adapter makapix-2026.sql with posts, comments';
 GRANT USAGE ON SCHEMA makapix_bdr TO makapix_bdr;
 
 -- The second role of an alternating-user rotation, which Secrets Manager otherwise creates itself. It

@@ -115,17 +115,21 @@ GRANT SELECT (id, public_sqid, title, description, hashtags, art_url, file_forma
               width, height, frame_count, created_at)
    ON public.posts TO makapix_bdr;
 
--- An optional column.
+GRANT SELECT (id, post_id, author_id, body, hidden_by_mod, deleted_by_owner, created_at)
+   ON public.comments TO makapix_bdr;
+
+-- Optional columns.
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_attribute AS a
                 WHERE a.attrelid = 'public.posts'::regclass AND a.attname = 'mod_hashtags' AND NOT a.attisdropped) THEN
         GRANT SELECT (mod_hashtags) ON public.posts TO makapix_bdr;
     END IF;
+    IF EXISTS (SELECT FROM pg_attribute AS a
+                WHERE a.attrelid = 'public.comments'::regclass AND a.attname = 'deleted_by_mod' AND NOT a.attisdropped) THEN
+        GRANT SELECT (deleted_by_mod) ON public.comments TO makapix_bdr;
+    END IF;
 END
 $$;
-
-GRANT SELECT (id, post_id, author_id, body, hidden_by_mod, deleted_by_owner, created_at)
-   ON public.comments TO makapix_bdr;
 
 COMMIT;

@@ -6,7 +6,6 @@
 use serde::Serialize;
 use time::OffsetDateTime;
 use tokio_postgres::Row;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
@@ -210,11 +209,7 @@ impl Requests {
             })
             .await;
         match row {
-            Err(DatabaseError::Statement(error))
-                if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) =>
-            {
-                Ok(None)
-            }
+            Err(error) if error.is_denied() => Ok(None),
             row => row?.map_or(Ok(None), |row| column(&row, "error_message")),
         }
     }
@@ -236,7 +231,8 @@ impl Requests {
             ];
             client.query_typed(INSERT, &parameters).await
         });
-        inserted.await.map(drop)
+        // Only the API's role may insert, whatever the adapter.
+        inserted.await.map(drop).map_err(DatabaseError::unexplained)
     }
 
     /// Reopens a `failed` request. Runs `while_locked` while the row is locked, so that no attempt

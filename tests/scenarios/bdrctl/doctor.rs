@@ -8,13 +8,13 @@ use super::bdrctl;
 use crate::deploy::deployed_stack::{aws, package};
 
 /// Runs `doctor` and returns its findings, and whether it succeeded.
-async fn examine(s: &Scenario, arguments: &[&str]) -> (Vec<Value>, bool) {
+pub(crate) async fn examine(s: &Scenario, arguments: &[&str]) -> (Vec<Value>, bool) {
     let ran = bdrctl(s, &[arguments, &["--json", "doctor"]].concat()).await;
     let findings = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{}", ran.err));
     (findings, ran.succeeded)
 }
 
-fn of_level<'a>(findings: &'a [Value], level: &str) -> Vec<String> {
+pub(crate) fn of_level<'a>(findings: &'a [Value], level: &str) -> Vec<String> {
     let found = findings.iter().filter(|finding| finding["level"] == level);
     let text = |finding: &'a Value| {
         format!("{}: {}", finding["check"].as_str().unwrap(), finding["found"].as_str().unwrap())
