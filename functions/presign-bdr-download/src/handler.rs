@@ -20,6 +20,8 @@ pub struct Handler {
     pub vault: Vault,
     /// `DOWNLOAD_URL_TTL_SECONDS`.
     pub url_ttl: Duration,
+    /// `DOWNLOAD_NAME`.
+    pub download_name: String,
 }
 
 /// The payload. Unknown members are ignored.
@@ -42,7 +44,8 @@ impl Handler {
             tracing::error!(result = "malformed", error = %error, "payload is malformed");
             format!("the payload must be {{\"bdr_id\": \"<uuid>\", \"user_id\": <int>}}: {error}")
         })?;
-        let answered = answer(&self.requests, &self.vault, self.url_ttl, bdr_id, user_id).await;
+        let Self { requests, vault, url_ttl, download_name } = self;
+        let answered = answer(requests, vault, *url_ttl, download_name, bdr_id, user_id).await;
         match &answered {
             // Without the answer: the URL is a secret.
             Ok(answer) => tracing::info!(%bdr_id, result = name(answer), "BDR {bdr_id}: answered"),

@@ -9,7 +9,8 @@ use shared::config::{ConfigError, Environment};
 use shared::database::DatabaseSource;
 use shared::sqid::SqidSource;
 
-use crate::artwork::{VaultUrls, is_extension};
+use crate::artwork::{VaultUrls, is_extension, is_reserved};
+use crate::email::Wording;
 use crate::memory::{MIB, Memory};
 
 /// The configuration of `process-bdr-job`.
@@ -25,6 +26,12 @@ pub struct Config {
     pub s3_path_style: bool,
     /// `BASE_URL` of the site, without a trailing slash.
     pub base_url: String,
+    /// `BRAND_NAME` and `ARTWORK_WORDS`: the names and words of the site.
+    pub wording: Wording,
+    /// `ARTIST_PATH`: the page of an artist, below `BASE_URL`.
+    pub artist_path: String,
+    /// `ARTWORKS_FOLDER`: the folder of the artworks in an archive.
+    pub artworks_folder: String,
     /// `EMAIL_FROM`. Without it no e-mail is sent.
     pub email_from: Option<String>,
     /// `EMAIL_ON_FAILURE`: whether an e-mail reports a request that failed.
@@ -70,6 +77,9 @@ impl Config {
             vault_bucket: environment.required("VAULT_BUCKET")?.to_owned(),
             s3_path_style: environment.has_s3_endpoint(),
             base_url: base_url(environment)?,
+            wording: wording(environment)?,
+            artist_path: artist_path(environment)?,
+            artworks_folder: artworks_folder(environment)?,
             email_from: email_from(environment)?,
             email_on_failure: environment.parsed(
                 "EMAIL_ON_FAILURE",
@@ -133,6 +143,60 @@ fn vault_urls(environment: &Environment) -> Result<VaultUrls, ConfigError> {
     let Some(text) = environment.optional(VARIABLE) else { return Ok(VaultUrls::default()) };
     let problem = "must be http(s) URLs in normal form that end in `/`, separated by commas";
     VaultUrls::parse(text).ok_or_else(|| ConfigError::new(VARIABLE, problem))
+}
+
+/// Reads the names of the site, which stand in the subject and in sentences of e-mails.
+fn wording(environment: &Environment) -> Result<Wording, ConfigError> {
+    let is_word = |text: &str| {
+        text.chars().count() <= 30 && text.trim() == text && !text.chars().any(char::is_control)
+    };
+    let brand = environment.optional("BRAND_NAME");
+    if !brand.is_none_or(is_word) {
+        return Err(ConfigError::new("BRAND_NAME", "must be a name of at most 30 characters"));
+    }
+    let artwork = match environment.optional("ARTWORK_WORDS") {
+        None => None,
+        Some(text) => {
+            let words = text.split_once(',').filter(|(one, several)| {
+                [one, several]
+                    .iter()
+                    .all(|word| !word.is_empty() && is_word(word) && !word.contains(','))
+            });
+            let problem =
+                "must be the words for one and for several artworks, such as `photo,photos`";
+            let (one, several) = words.ok_or_else(|| ConfigError::new("ARTWORK_WORDS", problem))?;
+            Some([one, several])
+        }
+    };
+    Ok(Wording::new(brand, artwork))
+}
+
+/// Reads the path of an artist's page.
+fn artist_path(environment: &Environment) -> Result<String, ConfigError> {
+    let text = environment.optional("ARTIST_PATH").unwrap_or("/u/{user}/posts?bdr={request}");
+    let plain = text.replace("{user}", "").replace("{request}", "");
+    let is_path = text.starts_with('/')
+        && plain.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/?=&._~-".contains(&byte))
+        && text.len() <= 200;
+    if !is_path {
+        let problem = "must be a path such as `/u/{user}/posts?bdr={request}`";
+        return Err(ConfigError::new("ARTIST_PATH", problem));
+    }
+    Ok(text.to_owned())
+}
+
+/// Reads the folder of the artworks, a name that no file system rejects.
+fn artworks_folder(environment: &Environment) -> Result<String, ConfigError> {
+    let folder = environment.optional("ARTWORKS_FOLDER").unwrap_or("artworks");
+    let is_name = folder.len() <= 30
+        && folder.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+        && !folder.starts_with('-')
+        && !is_reserved(folder);
+    if !is_name {
+        let problem = "must be a folder name of at most 30 letters, digits, `-` and `_`";
+        return Err(ConfigError::new("ARTWORKS_FOLDER", problem));
+    }
+    Ok(folder.to_owned())
 }
 
 /// Reads the sender. SES accepts ASCII only, and a line break would inject headers.
@@ -215,6 +279,18 @@ mod tests {
             ("EXTRA_FORMATS", "abcdefghijk"),
             ("VAULT_URL_PREFIXES", "https://vault.example"),
             ("VAULT_URL_PREFIXES", "https://vault.example/,"),
+            ("BRAND_NAME", "a\r\nb"),
+            ("BRAND_NAME", &"a".repeat(31)),
+            ("ARTWORK_WORDS", "photo"),
+            ("ARTWORK_WORDS", "photo,"),
+            ("ARTWORK_WORDS", "a,b,c"),
+            ("ARTIST_PATH", "u/{user}"),
+            ("ARTIST_PATH", "/u/{artist}"),
+            ("ARTIST_PATH", "/u/{user}#top"),
+            ("ARTWORKS_FOLDER", "../x"),
+            ("ARTWORKS_FOLDER", "a/b"),
+            ("ARTWORKS_FOLDER", "CON"),
+            ("ARTWORKS_FOLDER", "-x"),
             ("EMAIL_FROM", "Makapix"),
             ("EMAIL_FROM", "a@b.org, c@d.org"),
             ("EMAIL_FROM", "Makapix a@b.org"),

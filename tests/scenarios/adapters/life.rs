@@ -94,8 +94,11 @@ async fn whole_life(site: &Site) {
 
     let emails = s.emails().await;
     assert_eq!(emails.len(), 1);
-    let brand = if is_gallery { "Lumen" } else { "Makapix" };
-    let subject = format!("Your {brand} download is ready ({} artworks)", ARTWORKS - MISSING);
+    let subject = if is_gallery {
+        "Your Lumen download is ready (125 photos)"
+    } else {
+        "Your Makapix download is ready (125 artworks)"
+    };
     assert_eq!(emails[0].subject, subject);
     let link = if is_gallery {
         format!("https://photos.example/members/{}/albums?download={bdr_id}", s.user_sqid)
@@ -103,10 +106,14 @@ async fn whole_life(site: &Site) {
         format!("https://makapix.club/u/{}/posts?bdr={bdr_id}", s.user_sqid)
     };
     assert!(emails[0].text.contains(&link), "{}", emails[0].text);
-    assert_eq!(emails[0].text.contains("Makapix"), !is_gallery, "{}", emails[0].text);
+    for word in ["Makapix", "artworks"] {
+        assert_eq!(emails[0].text.contains(word), !is_gallery, "{}", emails[0].text);
+    }
 
     let question = json!({"bdr_id": bdr_id, "user_id": site.artist});
-    let answer = presign(s, &[], question.clone()).await.unwrap();
+    let answer = presign(s, &site.variables(), question).await.unwrap();
+    let name = if is_gallery { "lumen-photos" } else { "makapix-artworks" };
+    assert_eq!(answer["filename"], format!("{name}-{}.zip", &bdr_id.to_string()[..8]));
     let url = answer["url"].as_str().expect("the answer is ok");
     let download = local_stack::http::client().unwrap().get(url).send().await.unwrap();
     assert_eq!(download.bytes().await.unwrap(), zip.bytes);

@@ -114,6 +114,8 @@ impl Site {
                 ("VAULT_URL_PREFIXES", GALLERY_URL),
                 ("BASE_URL", "https://photos.example"),
                 ("BRAND_NAME", "Lumen"),
+                ("ARTWORK_WORDS", "photo,photos"),
+                ("DOWNLOAD_NAME", "lumen-photos"),
                 ("ARTWORKS_FOLDER", "photos"),
                 ("ARTIST_PATH", "/members/{user}/albums?download={request}"),
             ],

@@ -131,7 +131,10 @@ async fn privileges(site: &Site) {
         change(format!("GRANT {privilege} ON {object} TO {ROLE}")).await;
     }
     if site.schema != Schema::Specification {
-        s.database.batch_execute("REVOKE USAGE ON SCHEMA makapix_bdr FROM makapix_bdr").await.unwrap();
+        s.database
+            .batch_execute("REVOKE USAGE ON SCHEMA makapix_bdr FROM makapix_bdr")
+            .await
+            .unwrap();
         let log = functions.run(site).await;
         assert!(log.contains("to correct it, apply infra/sql/adapters/"), "{log}");
     }

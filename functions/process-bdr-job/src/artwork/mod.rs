@@ -24,7 +24,7 @@ use name::Names;
 
 pub use fetch::{FetchedArtwork, Fetcher, NotFetched, StopTimes};
 pub use name::EntryName;
-pub(crate) use name::is_extension;
+pub(crate) use name::{is_extension, is_reserved};
 pub use source::{Source, VaultUrls};
 pub(crate) use window::Window;
 

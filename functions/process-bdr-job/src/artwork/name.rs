@@ -63,7 +63,7 @@ pub(crate) fn is_extension(text: &str) -> bool {
 
 /// Returns whether Windows reserves this stem for a device, regardless of the extension ("Naming Files,
 /// Paths, and Namespaces").
-fn is_reserved(stem: &str) -> bool {
+pub(crate) fn is_reserved(stem: &str) -> bool {
     let stem = stem.to_ascii_lowercase();
     match stem.as_str() {
         "con" | "prn" | "aux" | "nul" => true,
