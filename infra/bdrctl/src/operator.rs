@@ -68,20 +68,17 @@ impl Operator {
     pub(crate) async fn database(&self) -> Result<Database> {
         let (url, secret, host) = ("DATABASE_URL", "DATABASE_SECRET_ARN", "DATABASE_HOST");
         let own_host = self.connection.database_host.as_deref().map(|value| (host, value));
-        let variables: Vec<(&str, &str)> = match self.own_database() {
-            Some(database) => [database].into_iter().chain(own_host).collect(),
-            None => {
-                let functions = self.function_environment().await.context(Advised::new(
-                    "failed to find the functions' database",
-                    "Set DATABASE_URL, or check --stack, AWS_REGION and the credentials \
-                     (cloudformation:DescribeStacks, lambda:GetFunctionConfiguration).",
-                ))?;
-                let set = [url, secret, host].map(|name| Some((name, functions.optional(name)?)));
-                let set = set.into_iter().flatten();
-                set.filter(|(name, _)| *name != host || own_host.is_none())
-                    .chain(own_host)
-                    .collect()
-            }
+        let variables: Vec<(&str, &str)> = if let Some(database) = self.own_database() {
+            [database].into_iter().chain(own_host).collect()
+        } else {
+            let functions = self.function_environment().await.context(Advised::new(
+                "failed to find the functions' database",
+                "Set DATABASE_URL, or check --stack, AWS_REGION and the credentials \
+                 (cloudformation:DescribeStacks, lambda:GetFunctionConfiguration).",
+            ))?;
+            let set = [url, secret, host].map(|name| Some((name, functions.optional(name)?)));
+            let set = set.into_iter().flatten();
+            set.filter(|(name, _)| *name != host || own_host.is_none()).chain(own_host).collect()
         };
         let source = DatabaseSource::from_environment(&Environment::of(variables))?;
         Ok(Database::new(source, Some(SecretReader::new(&self.connection.aws))))

@@ -5,7 +5,7 @@ use tokio_postgres::Client;
 use super::{DatabaseError, column, limited};
 
 /// The adapter for the tables of the specification. It has no views, and leaves no trace.
-const SPECIFICATION: &str = "specification.sql";
+pub const SPECIFICATION: &str = "specification.sql";
 /// The adapter for the tables of Makapix Club as of August 2026.
 const MAKAPIX_2026: &str = "makapix-2026.sql";
 
@@ -44,10 +44,11 @@ impl Adapter {
         Ok(Self { with_views: column(row, "with_views")?, fitting })
     }
 
-    /// Returns the name of the adapter in use.
+    /// Returns the name of the adapter in use. `None`: no adapter with views, so the functions read the
+    /// tables as the specification has them.
     #[must_use]
-    pub fn in_use(&self) -> &str {
-        self.with_views.as_deref().unwrap_or(SPECIFICATION)
+    pub fn in_use(&self) -> Option<&str> {
+        self.with_views.as_deref()
     }
 
     /// Returns what to do when the tables and the adapter in use do not fit, as the rest of a sentence.

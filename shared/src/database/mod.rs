@@ -24,7 +24,7 @@ use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Row};
 
-pub use adapter::Adapter;
+pub use adapter::{Adapter, SPECIFICATION};
 pub use secret::SecretReader;
 pub use source::DatabaseSource;
 use source::SecretRead;

@@ -126,7 +126,7 @@ impl Site {
     /// Inserts an artwork of the artist, with its file if there is one; returns its id in requests.
     pub(crate) async fn artwork(&self, sqid: &str, file: Option<&[u8]>) -> i64 {
         let (database, key) = (&self.s.database, Uuid::new_v4());
-        let shard = if sqid.len() % 2 == 0 { "24/07/" } else { "" };
+        let shard = if sqid.len().is_multiple_of(2) { "24/07/" } else { "" };
         let key = match self.schema {
             Schema::PhotoGallery => format!("albums/{key} größe.png"),
             Schema::Makapix2026 => format!("{shard}{key}.png"),
