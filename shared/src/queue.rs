@@ -23,7 +23,7 @@ pub struct Publication {
     /// The artist, whose id is the message's `MessageGroupId`: SQS then delivers messages of other
     /// artists before a backlog of this one (Amazon SQS, "Fair queues"). A message without it is a
     /// group of its own.
-    pub user_id: Option<i32>,
+    pub user_id: Option<i64>,
 }
 
 /// A queue. Cloning is cheap.

@@ -65,7 +65,7 @@ impl SqidSource {
     /// Returns `stored` (`public_sqid`) if it is set, else the encoding of `id`. Returns `None`
     /// when there is neither, or `stored` is not safe in a key or a file name.
     #[must_use]
-    pub fn sqid(&self, stored: Option<&str>, id: i32) -> Option<Sqid> {
+    pub fn sqid(&self, stored: Option<&str>, id: i64) -> Option<Sqid> {
         if let Some(stored) = stored.filter(|stored| !stored.is_empty()) {
             return Sqid::parse(stored);
         }
@@ -76,9 +76,9 @@ impl SqidSource {
     /// Returns the id that `sqid` encodes. Returns `None` without an alphabet, and for a sqid that is
     /// the encoding of no id.
     #[must_use]
-    pub fn id(&self, sqid: &Sqid) -> Option<i32> {
+    pub fn id(&self, sqid: &Sqid) -> Option<i64> {
         let [id] = self.0.as_ref()?.decode(sqid.as_str())[..] else { return None };
-        let id = i32::try_from(id).ok()?;
+        let id = i64::try_from(id).ok()?;
         // Several texts decode to the same id; one of them is its encoding.
         self.sqid(None, id).filter(|encoded| encoded == sqid).map(|_| id)
     }
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn only_the_encoding_of_an_id_is_decoded() {
         let source = SqidSource::new(Some("abcdefghijklmnopqrstuvwxyz0123456789")).unwrap();
-        for id in [0, 7, i32::MAX] {
+        for id in [0, 7, i64::MAX] {
             assert_eq!(source.id(&source.sqid(None, id).unwrap()), Some(id));
         }
         let parse = |text: &str| super::Sqid::parse(text).unwrap();

@@ -7,6 +7,7 @@
     reason = "this is test code: a panic reports what is wrong"
 )]
 
+mod adapters;
 mod bdrctl;
 mod cleanup;
 mod deploy;

@@ -100,7 +100,8 @@ pub fn scenario_apart(test: impl AsyncFnOnce(Scenario)) {
         let (admin, connection) = tokio_postgres::connect(&admin_url, NoTls).await.unwrap();
         tokio::spawn(connection);
         admin.batch_execute(include_str!("../../infra/sql/schema.sql")).await.unwrap();
-        admin.batch_execute(include_str!("../../infra/sql/role.sql")).await.unwrap();
+        let adapter = include_str!("../../infra/sql/adapters/specification.sql");
+        admin.batch_execute(&local_stack::without_psql_commands(adapter)).await.unwrap();
         stack.s3().create_bucket().bucket(&name).send().await.unwrap();
         (admin, in_database(stack.database_url(), &name), name)
     });

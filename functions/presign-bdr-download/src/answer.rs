@@ -36,7 +36,8 @@ pub enum Answer {
     Expired,
 }
 
-/// Returns the answer about the request `bdr_id` of the artist `user_id`.
+/// Returns the answer about the request `bdr_id` of the artist `user_id`. The name of the downloaded file
+/// begins with `download_name`.
 ///
 /// # Errors
 /// When the database does not respond, the row is malformed, or signing fails.
@@ -44,8 +45,9 @@ pub async fn answer(
     requests: &Requests,
     vault: &Vault,
     url_ttl: Duration,
+    download_name: &str,
     bdr_id: Uuid,
-    user_id: i32,
+    user_id: i64,
 ) -> Result<Answer, Failure> {
     let download = requests
         .download(bdr_id, user_id)
@@ -55,7 +57,7 @@ pub async fn answer(
     let lifetime = url_lifetime(&download, url_ttl);
     match RequestState::parse(&download.status) {
         Some(RequestState::Ready) if lifetime.is_zero() => Ok(Answer::Expired),
-        Some(RequestState::Ready) => sign(vault, bdr_id, &download, lifetime).await,
+        Some(RequestState::Ready) => sign(vault, download_name, bdr_id, &download, lifetime).await,
         Some(RequestState::Expired) => Ok(Answer::Expired),
         _ => Ok(Answer::NotReady { bdr_status: download.status }),
     }
@@ -71,6 +73,7 @@ fn url_lifetime(download: &Download, url_ttl: Duration) -> Duration {
 
 async fn sign(
     vault: &Vault,
+    download_name: &str,
     bdr_id: Uuid,
     download: &Download,
     lifetime: Duration,
@@ -80,7 +83,7 @@ async fn sign(
         let problem = "the request is ready, but file_path is not the key of its ZIP";
         Failure::permanent_fault("the row is malformed", problem)
     })?;
-    let filename = format!("makapix-artworks-{}.zip", &bdr_id.to_string()[..8]);
+    let filename = format!("{download_name}-{}.zip", &bdr_id.to_string()[..8]);
     let url = vault
         .presign_download(&key, &filename, lifetime)
         .await

@@ -17,6 +17,8 @@ pub struct Config {
     pub vault_bucket: String,
     /// Whether S3 requests use path-style addressing.
     pub s3_path_style: bool,
+    /// `DOWNLOAD_NAME`: the beginning of a download's file name.
+    pub download_name: String,
     /// `DOWNLOAD_URL_TTL_SECONDS`: maximum lifetime of a URL.
     pub url_ttl: Duration,
 }
@@ -38,6 +40,17 @@ impl Config {
             database: DatabaseSource::from_environment(environment)?,
             vault_bucket: environment.required("VAULT_BUCKET")?.to_owned(),
             s3_path_style: environment.has_s3_endpoint(),
+            download_name: environment.parsed(
+                "DOWNLOAD_NAME",
+                "makapix-artworks".to_owned(),
+                "at most 50 lower-case letters, digits and `-`",
+                |name| {
+                    name.len() <= 50
+                        && name.bytes().all(|byte| {
+                            byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
+                        })
+                },
+            )?,
             url_ttl: Duration::from_secs(url_ttl),
         })
     }

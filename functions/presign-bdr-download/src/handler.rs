@@ -26,13 +26,15 @@ pub struct Handler {
     pub vault: Vault,
     /// `DOWNLOAD_URL_TTL_SECONDS`.
     pub url_ttl: Duration,
+    /// `DOWNLOAD_NAME`.
+    pub download_name: String,
 }
 
 /// The payload. Unknown members are ignored.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 struct Question {
     bdr_id: Uuid,
-    user_id: i32,
+    user_id: i64,
 }
 
 impl Handler {
@@ -48,7 +50,8 @@ impl Handler {
             tracing::error!(result = "malformed", error = %error, "payload is malformed");
             format!("the payload must be {{\"bdr_id\": \"<uuid>\", \"user_id\": <int>}}: {error}")
         })?;
-        let answering = answer(&self.requests, &self.vault, self.url_ttl, bdr_id, user_id);
+        let Self { requests, vault, url_ttl, download_name } = self;
+        let answering = answer(requests, vault, *url_ttl, download_name, bdr_id, user_id);
         let answered = timeout(ANSWER_TIMEOUT, answering).await.unwrap_or_else(|_| {
             Err(DatabaseError::TimedOut(ANSWER_TIMEOUT).context("failed to read the request"))
         });

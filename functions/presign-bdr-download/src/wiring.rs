@@ -18,5 +18,6 @@ pub fn handler(config: Config, aws: &SdkConfig) -> Handler {
         requests: Requests::new(database),
         vault: Vault::new(shared::aws::s3(aws, config.s3_path_style), &config.vault_bucket),
         url_ttl: config.url_ttl,
+        download_name: config.download_name,
     }
 }

@@ -9,7 +9,8 @@ use shared::config::{ConfigError, Environment};
 use shared::database::DatabaseSource;
 use shared::sqid::SqidSource;
 
-use crate::artwork::is_extension;
+use crate::artwork::{VaultUrls, is_extension, is_reserved};
+use crate::email::Wording;
 use crate::memory::{MIB, Memory};
 
 /// The configuration of `process-bdr-job`.
@@ -25,6 +26,12 @@ pub struct Config {
     pub s3_path_style: bool,
     /// `BASE_URL` of the site, without a trailing slash.
     pub base_url: String,
+    /// `BRAND_NAME` and `ARTWORK_WORDS`: the names and words of the site.
+    pub wording: Wording,
+    /// `ARTIST_PATH`: the page of an artist, below `BASE_URL`.
+    pub artist_path: String,
+    /// `ARTWORKS_FOLDER`: the folder of the artworks in an archive.
+    pub artworks_folder: String,
     /// `EMAIL_FROM`. Without it no e-mail is sent.
     pub email_from: Option<String>,
     /// `EMAIL_CONFIGURATION_SET`: the SES configuration set of the e-mails.
@@ -45,6 +52,8 @@ pub struct Config {
     pub expires_after_days: i32,
     /// `EXTRA_FORMATS`: file formats accepted from the web beside the built-in ones.
     pub extra_formats: HashSet<String>,
+    /// `VAULT_URL_PREFIXES`: URLs under which the site publishes the vault.
+    pub vault_urls: VaultUrls,
     /// `REMOTE_ALLOW_HOSTS`: `host:port` pairs exempt from the ban on private addresses.
     pub remote_allow_hosts: HashSet<String>,
     /// `STACK_NAME`: the dimension `stack` of the metrics.
@@ -72,6 +81,9 @@ impl Config {
             vault_bucket: environment.required("VAULT_BUCKET")?.to_owned(),
             s3_path_style: environment.has_s3_endpoint(),
             base_url: base_url(environment)?,
+            wording: wording(environment)?,
+            artist_path: artist_path(environment)?,
+            artworks_folder: artworks_folder(environment)?,
             email_from: email_from(environment)?,
             email_configuration_set: environment
                 .optional("EMAIL_CONFIGURATION_SET")
@@ -108,6 +120,7 @@ impl Config {
                 "file extensions of up to 10 letters and digits, separated by commas",
                 is_extension,
             )?,
+            vault_urls: vault_urls(environment)?,
             remote_allow_hosts: environment.list(
                 "REMOTE_ALLOW_HOSTS",
                 "`host:port` pairs, separated by commas, an IPv6 address in brackets",
@@ -131,6 +144,67 @@ fn base_url(environment: &Environment) -> Result<String, ConfigError> {
         return Err(ConfigError::new("BASE_URL", "must be an http(s) URL without a query"));
     }
     Ok(text.trim_end_matches('/').to_owned())
+}
+
+fn vault_urls(environment: &Environment) -> Result<VaultUrls, ConfigError> {
+    const VARIABLE: &str = "VAULT_URL_PREFIXES";
+    let Some(text) = environment.optional(VARIABLE) else { return Ok(VaultUrls::default()) };
+    let problem = "must be http(s) URLs in normal form that end in `/`, separated by commas";
+    VaultUrls::parse(text).ok_or_else(|| ConfigError::new(VARIABLE, problem))
+}
+
+/// Reads the names of the site, which stand in the subject and in sentences of e-mails.
+fn wording(environment: &Environment) -> Result<Wording, ConfigError> {
+    let is_word = |text: &str| {
+        text.chars().count() <= 30 && text.trim() == text && !text.chars().any(char::is_control)
+    };
+    let brand = environment.optional("BRAND_NAME");
+    if !brand.is_none_or(is_word) {
+        return Err(ConfigError::new("BRAND_NAME", "must be a name of at most 30 characters"));
+    }
+    let artwork = match environment.optional("ARTWORK_WORDS") {
+        None => None,
+        Some(text) => {
+            let words = text.split_once(',').filter(|(one, several)| {
+                [one, several]
+                    .iter()
+                    .all(|word| !word.is_empty() && is_word(word) && !word.contains(','))
+            });
+            let problem =
+                "must be the words for one and for several artworks, such as `photo,photos`";
+            let (one, several) = words.ok_or_else(|| ConfigError::new("ARTWORK_WORDS", problem))?;
+            Some([one, several])
+        }
+    };
+    Ok(Wording::new(brand, artwork))
+}
+
+/// Reads the path of an artist's page.
+fn artist_path(environment: &Environment) -> Result<String, ConfigError> {
+    let text = environment.optional("ARTIST_PATH").unwrap_or("/u/{user}/posts?bdr={request}");
+    let plain = text.replace("{user}", "").replace("{request}", "");
+    let is_path = text.starts_with('/')
+        && plain.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/?=&._~-".contains(&byte))
+        && text.len() <= 200;
+    if !is_path {
+        let problem = "must be a path such as `/u/{user}/posts?bdr={request}`";
+        return Err(ConfigError::new("ARTIST_PATH", problem));
+    }
+    Ok(text.to_owned())
+}
+
+/// Reads the folder of the artworks, a name that no file system rejects.
+fn artworks_folder(environment: &Environment) -> Result<String, ConfigError> {
+    let folder = environment.optional("ARTWORKS_FOLDER").unwrap_or("artworks");
+    let is_name = folder.len() <= 30
+        && folder.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+        && !folder.starts_with('-')
+        && !is_reserved(folder);
+    if !is_name {
+        let problem = "must be a folder name of at most 30 letters, digits, `-` and `_`";
+        return Err(ConfigError::new("ARTWORKS_FOLDER", problem));
+    }
+    Ok(folder.to_owned())
 }
 
 /// Reads the sender. SES accepts ASCII only, and a line break would inject headers.
@@ -211,6 +285,20 @@ mod tests {
             ("EXTRA_FORMATS", "avif,,apng"),
             ("EXTRA_FORMATS", ".avif"),
             ("EXTRA_FORMATS", "abcdefghijk"),
+            ("VAULT_URL_PREFIXES", "https://vault.example"),
+            ("VAULT_URL_PREFIXES", "https://vault.example/,"),
+            ("BRAND_NAME", "a\r\nb"),
+            ("BRAND_NAME", &"a".repeat(31)),
+            ("ARTWORK_WORDS", "photo"),
+            ("ARTWORK_WORDS", "photo,"),
+            ("ARTWORK_WORDS", "a,b,c"),
+            ("ARTIST_PATH", "u/{user}"),
+            ("ARTIST_PATH", "/u/{artist}"),
+            ("ARTIST_PATH", "/u/{user}#top"),
+            ("ARTWORKS_FOLDER", "../x"),
+            ("ARTWORKS_FOLDER", "a/b"),
+            ("ARTWORKS_FOLDER", "CON"),
+            ("ARTWORKS_FOLDER", "-x"),
             ("EMAIL_FROM", "Makapix"),
             ("EMAIL_FROM", "a@b.org, c@d.org"),
             ("EMAIL_FROM", "Makapix a@b.org"),

@@ -24,7 +24,7 @@ struct EmailMark {
     #[serde(with = "time::serde::rfc3339")]
     token: OffsetDateTime,
     /// The artist.
-    user_id: i32,
+    user_id: i64,
     /// The archive that the attempt tried to mark `ready`.
     archive: Option<StoredArchive>,
     /// The message to the artist if the row is `failed`.

@@ -19,6 +19,7 @@ use shared::failure::Failure;
 use shared::request::Claim;
 use shared::sqid::{Sqid, SqidSource};
 use time::OffsetDateTime;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
@@ -48,7 +49,7 @@ pub(crate) struct Recipient {
 #[derive(Debug, Clone)]
 pub struct Post {
     /// `posts.id`.
-    pub id: i32,
+    pub id: i64,
     /// Public id. Without one the artwork has no file name in the archive.
     pub sqid: Option<Sqid>,
     /// `posts.title`. Untrusted.
@@ -57,6 +58,8 @@ pub struct Post {
     pub description: Option<String>,
     /// `posts.hashtags`, flattened and without nulls.
     pub hashtags: Vec<String>,
+    /// `posts.mod_hashtags`, the moderators' tags; `None` where the site has no such column.
+    pub mod_hashtags: Option<Vec<String>>,
     /// `posts.art_url`. Untrusted.
     pub art_url: Option<String>,
     /// `posts.file_format`. Untrusted.
@@ -75,7 +78,7 @@ pub struct Post {
 #[derive(Debug, Clone)]
 pub struct MissingPost {
     /// `posts.id`.
-    pub id: i32,
+    pub id: i64,
     /// The reason.
     pub missing: Missing,
 }
@@ -83,7 +86,7 @@ pub struct MissingPost {
 /// A visible comment.
 pub struct Comment {
     /// The post that it belongs to.
-    pub post_id: i32,
+    pub post_id: i64,
     /// `comments.id` as text.
     pub id: String,
     /// The author's handle; `None` for an anonymous comment.
@@ -97,7 +100,7 @@ pub struct Comment {
 /// The number of reactions with one emoji to one post.
 pub struct Reactions {
     /// The post.
-    pub post_id: i32,
+    pub post_id: i64,
     /// `reactions.emoji`.
     pub emoji: String,
     /// The number of reactions.
@@ -121,36 +124,64 @@ pub struct LoadedRequest {
     pub reactions: Option<Vec<Reactions>>,
 }
 
+// The statements about many rows are public so that a test can check their plans.
+
 /// Selects the artist by id.
 const ARTIST: &str = "
     SELECT u.handle::text, u.email::text, u.public_sqid::text FROM users AS u WHERE u.id = $1";
 
 /// Selects the posts by id. RFC 3339 represents the times from year 1 to 9999.
-const POSTS: &str = "
-    SELECT p.id::integer, p.public_sqid::text, p.title::text, p.description::text,
-           to_json(p.hashtags)::text AS hashtags, p.art_url::text, p.file_format::text,
-           p.width::text, p.height::text, p.frame_count::text,
-           CASE WHEN p.created_at BETWEEN timestamptz '0001-01-01 00:00:00+00'
-                                      AND timestamptz '9999-12-31 23:59:59.999999+00'
-                THEN p.created_at::timestamptz END AS created_at
-      FROM posts AS p
-     WHERE p.id = ANY ($1)";
+macro_rules! posts_with {
+    ($mod_hashtags:literal) => {
+        concat!(
+            "
+    SELECT post.*
+      FROM (SELECT NULL::text[] AS mod_hashtags) AS absent
+     CROSS JOIN LATERAL (
+        SELECT p.id::bigint, p.public_sqid::text, p.title::text, p.description::text,
+               to_json(p.hashtags)::text AS hashtags, ",
+            $mod_hashtags,
+            " AS mod_hashtags,
+               p.art_url::text, p.file_format::text,
+               p.width::text, p.height::text, p.frame_count::text,
+               CASE WHEN p.created_at BETWEEN timestamptz '0001-01-01 00:00:00+00'
+                                          AND timestamptz '9999-12-31 23:59:59.999999+00'
+                    THEN p.created_at::timestamptz END AS created_at
+          FROM posts AS p
+         WHERE p.id = ANY ($1)) AS post"
+        )
+    };
+}
 
-/// Selects the visible comments with their authors' handles, by post in the order of the ids.
-const COMMENTS: &str = "
-    SELECT c.id::text, c.post_id::integer, c.body::text, u.handle::text AS author_handle,
+/// The posts with `mod_hashtags`, which not every `posts` has: the unqualified name is the column of
+/// `posts` where it exists, and otherwise that of `absent`, which is null.
+pub const POSTS: &str = posts_with!("to_json(mod_hashtags)::text");
+
+/// The posts for a role that may not read `mod_hashtags`, because the site added the column after its
+/// adapter was applied.
+const POSTS_WITHOUT_MOD_HASHTAGS: &str = posts_with!("NULL::text");
+
+/// Selects the visible comments with their authors' handles, by post in the order of the ids. The
+/// unqualified `deleted_by_mod` is the column of `comments` where it exists, as in [`POSTS`]; without
+/// the privilege to read it the request fails, so that no archive reveals what moderators deleted.
+pub const COMMENTS: &str = "
+    SELECT c.id::text, c.post_id::bigint, c.body::text, u.handle::text AS author_handle,
            CASE WHEN c.created_at BETWEEN timestamptz '0001-01-01 00:00:00+00'
                                       AND timestamptz '9999-12-31 23:59:59.999999+00'
                 THEN c.created_at::timestamptz END AS created_at
-      FROM comments AS c
+      FROM (SELECT false AS deleted_by_mod) AS absent
+     CROSS JOIN LATERAL (
+        SELECT c.id, c.post_id, c.author_id, c.body, c.created_at
+          FROM comments AS c
+         WHERE c.hidden_by_mod = false AND c.deleted_by_owner = false
+           AND deleted_by_mod IS NOT TRUE) AS c
       JOIN unnest($1) WITH ORDINALITY AS requested (id, position) ON requested.id = c.post_id
       LEFT JOIN users AS u ON u.id = c.author_id
-     WHERE c.hidden_by_mod = false AND c.deleted_by_owner = false
      ORDER BY requested.position, c.created_at, c.id";
 
 /// Counts the reactions.
-const REACTIONS: &str = "
-    SELECT r.post_id::integer, r.emoji::text, count(*) AS count
+pub const REACTIONS: &str = "
+    SELECT r.post_id::bigint, r.emoji::text, count(*) AS count
       FROM reactions AS r
      WHERE r.post_id = ANY ($1)
      GROUP BY r.post_id, r.emoji
@@ -171,8 +202,8 @@ pub async fn load(
     let requested = &without_duplicates(&claim.post_ids);
     let (artist, posts, reactions) = database
         .read(|client| async move {
-            let of_artist: [(&(dyn ToSql + Sync), Type); 1] = [(&user_id, Type::INT4)];
-            let posts = decoded(&client, POSTS, requested, |row| read_post(row, sqids));
+            let of_artist: [(&(dyn ToSql + Sync), Type); 1] = [(&user_id, Type::INT8)];
+            let posts = posts(&client, requested, sqids);
             let reactions = || decoded(&client, REACTIONS, requested, read_reactions);
             tokio::try_join!(
                 client.query_typed(ARTIST, &of_artist),
@@ -210,7 +241,7 @@ impl Comments {
     /// comment does not arrive in time.
     pub(crate) async fn stream(
         &self,
-        post_ids: &Vec<i32>,
+        post_ids: &Vec<i64>,
     ) -> Result<impl Stream<Item = Result<Comment, DatabaseError>>, DatabaseError> {
         // Fetching the artworks was a pause, and the statement needs a longer limit than a check: the
         // first row arrives after the server has sorted all.
@@ -218,7 +249,7 @@ impl Comments {
             .execute_idempotent(|client| async move { client.check_connection().await })
             .await?;
         let rows = self.database.read(|client| async move {
-            client.query_typed_raw(COMMENTS, [(post_ids, Type::INT4_ARRAY)]).await
+            client.query_typed_raw(COMMENTS, [(post_ids, Type::INT8_ARRAY)]).await
         });
         Ok(stream::try_unfold(Box::pin(rows.await?), async |mut rows| {
             let row = limited(rows.try_next()).await?;
@@ -238,7 +269,7 @@ impl Artist {
     ///
     /// # Errors
     /// A permanent failure when the row is malformed or yields no public id.
-    fn read(row: &Row, sqids: &SqidSource, user_id: i32) -> Result<Self, Failure> {
+    fn read(row: &Row, sqids: &SqidSource, user_id: i64) -> Result<Self, Failure> {
         let recipient = Recipient::read(row, sqids, user_id)
             .map_err(|error| error.context("failed to read the artist's row"))?;
         Self::from_recipient(recipient).ok_or_else(|| {
@@ -258,18 +289,18 @@ impl Recipient {
     pub(crate) async fn find(
         database: &Arc<Database>,
         sqids: &SqidSource,
-        user_id: i32,
+        user_id: i64,
     ) -> Result<Option<Self>, DatabaseError> {
         let row = database
             .read(|client| async move {
-                client.query_typed_opt(ARTIST, &[(&user_id, Type::INT4)]).await
+                client.query_typed_opt(ARTIST, &[(&user_id, Type::INT8)]).await
             })
             .await?;
         row.map(|row| Self::read(&row, sqids, user_id)).transpose()
     }
 
     /// An unreadable handle or address counts as null.
-    fn read(row: &Row, sqids: &SqidSource, user_id: i32) -> Result<Self, DatabaseError> {
+    fn read(row: &Row, sqids: &SqidSource, user_id: i64) -> Result<Self, DatabaseError> {
         let text = |name| column::<Option<String>>(row, name).unwrap_or_default();
         let stored_sqid: Option<String> = column(row, "public_sqid")?;
         Ok(Self {
@@ -282,7 +313,7 @@ impl Recipient {
 
 /// Returns the ids in order, without duplicates.
 #[must_use]
-pub fn without_duplicates(ids: &[i32]) -> Vec<i32> {
+pub fn without_duplicates(ids: &[i64]) -> Vec<i64> {
     let mut seen = std::collections::HashSet::with_capacity(ids.len());
     ids.iter().copied().filter(|id| seen.insert(*id)).collect()
 }
@@ -291,14 +322,29 @@ fn no_artist() -> Failure {
     Failure::permanent("user not found", "The account that requested this download was not found.")
 }
 
+/// Selects these posts.
+async fn posts(
+    client: &Client,
+    post_ids: &Vec<i64>,
+    sqids: &SqidSource,
+) -> Result<Vec<ReadPost>, tokio_postgres::Error> {
+    let decode = |row: &Row| read_post(row, sqids);
+    match decoded(client, POSTS, post_ids, decode).await {
+        Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+            decoded(client, POSTS_WITHOUT_MOD_HASHTAGS, post_ids, decode).await
+        }
+        posts => posts,
+    }
+}
+
 /// Runs a query about these posts, and drops each row when it is decoded.
 async fn decoded<T>(
     client: &Client,
     sql: &str,
-    post_ids: &Vec<i32>,
+    post_ids: &Vec<i64>,
     decode: impl Fn(&Row) -> T,
 ) -> Result<Vec<T>, tokio_postgres::Error> {
-    let rows = client.query_typed_raw(sql, [(post_ids, Type::INT4_ARRAY)]).await?;
+    let rows = client.query_typed_raw(sql, [(post_ids, Type::INT8_ARRAY)]).await?;
     rows.map_ok(|row| decode(&row)).try_collect().await
 }
 
@@ -308,8 +354,8 @@ async fn optional<T, E>(query: Option<impl Future<Output = Result<T, E>>>) -> Re
 
 /// Returns the posts in the requested order.
 fn in_order(
-    requested: &[i32],
-    mut found: HashMap<i32, Result<Post, Missing>>,
+    requested: &[i64],
+    mut found: HashMap<i64, Result<Post, Missing>>,
 ) -> Vec<Result<Post, MissingPost>> {
     let post = |id| {
         let no_such = || Err(Missing::permanent(MissingCode::NoSuchArtwork));
@@ -318,8 +364,11 @@ fn in_order(
     requested.iter().copied().map(post).collect()
 }
 
+/// A row of [`POSTS`]: the id, and the post if its other values are readable.
+type ReadPost = Result<(i64, Result<Post, Missing>), DatabaseError>;
+
 /// Reads a row of [`POSTS`]. A post with another unreadable value than its id is missing.
-fn read_post(row: &Row, sqids: &SqidSource) -> Result<(i32, Result<Post, Missing>), DatabaseError> {
+fn read_post(row: &Row, sqids: &SqidSource) -> ReadPost {
     let id = column(row, "id")?;
     Ok((id, read_columns(row, id, sqids).map_err(|error| malformed(&error))))
 }
@@ -330,7 +379,7 @@ fn malformed(error: &DatabaseError) -> Missing {
     Missing::permanent(MissingCode::MalformedRow).with_detail(cause)
 }
 
-fn read_columns(row: &Row, id: i32, sqids: &SqidSource) -> Result<Post, DatabaseError> {
+fn read_columns(row: &Row, id: i64, sqids: &SqidSource) -> Result<Post, DatabaseError> {
     let stored_sqid: Option<String> = column(row, "public_sqid")?;
     Ok(Post {
         id,
@@ -338,6 +387,8 @@ fn read_columns(row: &Row, id: i32, sqids: &SqidSource) -> Result<Post, Database
         title: column(row, "title")?,
         description: column(row, "description")?,
         hashtags: flattened(column(row, "hashtags")?),
+        mod_hashtags: column::<Option<&str>>(row, "mod_hashtags")?
+            .map(|json| flattened(Some(json))),
         art_url: column(row, "art_url")?,
         file_format: column(row, "file_format")?,
         width: integer(row, "width")?,

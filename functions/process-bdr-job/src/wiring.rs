@@ -60,16 +60,20 @@ pub fn handler(config: Config, aws: &SdkConfig) -> Result<Handler, Error> {
         requests: Requests::new(Arc::clone(&database)),
         archiver: Archiver {
             fetcher: Fetcher::new(vault.clone(), remote, config.memory)
-                .accepting(config.extra_formats),
+                .accepting(config.extra_formats)
+                .publishing(config.vault_urls),
             vault,
             clock: clock.clone(),
             base_url: config.base_url.clone(),
+            artworks_folder: config.artworks_folder,
         },
         notifier: Notifier {
             mailer: Mailer::new(ses, config.email_from, config.email_configuration_set),
             database: Arc::clone(&database),
             sqids: config.sqids.clone(),
+            wording: config.wording,
             base_url: config.base_url,
+            artist_path: config.artist_path,
             email_on_failure: config.email_on_failure,
         },
         database,

@@ -116,10 +116,10 @@ pub struct SubmitArguments {
     pub bdr_id: Option<Uuid>,
     /// Insert a request of this artist (users.id)
     #[arg(long, value_name = "ID", requires = "posts")]
-    pub user: Option<i32>,
+    pub user: Option<i64>,
     /// Include these artworks (posts.id) in this order, separated by commas
     #[arg(long, value_name = "IDS", value_delimiter = ',', requires = "user")]
-    pub posts: Vec<i32>,
+    pub posts: Vec<i64>,
     /// Include comments.json
     #[arg(long, requires = "user")]
     pub comments: bool,

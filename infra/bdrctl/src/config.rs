@@ -24,5 +24,6 @@ pub(crate) async fn connection() -> Result<Connection> {
         s3_path_style: environment.has_s3_endpoint(),
         database_url: text("DATABASE_URL"),
         database_secret: text("DATABASE_SECRET_ARN"),
+        database_host: text("DATABASE_HOST"),
     })
 }

@@ -30,6 +30,8 @@ pub struct Connection {
     /// ARN of the database's secret, used without a URL. With neither, the functions' database is
     /// used.
     pub database_secret: Option<String>,
+    /// Host to connect to instead of the secret's own.
+    pub database_host: Option<String>,
 }
 
 /// An operator of one deployment.
@@ -64,22 +66,29 @@ impl Operator {
     /// Returns the database of the command line or the environment, or else that of the functions. It
     /// connects on first use.
     pub(crate) async fn database(&self) -> Result<Database> {
-        let (url, secret) = ("DATABASE_URL", "DATABASE_SECRET_ARN");
-        let environment = match (&self.connection.database_url, &self.connection.database_secret) {
-            (Some(value), _) => Environment::of([(url, value)]),
-            (None, Some(value)) => Environment::of([(secret, value)]),
-            (None, None) => {
-                let functions = self.function_environment().await.context(Advised::new(
-                    "failed to find the functions' database",
-                    "Set DATABASE_URL, or check --stack, AWS_REGION and the credentials \
-                     (cloudformation:DescribeStacks, lambda:GetFunctionConfiguration).",
-                ))?;
-                let set = [url, secret].map(|name| Some((name, functions.optional(name)?)));
-                Environment::of(set.into_iter().flatten())
-            }
+        let (url, secret, host) = ("DATABASE_URL", "DATABASE_SECRET_ARN", "DATABASE_HOST");
+        let own_host = self.connection.database_host.as_deref().map(|value| (host, value));
+        let variables: Vec<(&str, &str)> = if let Some(database) = self.own_database() {
+            [database].into_iter().chain(own_host).collect()
+        } else {
+            let functions = self.function_environment().await.context(Advised::new(
+                "failed to find the functions' database",
+                "Set DATABASE_URL, or check --stack, AWS_REGION and the credentials \
+                 (cloudformation:DescribeStacks, lambda:GetFunctionConfiguration).",
+            ))?;
+            let set = [url, secret, host].map(|name| Some((name, functions.optional(name)?)));
+            let set = set.into_iter().flatten();
+            set.filter(|(name, _)| *name != host || own_host.is_none()).chain(own_host).collect()
         };
-        let source = DatabaseSource::from_environment(&environment)?;
+        let source = DatabaseSource::from_environment(&Environment::of(variables))?;
         Ok(Database::new(source, Some(SecretReader::new(&self.connection.aws))))
+    }
+
+    /// Returns the database of the command line or the environment: the URL takes precedence.
+    pub(crate) fn own_database(&self) -> Option<(&'static str, &str)> {
+        let Connection { database_url, database_secret, .. } = &self.connection;
+        let url = database_url.as_deref().map(|value| ("DATABASE_URL", value));
+        url.or_else(|| Some(("DATABASE_SECRET_ARN", database_secret.as_deref()?)))
     }
 
     /// Returns the environment of process-bdr-job.
@@ -169,7 +178,7 @@ impl Operator {
     ///
     /// # Errors
     /// When the function cannot be invoked, or fails.
-    pub async fn presign(&self, bdr_id: Uuid, user_id: i32) -> Result<Value> {
+    pub async fn presign(&self, bdr_id: Uuid, user_id: i64) -> Result<Value> {
         let name = self.outputs.presign_function().await?;
         self.invoke(&name, &json!({"bdr_id": bdr_id, "user_id": user_id})).await
     }

@@ -132,7 +132,7 @@ impl Demo<'_> {
     async fn publish_and_watch(&self) -> Result<Vec<(String, Duration)>> {
         let published = Instant::now();
         let (bdr_id, user_id) = (self.scene.request_id, Some(self.scene.artist_id));
-        self.operator.publish(Publication { bdr_id, user_id }).await?;
+        self.operator.publish(Publication { bdr_id, user_id: user_id.map(i64::from) }).await?;
         let spinner = self.console.spinner("waiting for the archive");
         let mut timeline = Vec::new();
         let seen = bdrctl::watch(&self.operator, self.scene.request_id, PATIENCE, |request, _| {
@@ -159,6 +159,7 @@ fn operator(stack: &LocalStack) -> Operator {
         s3_path_style: true,
         database_url: Some(stack.admin_database_url().to_owned()),
         database_secret: None,
+        database_host: None,
     };
     let outputs = StackOutputs::new(&connection.aws, StackArguments::new(STACK));
     Operator::new(connection, outputs)

@@ -36,7 +36,7 @@ pub mod site;
 pub use aws::SentEmail;
 pub use deployment::{EMAIL_FROM, STACK, without_metric_math};
 pub use options::{Options, Progress, Step};
-pub use postgres::{Identity, InstalledPostgres};
+pub use postgres::{Identity, InstalledPostgres, without_psql_commands};
 pub use stack::LocalStack;
 pub use waiting::wait_until;
 pub use workspace::Workspace;

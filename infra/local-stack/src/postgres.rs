@@ -30,9 +30,9 @@ exec "$0/postgres" -D "$data" -c listen_addresses=127.0.0.1 -c port="$port" \
 "#;
 
 /// The scripts for an empty database; the others in `infra/sql` are for databases with data.
-const SCRIPTS: [&str; 2] = ["schema.sql", "role.sql"];
+const SCRIPTS: [&str; 2] = ["schema.sql", "adapters/specification.sql"];
 
-/// The role that `infra/sql/role.sql` creates for the functions.
+/// The role that `infra/sql/adapters/specification.sql` creates for the functions.
 const FUNCTIONS_ROLE: &str = "makapix_bdr";
 
 /// A server's proof of its identity, in PEM.
@@ -78,7 +78,7 @@ impl Postgres {
             let script = supervisor.workspace.root().join("infra/sql").join(name);
             let sql = fs::read_to_string(&script)
                 .with_context(|| format!("failed to read {}", script.display()))?;
-            let applied = admin.batch_execute(&sql).await;
+            let applied = admin.batch_execute(&without_psql_commands(&sql)).await;
             applied.with_context(|| format!("failed to apply {}", script.display()))?;
         }
         let password = secret();
@@ -120,6 +120,13 @@ impl InstalledPostgres {
     pub fn admin_url(&self) -> &str {
         &self.0.admin_url
     }
+}
+
+/// Returns a script without the commands of psql, for execution by a driver.
+#[must_use]
+pub fn without_psql_commands(script: &str) -> String {
+    let lines = script.split_inclusive('\n').filter(|line| !line.starts_with('\\'));
+    lines.collect()
 }
 
 /// Connects; the present runtime serves the connection.

@@ -94,7 +94,7 @@ impl LocalStack {
         self.aws.environment()
     }
 
-    /// Returns the database's URL for the functions, with the rights of `infra/sql/role.sql`.
+    /// Returns the database's URL for the functions, with the rights of `infra/sql/adapters/specification.sql`.
     #[must_use]
     pub fn database_url(&self) -> &str {
         &self.database_url

@@ -9,6 +9,7 @@
 //! Statements are unnamed (`query_typed`) and there is no `SET`: named statements and `SET` would
 //! pin the session of an RDS Proxy. So the proxy needs no code here.
 
+mod adapter;
 mod secret;
 mod server;
 mod source;
@@ -23,6 +24,7 @@ use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Row};
 
+pub use adapter::{Adapter, SPECIFICATION};
 pub use secret::SecretReader;
 pub use source::DatabaseSource;
 use source::SecretRead;
@@ -57,6 +59,16 @@ pub enum DatabaseError {
     /// The server rejected the statement, or the connection broke.
     #[error("the database rejected the statement, or the connection broke")]
     Statement(#[source] tokio_postgres::Error),
+    /// The statement does not fit the site's tables, or the privileges on them.
+    #[error("{cause}; to correct it, {remedy}")]
+    Schema {
+        /// The server's message, which names the column or the table.
+        cause: String,
+        /// The adapter to apply.
+        remedy: String,
+        /// The error that the server returned.
+        error: tokio_postgres::Error,
+    },
     /// A row holds a value of another type than the contract specifies, or an unexpected null.
     #[error("a row is malformed")]
     Malformed(#[source] tokio_postgres::Error),
@@ -74,7 +86,7 @@ impl DatabaseError {
     fn is_broken_connection(&self) -> bool {
         match self {
             Self::Connect(_) | Self::TimedOut(_) => true,
-            Self::Malformed(_) | Self::Contended | Self::TooLate => false,
+            Self::Schema { .. } | Self::Malformed(_) | Self::Contended | Self::TooLate => false,
             Self::Statement(error) => error.code().is_none_or(|code| {
                 [
                     SqlState::ADMIN_SHUTDOWN,
@@ -98,6 +110,20 @@ impl DatabaseError {
                 let class = code.code().get(..2);
                 class.is_some_and(|class| ["08", "40", "53", "55", "57", "58"].contains(&class))
             }))
+    }
+
+    /// Returns the error as the server returned it.
+    pub(crate) fn unexplained(self) -> Self {
+        match self {
+            Self::Schema { error, .. } => Self::Statement(error),
+            other => other,
+        }
+    }
+
+    /// Returns whether the role lacks a privilege.
+    pub(crate) fn is_denied(&self) -> bool {
+        let (Self::Statement(error) | Self::Schema { error, .. }) = self else { return false };
+        error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE)
     }
 
     /// Converts the error to a failure: permanent for a malformed row, else to be retried.
@@ -179,16 +205,20 @@ impl Database {
     {
         let kept = self.connection.lock().await.clone();
         if let Some(client) = kept.filter(|client| !client.is_closed()) {
-            match within(first_timeout, statement(client)).await {
+            match within(first_timeout, statement(Arc::clone(&client))).await {
                 Err(error) if error.is_broken_connection() => {
                     tracing::info!("the database connection is broken; reconnecting");
                 }
+                Err(error) => return Err(explained(error, &client).await),
                 result => return result,
             }
         }
         *self.connection.lock().await = None;
         let client = self.connection().await?;
-        within(STATEMENT_TIMEOUT, statement(client)).await
+        match within(STATEMENT_TIMEOUT, statement(Arc::clone(&client))).await {
+            Err(error) => Err(explained(error, &client).await),
+            result => result,
+        }
     }
 
     /// Connects. If the server rejects the password of a secret, which may be rotating, reads the
@@ -218,6 +248,35 @@ impl Database {
             }
         });
         Ok(client)
+    }
+}
+
+/// Adds the adapter to apply, if a statement does not fit the site's tables. A later attempt may
+/// succeed: an operator applies the adapter.
+async fn explained(error: DatabaseError, client: &Client) -> DatabaseError {
+    let DatabaseError::Statement(error) = error else { return error };
+    let is_misfit = error.code().is_some_and(|code| {
+        [
+            SqlState::UNDEFINED_COLUMN,
+            SqlState::UNDEFINED_TABLE,
+            SqlState::UNDEFINED_FUNCTION, // an operator for the types of two columns
+            SqlState::DATATYPE_MISMATCH,
+            SqlState::CANNOT_COERCE,
+            SqlState::INVALID_FUNCTION_DEFINITION, // an inlined view, of other columns
+            SqlState::INSUFFICIENT_PRIVILEGE,
+        ]
+        .contains(code)
+    });
+    if !is_misfit {
+        return DatabaseError::Statement(error);
+    }
+    match Adapter::find(client).await {
+        Ok(adapter) => {
+            let cause = error.as_db_error().map(|error| error.message().to_owned());
+            let cause = cause.unwrap_or_else(|| error.to_string());
+            DatabaseError::Schema { cause, remedy: adapter.remedy(), error }
+        }
+        Err(_) => DatabaseError::Statement(error),
     }
 }
 

@@ -37,13 +37,13 @@ impl Requests {
     pub async fn download(
         &self,
         bdr_id: Uuid,
-        user_id: i32,
+        user_id: i64,
     ) -> Result<Option<Download>, DatabaseError> {
         let row = self
             .database
             .execute_idempotent(|client| async move {
                 let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
-                    [(&bdr_id, Type::UUID), (&user_id, Type::INT4)];
+                    [(&bdr_id, Type::UUID), (&user_id, Type::INT8)];
                 client.query_typed_opt(DOWNLOAD, &parameters).await
             })
             .await?;

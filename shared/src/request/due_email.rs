@@ -36,7 +36,8 @@ const TAKE_EMAIL: &str = "
     UPDATE batch_download_requests AS r
        SET started_at = $3
      WHERE r.id = $1 AND r.status IN ('ready', 'failed') AND r.started_at IN ($2, $3)
- RETURNING r.status, r.expires_at, r.user_id, r.post_ids, r.include_comments,
+ RETURNING r.status, r.expires_at, r.user_id::bigint AS user_id,
+           r.post_ids::bigint[] AS post_ids, r.include_comments,
            r.include_reactions, r.send_email, clock_timestamp() AS executed_at";
 
 /// Largest step from the old token to the new one, in microseconds.

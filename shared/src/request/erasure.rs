@@ -41,7 +41,7 @@ const ERASE_REQUEST: &str = erase_where!("s.id = $1");
 
 /// The users with this public id: stored, or not stored and encoded from the id `$2`.
 const USERS: &str = "
-    SELECT u.id
+    SELECT u.id::bigint AS id
       FROM users AS u
      WHERE u.public_sqid = $1 OR u.id = $2 AND coalesce(u.public_sqid, '') = ''";
 
@@ -54,10 +54,10 @@ impl Requests {
     pub async fn users_of(
         &self,
         user_sqid: &str,
-        user_id: Option<i32>,
-    ) -> Result<Vec<i32>, DatabaseError> {
+        user_id: Option<i64>,
+    ) -> Result<Vec<i64>, DatabaseError> {
         let parameters: [(&(dyn ToSql + Sync), Type); 2] =
-            [(&user_sqid, Type::TEXT), (&user_id, Type::INT4)];
+            [(&user_sqid, Type::TEXT), (&user_id, Type::INT8)];
         self.rows(USERS, &parameters).await?.iter().map(|row| column(row, "id")).collect()
     }
 
@@ -66,9 +66,9 @@ impl Requests {
     ///
     /// # Errors
     /// When the database does not respond.
-    pub async fn erase_of_users(&self, user_ids: &[i32]) -> Result<usize, DatabaseError> {
+    pub async fn erase_of_users(&self, user_ids: &[i64]) -> Result<usize, DatabaseError> {
         let parameters: [(&(dyn ToSql + Sync), Type); 2] =
-            [(&user_ids, Type::INT4_ARRAY), (&PAGE, Type::INT8)];
+            [(&user_ids, Type::INT8_ARRAY), (&PAGE, Type::INT8)];
         Ok(self.rows(ERASE_OF_USERS, &parameters).await?.len())
     }
 

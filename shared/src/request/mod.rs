@@ -92,9 +92,9 @@ pub struct Claim {
     /// The server's time when it executed the claim, and the local time when its response arrived.
     executed_at: (OffsetDateTime, Instant),
     /// The artist who made the request.
-    pub user_id: Option<i32>,
+    pub user_id: Option<i64>,
     /// The requested artworks, in order, possibly with duplicates.
-    pub post_ids: Vec<i32>,
+    pub post_ids: Vec<i64>,
     /// Whether the ZIP includes `comments.json`.
     pub include_comments: bool,
     /// Whether the ZIP includes `reactions.json`.
@@ -156,8 +156,8 @@ macro_rules! claim_where {
      WHERE r.id = $1 AND ",
             $condition,
             "
- RETURNING r.started_at, r.user_id, r.post_ids, r.include_comments, r.include_reactions,
-           r.send_email, clock_timestamp() AS executed_at"
+ RETURNING r.started_at, r.user_id::bigint, r.post_ids::bigint[], r.include_comments,
+           r.include_reactions, r.send_email, clock_timestamp() AS executed_at"
         )
     };
 }
@@ -420,7 +420,7 @@ fn read_columns(row: &Row, claim: &mut Claim) -> Result<(), DatabaseError> {
     let flag = |name| Ok(column::<Option<bool>>(row, name)?.unwrap_or(false));
     claim.user_id = column(row, "user_id")?;
     claim.send_email = flag("send_email")?;
-    let post_ids: Option<Vec<Option<i32>>> = column(row, "post_ids")?;
+    let post_ids: Option<Vec<Option<i64>>> = column(row, "post_ids")?;
     claim.post_ids = post_ids.unwrap_or_default().into_iter().flatten().collect();
     claim.include_comments = flag("include_comments")?;
     claim.include_reactions = flag("include_reactions")?;

@@ -1,12 +1,11 @@
 //! The statements of an operator: list requests, insert one, and reopen a failed one.
 //!
 //! Except [`Requests::insert`], they need no more privileges than the functions
-//! (`infra/sql/role.sql`).
+//! (`infra/sql/adapters/`).
 
 use serde::Serialize;
 use time::OffsetDateTime;
 use tokio_postgres::Row;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
@@ -31,7 +30,7 @@ pub struct Overview {
     #[serde(with = "time::serde::rfc3339::option")]
     pub since: Option<OffsetDateTime>,
     /// The artist who made the request.
-    pub user_id: Option<i32>,
+    pub user_id: Option<i64>,
     /// Number of requested artworks, including duplicates.
     pub artworks: Option<i32>,
     /// `file_path`.
@@ -77,9 +76,9 @@ pub enum Remedy {
 #[derive(Debug, Clone)]
 pub struct NewRequest {
     /// The artist.
-    pub user_id: i32,
+    pub user_id: i64,
     /// The posts, in the order of the archive.
-    pub post_ids: Vec<i32>,
+    pub post_ids: Vec<i64>,
     /// Whether the ZIP includes `comments.json`.
     pub include_comments: bool,
     /// Whether the ZIP includes `reactions.json`.
@@ -104,9 +103,9 @@ pub struct Filter {
 
 /// Requests by their change of state, latest first.
 const OVERVIEW: &str = "
-    SELECT r.id, r.status, r.user_id, cardinality(r.post_ids) AS artworks, r.file_path,
+    SELECT r.id, r.status, r.user_id::bigint, cardinality(r.post_ids) AS artworks, r.file_path,
            r.file_size_bytes, r.created_at, r.started_at, r.completed_at, r.expires_at,
-           u.public_sqid, s.since, now() AS now
+           u.public_sqid::text, s.since, now() AS now
       FROM batch_download_requests AS r
       LEFT JOIN users AS u ON u.id = r.user_id
      CROSS JOIN LATERAL (
@@ -210,11 +209,7 @@ impl Requests {
             })
             .await;
         match row {
-            Err(DatabaseError::Statement(error))
-                if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) =>
-            {
-                Ok(None)
-            }
+            Err(error) if error.is_denied() => Ok(None),
             row => row?.map_or(Ok(None), |row| column(&row, "error_message")),
         }
     }
@@ -228,15 +223,16 @@ impl Requests {
         let inserted = self.database.read(|client| async move {
             let parameters: [(&(dyn ToSql + Sync), Type); 6] = [
                 (&bdr_id, Type::UUID),
-                (&request.user_id, Type::INT4),
-                (&request.post_ids, Type::INT4_ARRAY),
+                (&request.user_id, Type::INT8),
+                (&request.post_ids, Type::INT8_ARRAY),
                 (&request.include_comments, Type::BOOL),
                 (&request.include_reactions, Type::BOOL),
                 (&request.send_email, Type::BOOL),
             ];
             client.query_typed(INSERT, &parameters).await
         });
-        inserted.await.map(drop)
+        // Only the API's role may insert, whatever the adapter.
+        inserted.await.map(drop).map_err(DatabaseError::unexplained)
     }
 
     /// Reopens a `failed` request. Runs `while_locked` while the row is locked, so that no attempt

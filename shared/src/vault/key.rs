@@ -10,8 +10,8 @@ use crate::sqid::Sqid;
 pub(super) const ARCHIVE_PREFIX: &str = "bdr/";
 /// The end of the key of a mark. A public id has no `.`, so no ZIP and no artist has such a key.
 const EMAIL_MARK_SUFFIX: &str = ".email-due";
-/// The prefix of a `posts.art_url` that refers to an object of the vault.
-const VAULT_URL_PREFIX: &str = "/vault/";
+/// The prefixes of a `posts.art_url` that refers to an object of the vault.
+const VAULT_PATHS: [&str; 2] = ["/vault/", "/api/vault/"];
 /// Maximum length of a key, in bytes (Amazon S3, "Object key naming guidelines").
 const MAX_KEY_LENGTH: usize = 1024;
 
@@ -43,8 +43,8 @@ pub struct Erasable {
 pub struct InvalidArtworkKey;
 
 impl ArtworkKey {
-    /// Parses an `art_url`: `/vault/8c/4f/x.png` is the key `8c/4f/x.png`. Returns `None` when it
-    /// does not start with `/vault/`.
+    /// Parses an `art_url`: `/vault/8c/4f/x.png` and `/api/vault/8c/4f/x.png` are the key
+    /// `8c/4f/x.png`. Returns `None` for any other form.
     ///
     /// # Errors
     /// When the key is empty, too long, has a `.` or `..` segment or control characters, or is
@@ -59,13 +59,20 @@ impl ArtworkKey {
     /// ```
     #[must_use]
     pub fn from_art_url(art_url: &str) -> Option<Result<Self, InvalidArtworkKey>> {
-        let key = art_url.strip_prefix(VAULT_URL_PREFIX)?;
+        Some(Self::parse(VAULT_PATHS.iter().find_map(|path| art_url.strip_prefix(path))?))
+    }
+
+    /// Parses a key.
+    ///
+    /// # Errors
+    /// As [`ArtworkKey::from_art_url`].
+    pub fn parse(key: &str) -> Result<Self, InvalidArtworkKey> {
         let is_invalid = key.is_empty()
             || key.len() > MAX_KEY_LENGTH
             || key.chars().any(char::is_control)
             || key.split('/').any(|segment| segment == "." || segment == "..")
             || key.trim_start_matches('/').starts_with(ARCHIVE_PREFIX);
-        Some(if is_invalid { Err(InvalidArtworkKey) } else { Ok(Self(key.to_owned())) })
+        if is_invalid { Err(InvalidArtworkKey) } else { Ok(Self(key.to_owned())) }
     }
 
     /// Returns the key as text.
@@ -202,6 +209,8 @@ mod tests {
             ("/vault/tavult/a.png", "tavult/a.png"),
             ("/vault/bdrx/a.png", "bdrx/a.png"),
             ("/vault/ä ü.png", "ä ü.png"),
+            ("/api/vault/24/07/x.png", "24/07/x.png"),
+            ("/api/vault/vault/x.png", "vault/x.png"),
         ] {
             assert_eq!(ArtworkKey::from_art_url(art_url).unwrap().unwrap().as_str(), key);
         }
@@ -217,6 +226,9 @@ mod tests {
             "/vault/bdr/u/other.zip",
             "/vault//bdr/u/other.zip",
             "/vault/a\nb",
+            "/api/vault/",
+            "/api/vault/../secret",
+            "/api/vault/bdr/u/other.zip",
             &format!("/vault/{}", "a".repeat(1025)),
         ] {
             assert_eq!(

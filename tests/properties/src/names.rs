@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use futures_util::io::AllowStdIo;
 use process_bdr_job::archive::documents::Metadata;
 use process_bdr_job::archive::zip::{Deflated, Packing, ZipWriter};
-use process_bdr_job::artwork::plan;
+use process_bdr_job::artwork::{VaultUrls, plan};
 use process_bdr_job::load::{MissingPost, Post};
 use serde_json::Value;
 use shared::sqid::SqidSource;
@@ -22,7 +22,7 @@ const MAX_NAME: usize = 255;
 #[derive(Debug, Clone)]
 pub struct PostRow {
     /// `posts.id`.
-    pub id: i32,
+    pub id: i64,
     /// `posts.public_sqid`.
     pub sqid: Option<String>,
     /// `posts.file_format`.
@@ -64,7 +64,7 @@ pub fn check_rows(handle: &str, rows: &[PostRow]) -> Made {
     let posts: Vec<Result<Post, MissingPost>> = rows.iter().map(|row| Ok(post(row))).collect();
     let mut metadata = Metadata::new(OffsetDateTime::UNIX_EPOCH, handle, posts.len());
     let mut entries = Vec::new();
-    for plan in plan(&posts, |_| false) {
+    for plan in plan(&posts, VaultUrls::default(), |_| false) {
         match plan {
             Ok(planned) => {
                 let filename = &planned.name.filename;
@@ -102,6 +102,7 @@ fn post(row: &PostRow) -> Post {
         title: Some(row.title.clone()),
         description: Some(row.title.clone()),
         hashtags: vec![row.title.clone()],
+        mod_hashtags: None,
         art_url: Some("/vault/x".to_owned()),
         file_format: row.file_format.clone(),
         width: None,

@@ -4,17 +4,18 @@ use bdr_tests::scenario::unique;
 use bdr_tests::{Scenario, scenario, scenario_apart};
 use serde_json::{Value, json};
 
-use super::bdrctl;
+use super::{bdrctl, command, ran};
 use crate::deploy::deployed_stack::{aws, package};
+use crate::deploy::secrets::create_secret;
 
 /// Runs `doctor` and returns its findings, and whether it succeeded.
-async fn examine(s: &Scenario, arguments: &[&str]) -> (Vec<Value>, bool) {
+pub(crate) async fn examine(s: &Scenario, arguments: &[&str]) -> (Vec<Value>, bool) {
     let ran = bdrctl(s, &[arguments, &["--json", "doctor"]].concat()).await;
     let findings = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{}", ran.err));
     (findings, ran.succeeded)
 }
 
-fn of_level<'a>(findings: &'a [Value], level: &str) -> Vec<String> {
+pub(crate) fn of_level<'a>(findings: &'a [Value], level: &str) -> Vec<String> {
     let found = findings.iter().filter(|finding| finding["level"] == level);
     let text = |finding: &'a Value| {
         format!("{}: {}", finding["check"].as_str().unwrap(), finding["found"].as_str().unwrap())
@@ -191,6 +192,30 @@ fn missing_columns_and_privileges_are_found() {
                 "database: role makapix_bdr lacks UPDATE batch_download_requests.status",
             ]
         );
+    });
+}
+
+#[test]
+fn database_host_supplies_the_host_of_a_secret() {
+    scenario(async |s| {
+        let config: tokio_postgres::Config = s.database_url.parse().unwrap();
+        let password = String::from_utf8(config.get_password().unwrap().to_vec()).unwrap();
+        let secret = json!({
+            "port": config.get_ports()[0], "dbname": config.get_dbname(), "sslmode": "disable",
+            "username": config.get_user(), "password": password,
+        });
+        let arn = create_secret(&s, &secret.to_string()).await;
+        let run = async |host: Option<&str>| {
+            let mut command = command(&s, s.stack.endpoint(), &["status"]);
+            command.env_remove("DATABASE_URL").env("DATABASE_SECRET_ARN", &arn);
+            if let Some(host) = host {
+                command.env("DATABASE_HOST", host);
+            }
+            ran(&s, &["status"], command.output().await.unwrap())
+        };
+        run(Some("127.0.0.1")).await.ok();
+        let error = run(None).await.failed();
+        assert!(error.contains("DATABASE_HOST"), "{error}");
     });
 }
 

@@ -1,6 +1,6 @@
 //! The operator's tool: its binary against the local stack.
 
-mod doctor;
+pub(crate) mod doctor;
 mod erase;
 mod help;
 mod output;

@@ -170,7 +170,7 @@ fn a_public_id_that_is_not_stored_is_encoded() {
         s.database.batch_execute(&forget).await.unwrap();
         let alphabet = "abcdefghijklmnopqrstuvwxyz0123456789";
         let source = shared::sqid::SqidSource::new(Some(alphabet)).unwrap();
-        let sqid = source.sqid(None, s.user_id).unwrap();
+        let sqid = source.sqid(None, s.user_id.into()).unwrap();
         let cleaner = Cleaner::new(&s, &[("SQIDS_ALPHABET", alphabet)]).await;
         let (one, two) = (s.request(&[1]).await, s.request(&[1]).await);
         for bdr_id in [one, two] {

@@ -210,7 +210,13 @@ fn every_variable_is_documented_and_no_empty_one_is_set() {
                 "docs/configuration.md does not describe {variable}"
             );
         }
-        for absent in ["DATABASE_SECRET_ARN", "SQIDS_ALPHABET", "EXTRA_FORMATS"] {
+        for absent in [
+            "DATABASE_SECRET_ARN",
+            "SQIDS_ALPHABET",
+            "EXTRA_FORMATS",
+            "VAULT_URL_PREFIXES",
+            "BRAND_NAME",
+        ] {
             assert!(
                 !set.iter().any(|variable| variable == absent),
                 "{absent} is set though its parameter is empty"

@@ -11,6 +11,6 @@ mod observability;
 mod permissions;
 mod release;
 mod rotation;
-mod secrets;
+pub(crate) mod secrets;
 mod stack_life;
 mod template_rules;

@@ -11,7 +11,7 @@ async fn publish(
     sqs: &aws_sdk_sqs::Client,
     queue_url: &str,
     bdr_id: uuid::Uuid,
-    user_id: i32,
+    user_id: i64,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let body = serde_json::json!({ "bdr_id": bdr_id }).to_string();
     let send = sqs.send_message().queue_url(queue_url).message_body(body);
@@ -23,7 +23,7 @@ async fn download_url(
     lambda: &aws_sdk_lambda::Client,
     function: &str,
     bdr_id: uuid::Uuid,
-    user_id: i32,
+    user_id: i64,
 ) -> Result<(u16, serde_json::Value), Box<dyn std::error::Error>> {
     let payload = serde_json::json!({ "bdr_id": bdr_id, "user_id": user_id }).to_string();
     let invoke = lambda.invoke().function_name(function).payload(payload.into_bytes().into());
@@ -125,10 +125,11 @@ fn the_rust_client_publishes_and_downloads() {
         let bdr_id = s.request(&[post]).await;
         let function = s.stack.output("PresignBdrDownloadFunctionName").unwrap();
         let lambda = aws_sdk_lambda::Client::new(&s.aws);
-        let ask = async |user_id| download_url(&lambda, function, bdr_id, user_id).await;
+        let ask =
+            async |user_id: i32| download_url(&lambda, function, bdr_id, user_id.into()).await;
         assert_eq!(ask(s.user_id).await.unwrap().0, 409, "the request is not ready");
         assert_eq!(ask(0).await.unwrap().0, 404, "the request of another user");
-        publish(&s.sqs, s.stack.queue_url().unwrap(), bdr_id, s.user_id).await.unwrap();
+        publish(&s.sqs, s.stack.queue_url().unwrap(), bdr_id, s.user_id.into()).await.unwrap();
         s.wait_for(bdr_id, "ready").await;
         let (status, answer) = ask(s.user_id).await.unwrap();
         assert_eq!(status, 200);

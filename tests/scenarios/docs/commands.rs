@@ -142,6 +142,12 @@ const COVERED: &[Row] = &[
     ),
     (PERFORMANCE, "In dollars", "aws budgets", By(GUIDE, "### In dollars")),
     (PERFORMANCE, "The binary", "cargo bloat", Not("its figures are estimates, for people")),
+    (
+        SQL,
+        "Adapters",
+        "psql",
+        By("tests/scenarios/adapters/site.rs", "infra/sql/adapters/{adapter}"),
+    ),
     (SQL, "Indexes", "psql", Not("it prints a description of the table, for people")),
     (SECURITY, "Fuzzing", "cargo +nightly fuzz run", Not("it needs a nightly toolchain")),
     (CONTRIBUTING, "Tests", "cargo test", By(CI, "\ncargo test\n")),

@@ -78,11 +78,11 @@ fn a_message_is_accepted_exactly_when_its_schema_allows_it() {
 fn a_question_is_accepted_exactly_when_its_schema_allows_it() {
     scenario_apart(async |s| {
         let mut good = examples(QUESTION);
-        good.push(json!({"bdr_id": ID, "user_id": i32::MAX, "trace": "x"}));
-        good.push(json!({"bdr_id": ID, "user_id": i32::MIN}));
+        good.push(json!({"bdr_id": ID, "user_id": i64::MAX, "trace": "x"}));
+        good.push(json!({"bdr_id": ID, "user_id": i64::MIN}));
         let mut bad = vec![json!({}), json!(null), json!([ID, 42]), json!({"bdr_id": ID})];
         bad.extend(bad_ids().into_iter().map(|id| json!({"bdr_id": id, "user_id": 42})));
-        let bad_users = [json!("42"), json!(null), json!(4.5), json!(1_i64 << 31)];
+        let bad_users = [json!("42"), json!(null), json!(4.5), json!(1_u64 << 63)];
         bad.extend(bad_users.map(|user| json!({"bdr_id": ID, "user_id": user})));
         for (values, is_good) in [(good, true), (bad, false)] {
             assert_eq!(allowed(&s, QUESTION, &values).await, vec![is_good; values.len()]);

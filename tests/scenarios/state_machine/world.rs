@@ -173,7 +173,7 @@ impl<'a> World<'a> {
         let row = self.row().await?;
         let user_id = if owner { self.fixture.user_id } else { self.fixture.user_id + 1 };
         let Fixture { requests, vault, .. } = self.fixture;
-        let response = answer(requests, vault, URL_TTL, self.bdr_id, user_id).await?;
+        let response = answer(requests, vault, URL_TTL, "x", self.bdr_id, user_id.into()).await?;
         let status = row.as_ref().map(|row| row.status.as_str());
         let over = row.as_ref().is_some_and(|row| row.is_over);
         let expected = match status.filter(|_| owner) {

@@ -49,6 +49,8 @@ impl Serialize for ArtworkEntry<'_> {
             frame_count: Option<i32>,
             file_format: Option<&'a str>,
             hashtags: &'a [String],
+            #[serde(skip_serializing_if = "Option::is_none")]
+            mod_hashtags: Option<&'a [String]>,
         }
         let Self { post, sqid, filename, .. } = self;
         Entry {
@@ -62,6 +64,7 @@ impl Serialize for ArtworkEntry<'_> {
             frame_count: post.frame_count,
             file_format: post.file_format.as_deref(),
             hashtags: &post.hashtags,
+            mod_hashtags: post.mod_hashtags.as_deref(),
         }
         .serialize(serializer)
     }
@@ -84,7 +87,7 @@ struct MissingEntry<'a> {
 #[serde(rename_all = "snake_case")]
 enum MissingId<'a> {
     Sqid(&'a Sqid),
-    PostId(i32),
+    PostId(i64),
 }
 
 impl<'a> Metadata<'a> {
@@ -145,9 +148,9 @@ impl<'a> Metadata<'a> {
 pub struct CommentsWriter<'a, W> {
     writer: W,
     format: PrettyFormatter<'static>,
-    sqids: HashMap<i32, &'a Sqid>,
+    sqids: HashMap<i64, &'a Sqid>,
     /// The post whose comments are being written.
-    post_id: Option<i32>,
+    post_id: Option<i64>,
 }
 
 impl<'a, W: Write> CommentsWriter<'a, W> {
@@ -269,9 +272,9 @@ impl<K, V> FromIterator<(K, V)> for OrderedMap<K, V> {
 /// Groups items by post, in the order of the posts. Posts without items are left out.
 fn by_artwork<'a, T, C: FromIterator<T>>(
     posts: &[&'a Post],
-    items: impl Iterator<Item = (i32, T)>,
+    items: impl Iterator<Item = (i64, T)>,
 ) -> OrderedMap<&'a Sqid, C> {
-    let mut by_post: HashMap<i32, Vec<T>> = HashMap::new();
+    let mut by_post: HashMap<i64, Vec<T>> = HashMap::new();
     for (post_id, item) in items {
         by_post.entry(post_id).or_default().push(item);
     }
@@ -294,13 +297,14 @@ mod tests {
     use super::{CommentsWriter, OrderedMap};
     use crate::load::{Comment, Post};
 
-    fn post(id: i32) -> Post {
+    fn post(id: i64) -> Post {
         Post {
             id,
             sqid: Sqid::parse(&format!("s{id}")).filter(|_| id != 3),
             title: None,
             description: None,
             hashtags: Vec::new(),
+            mod_hashtags: None,
             art_url: None,
             file_format: None,
             width: None,
@@ -312,7 +316,7 @@ mod tests {
 
     const TIME: OffsetDateTime = datetime!(2025-01-02 3:04:05.6 UTC);
 
-    fn comment(post_id: i32, body: &str) -> Comment {
+    fn comment(post_id: i64, body: &str) -> Comment {
         let (id, body) = (format!("{post_id}-7"), body.to_owned());
         Comment { post_id, id, author_handle: None, body, created_at: Some(TIME) }
     }

@@ -55,6 +55,8 @@ pub struct Archiver {
     pub clock: Clock,
     /// `BASE_URL`, for the comment of an archive.
     pub base_url: String,
+    /// `ARTWORKS_FOLDER`: the folder of the artworks in an archive.
+    pub artworks_folder: String,
 }
 
 impl Archiver {

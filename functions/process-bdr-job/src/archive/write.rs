@@ -52,7 +52,7 @@ impl Archiver {
             match next {
                 None => break,
                 Some(Ok(artwork)) => {
-                    if let Err(error) = add(&mut zip, &artwork).await {
+                    if let Err(error) = add(&mut zip, &self.artworks_folder, &artwork).await {
                         drop(zip);
                         return Err(sink_failure(upload, error));
                     }
@@ -88,9 +88,10 @@ impl Archiver {
 
 async fn add(
     zip: &mut ZipWriter<&mut Upload>,
+    folder: &str,
     FetchedArtwork { planned, bytes, .. }: &FetchedArtwork<'_>,
 ) -> Result<(), ZipError> {
-    let name = format!("artworks/{}", planned.name.filename);
+    let name = format!("{folder}/{}", planned.name.filename);
     zip.add(&name, planned.post.created_at, Packing::of(&planned.name.extension), bytes).await
 }
 

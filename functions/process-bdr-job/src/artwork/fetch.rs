@@ -14,7 +14,7 @@ use url::Url;
 
 use super::budget::{Budget, Share};
 use super::order::in_order;
-use super::source::Source;
+use super::source::{Source, VaultUrls};
 use super::vault_lane::VaultLane;
 use super::web_lane::WebLane;
 use super::window::Window;
@@ -57,19 +57,32 @@ pub struct Fetcher {
     remote: Arc<Remote>,
     memory: Memory,
     extra_formats: Arc<HashSet<String>>,
+    vault_urls: VaultUrls,
 }
 
 impl Fetcher {
     /// Returns a fetcher that reads from `vault` and through `remote`, within `memory`.
     #[must_use]
     pub fn new(vault: Vault, remote: Arc<Remote>, memory: Memory) -> Self {
-        Self { vault, remote, memory, extra_formats: Arc::default() }
+        Self {
+            vault,
+            remote,
+            memory,
+            extra_formats: Arc::default(),
+            vault_urls: VaultUrls::default(),
+        }
     }
 
     /// Accepts further file formats from the web (`EXTRA_FORMATS`).
     #[must_use]
     pub fn accepting(self, extra_formats: HashSet<String>) -> Self {
         Self { extra_formats: Arc::new(extra_formats), ..self }
+    }
+
+    /// Reads URLs of these prefixes from the vault (`VAULT_URL_PREFIXES`).
+    #[must_use]
+    pub fn publishing(self, vault_urls: VaultUrls) -> Self {
+        Self { vault_urls, ..self }
     }
 
     /// Returns whether a file of this format may be fetched from the web.
@@ -95,14 +108,14 @@ impl Fetcher {
         window: Window,
         stop: StopTimes,
     ) -> impl Stream<Item = Result<FetchedArtwork<'a>, NotFetched<'a>>> + Send {
-        let has_remote = has_remote(posts);
+        let has_remote = has_remote(posts, &self.vault_urls);
         let budget = Budget::new(&self.memory, has_remote);
         let (to_web, for_web) = mpsc::unbounded_channel();
         let (to_missing, for_missing) = mpsc::unbounded_channel();
         let fetcher = self.clone();
         let planned = move || {
             let fetcher = fetcher.clone();
-            plan(posts, move |format| fetcher.accepts(format))
+            plan(posts, fetcher.vault_urls.clone(), move |format| fetcher.accepts(format))
         };
         let extra_formats = Arc::clone(&self.extra_formats);
         if has_remote {

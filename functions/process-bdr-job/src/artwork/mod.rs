@@ -24,8 +24,8 @@ use name::Names;
 
 pub use fetch::{FetchedArtwork, Fetcher, NotFetched, StopTimes};
 pub use name::EntryName;
-pub(crate) use name::is_extension;
-pub use source::Source;
+pub(crate) use name::{is_extension, is_reserved};
+pub use source::{Source, VaultUrls};
 pub(crate) use window::Window;
 
 /// An artwork to fetch and write into the archive.
@@ -46,7 +46,7 @@ pub struct MissingArtwork<'a> {
     /// Its place among the requested posts, from 0.
     pub position: usize,
     /// Its post, or the id of a post that does not exist or has an unreadable row.
-    pub post: Result<&'a Post, i32>,
+    pub post: Result<&'a Post, i64>,
     /// The reason.
     pub missing: Missing,
 }
@@ -55,11 +55,12 @@ pub struct MissingArtwork<'a> {
 /// whether the extension of a URL may be a format.
 pub fn plan(
     posts: &[Result<Post, MissingPost>],
+    vault_urls: VaultUrls,
     accepts: impl Fn(&str) -> bool + Send,
 ) -> impl Iterator<Item = Result<PlannedArtwork<'_>, MissingArtwork<'_>>> + Send {
     let mut names = Names::default();
     posts.iter().enumerate().map(move |(position, post)| match post {
-        Ok(post) => plan_one(position, post, &mut names, &accepts)
+        Ok(post) => plan_one(position, post, &vault_urls, &mut names, &accepts)
             .map_err(|missing| MissingArtwork { position, post: Ok(post), missing }),
         Err(MissingPost { id, missing }) => {
             Err(MissingArtwork { position, post: Err(*id), missing: missing.clone() })
@@ -68,21 +69,20 @@ pub fn plan(
 }
 
 /// Returns whether any post may have its file on the web.
-fn has_remote(posts: &[Result<Post, MissingPost>]) -> bool {
-    posts
-        .iter()
-        .flatten()
-        .any(|post| matches!(Source::of(post.art_url.as_deref()), Ok(Source::Remote(_))))
+fn has_remote(posts: &[Result<Post, MissingPost>], vault_urls: &VaultUrls) -> bool {
+    let source = |post: &Post| Source::of(post.art_url.as_deref(), vault_urls);
+    posts.iter().flatten().any(|post| matches!(source(post), Ok(Source::Remote(_))))
 }
 
 fn plan_one<'a>(
     position: usize,
     post: &'a Post,
+    vault_urls: &VaultUrls,
     names: &mut Names,
     accepts: impl Fn(&str) -> bool,
 ) -> Result<PlannedArtwork<'a>, Missing> {
     let sqid = post.sqid.as_ref().ok_or_else(|| Missing::permanent(MissingCode::NoPublicId))?;
-    let source = Source::of(post.art_url.as_deref())?;
+    let source = Source::of(post.art_url.as_deref(), vault_urls)?;
     let format = post.file_format.as_deref().filter(|format| !format.is_empty());
     let of_url = || source.extension().filter(|format| accepts(format));
     let format = format.map(Cow::Borrowed).or_else(|| of_url().map(Cow::Owned));

@@ -32,7 +32,7 @@ impl Names {
     pub(super) fn name(
         &mut self,
         sqid: &Sqid,
-        post_id: i32,
+        post_id: i64,
         file_format: Option<&str>,
     ) -> Result<EntryName, Missing> {
         let extension = extension(file_format)
@@ -63,7 +63,7 @@ pub(crate) fn is_extension(text: &str) -> bool {
 
 /// Returns whether Windows reserves this stem for a device, regardless of the extension ("Naming Files,
 /// Paths, and Namespaces").
-fn is_reserved(stem: &str) -> bool {
+pub(crate) fn is_reserved(stem: &str) -> bool {
     let stem = stem.to_ascii_lowercase();
     match stem.as_str() {
         "con" | "prn" | "aux" | "nul" => true,
@@ -80,7 +80,7 @@ mod tests {
 
     use super::Names;
 
-    fn name(names: &mut Names, sqid: &str, id: i32, format: Option<&str>) -> Option<String> {
+    fn name(names: &mut Names, sqid: &str, id: i64, format: Option<&str>) -> Option<String> {
         names.name(&Sqid::parse(sqid).unwrap(), id, format).ok().map(|name| name.filename)
     }
 

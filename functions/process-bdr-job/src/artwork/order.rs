@@ -137,19 +137,20 @@ mod tests {
     use shared::sqid::Sqid;
 
     use super::super::budget::Budget;
-    use super::super::{FetchedArtwork, NotFetched, plan};
+    use super::super::{FetchedArtwork, NotFetched, VaultUrls, plan};
     use super::with_patience;
     use crate::load::{MissingPost, Post};
     use crate::memory::{MIB, Memory};
     use crate::missing::{Missing, MissingCode};
 
     fn posts() -> Vec<Result<Post, MissingPost>> {
-        let post = |id: i32| Post {
+        let post = |id: i64| Post {
             id,
             sqid: Sqid::parse(&format!("p{id}")),
             title: None,
             description: None,
             hashtags: Vec::new(),
+            mod_hashtags: None,
             art_url: Some("/vault/a.png".to_owned()),
             file_format: None,
             width: None,
@@ -173,7 +174,7 @@ mod tests {
     async fn yielded(arrivals: [usize; 4], patience: Duration) -> Vec<usize> {
         let posts = posts();
         let budget = Budget::new(&Memory::plan(512 * MIB, MIB), false);
-        let mut plans: Vec<_> = plan(&posts, |_| true).map(Some).collect();
+        let mut plans: Vec<_> = plan(&posts, VaultUrls::default(), |_| true).map(Some).collect();
         let artworks = arrivals.map(|position| match plans[position].take().unwrap() {
             Ok(planned) => {
                 let share = budget.vault().take(1).now_or_never().unwrap();

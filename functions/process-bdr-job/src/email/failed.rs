@@ -3,11 +3,14 @@
 use askama::Template;
 
 use super::Email;
-use super::words::{artworks, clean_handle, clean_link, wrapped};
+use super::wording::Wording;
+use super::words::{clean_handle, clean_link, wrapped};
 
 /// The e-mail about a request that failed.
 #[derive(Clone, Copy)]
 pub struct FailedEmail<'a> {
+    /// The names and words of the site.
+    pub wording: &'a Wording,
     /// The artist's handle from the database. Untrusted: artists choose it.
     pub handle: &'a str,
     /// Number of requested artworks; 0 if the row is unreadable.
@@ -20,7 +23,7 @@ pub struct FailedEmail<'a> {
 
 impl Email for FailedEmail<'_> {
     fn subject(&self) -> String {
-        "Your Makapix download could not be prepared".to_owned()
+        format!("Your {} download could not be prepared", self.wording.brand)
     }
 
     fn html(&self) -> Result<String, askama::Error> {
@@ -32,12 +35,13 @@ impl Email for FailedEmail<'_> {
     }
 }
 
-impl FailedEmail<'_> {
-    fn words(&self) -> Words {
+impl<'a> FailedEmail<'a> {
+    fn words(&self) -> Words<'a> {
         Words {
+            site: self.wording,
             subject: self.subject(),
             handle: clean_handle(self.handle),
-            requested: (self.requested > 0).then(|| artworks(self.requested)),
+            requested: (self.requested > 0).then(|| self.wording.count(self.requested)),
             message: wrapped(self.message),
             link: clean_link(self.link),
         }
@@ -45,7 +49,8 @@ impl FailedEmail<'_> {
 }
 
 /// The values of a [`FailedEmail`] as both bodies show them. The HTML template escapes them.
-struct Words {
+struct Words<'a> {
+    site: &'a Wording,
     subject: String,
     handle: String,
     requested: Option<String>,
@@ -55,14 +60,14 @@ struct Words {
 
 #[derive(Template)]
 #[template(path = "failed.html")]
-struct FailedHtml {
-    mail: Words,
+struct FailedHtml<'a> {
+    mail: Words<'a>,
 }
 
 #[derive(Template)]
 #[template(path = "failed.txt")]
-struct FailedText {
-    mail: Words,
+struct FailedText<'a> {
+    mail: Words<'a>,
 }
 
 #[cfg(test)]
@@ -70,11 +75,17 @@ mod tests {
     use shared::failure::OUR_FAULT;
 
     use super::super::Email;
-    use super::super::tests::{LINK, check_text, words_of};
+    use super::super::tests::{LINK, WORDING, check_text, words_of};
     use super::FailedEmail;
 
     fn mail() -> FailedEmail<'static> {
-        FailedEmail { handle: "pixelcat", requested: 24, message: OUR_FAULT, link: LINK }
+        FailedEmail {
+            wording: &WORDING,
+            handle: "pixelcat",
+            requested: 24,
+            message: OUR_FAULT,
+            link: LINK,
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod mailer;
 mod notifier;
 mod ready;
 mod recipient;
+mod wording;
 mod words;
 
 #[cfg(test)]
@@ -19,6 +20,7 @@ pub use mailer::{EmailOutcome, Mailer};
 pub(crate) use notifier::Notice;
 pub use notifier::Notifier;
 pub use ready::ReadyEmail;
+pub use wording::Wording;
 
 /// An e-mail to an artist.
 pub trait Email {

@@ -8,12 +8,13 @@ use futures_util::FutureExt;
 use shared::database::Database;
 use shared::failure::{Failure, chain};
 use shared::request::Claim;
-use shared::sqid::SqidSource;
+use shared::sqid::{Sqid, SqidSource};
 use time::OffsetDateTime;
 use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
 
 use super::mailer::{EmailOutcome, Mailer};
-use super::{FailedEmail, ReadyEmail};
+use super::{FailedEmail, ReadyEmail, Wording};
 use crate::archive::StoredArchive;
 use crate::load::{Artist, Recipient, without_duplicates};
 
@@ -25,8 +26,12 @@ pub struct Notifier {
     pub database: Arc<Database>,
     /// The source of public ids, for links.
     pub sqids: SqidSource,
+    /// The names and words of the site.
+    pub wording: Wording,
     /// `BASE_URL`.
     pub base_url: String,
+    /// `ARTIST_PATH`: the page of an artist, below `base_url`.
+    pub artist_path: String,
     /// `EMAIL_ON_FAILURE`.
     pub email_on_failure: bool,
 }
@@ -80,8 +85,9 @@ impl Notifier {
         archive: &StoredArchive,
         expires_at: OffsetDateTime,
     ) -> EmailOutcome {
-        let link = format!("{}/u/{}/posts?bdr={}", self.base_url, artist.sqid, claim.bdr_id);
+        let link = self.link(&artist.sqid, Some(claim.bdr_id));
         let email = ReadyEmail {
+            wording: &self.wording,
             handle: &artist.handle,
             artworks: archive.artworks,
             missing: archive.missing,
@@ -109,16 +115,26 @@ impl Notifier {
             }
         };
         let link = match &recipient.sqid {
-            Some(sqid) => format!("{}/u/{sqid}/posts", self.base_url),
+            Some(sqid) => self.link(sqid, None),
             None => self.base_url.clone(),
         };
         let email = FailedEmail {
+            wording: &self.wording,
             handle: &recipient.handle,
             requested: without_duplicates(&claim.post_ids).len(),
             message: &failure.artist_message(),
             link: &link,
         };
         self.mailer.send(recipient.email.as_deref(), &email).await
+    }
+
+    /// Returns the URL of the artist's page. Without a request it ends before the query.
+    fn link(&self, artist: &Sqid, request: Option<Uuid>) -> String {
+        let path = match request {
+            Some(request) => self.artist_path.replace("{request}", &request.to_string()),
+            None => self.artist_path.split('?').next().unwrap_or_default().to_owned(),
+        };
+        format!("{}{}", self.base_url, path.replace("{user}", artist.as_str()))
     }
 
     /// Returns the artist, or the reason why there is none.

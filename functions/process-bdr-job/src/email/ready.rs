@@ -4,11 +4,14 @@ use askama::Template;
 use time::OffsetDateTime;
 
 use super::Email;
-use super::words::{artworks, clean_handle, clean_link, human_size, human_time};
+use super::wording::Wording;
+use super::words::{clean_handle, clean_link, human_size, human_time};
 
 /// The e-mail about a ready archive.
 #[derive(Clone, Copy)]
 pub struct ReadyEmail<'a> {
+    /// The names and words of the site.
+    pub wording: &'a Wording,
     /// The artist's handle from the database. Untrusted: artists choose it.
     pub handle: &'a str,
     /// Number of artworks in the archive.
@@ -26,7 +29,8 @@ pub struct ReadyEmail<'a> {
 
 impl Email for ReadyEmail<'_> {
     fn subject(&self) -> String {
-        format!("Your Makapix download is ready ({})", artworks(self.artworks))
+        let Wording { brand, .. } = self.wording;
+        format!("Your {brand} download is ready ({})", self.wording.count(self.artworks))
     }
 
     fn html(&self) -> Result<String, askama::Error> {
@@ -38,14 +42,15 @@ impl Email for ReadyEmail<'_> {
     }
 }
 
-impl ReadyEmail<'_> {
-    fn words(&self) -> Words {
+impl<'a> ReadyEmail<'a> {
+    fn words(&self) -> Words<'a> {
         Words {
+            site: self.wording,
             subject: self.subject(),
             handle: clean_handle(self.handle),
-            artworks: artworks(self.artworks),
+            artworks: self.wording.count(self.artworks),
             missing: self.missing,
-            missing_artworks: artworks(self.missing),
+            missing_artworks: self.wording.count(self.missing),
             size: human_size(self.size_bytes),
             link: clean_link(self.link),
             expires: human_time(self.expires_at),
@@ -54,7 +59,8 @@ impl ReadyEmail<'_> {
 }
 
 /// The values of a [`ReadyEmail`] as both bodies show them. The HTML template escapes them.
-struct Words {
+struct Words<'a> {
+    site: &'a Wording,
     subject: String,
     handle: String,
     artworks: String,
@@ -67,14 +73,14 @@ struct Words {
 
 #[derive(Template)]
 #[template(path = "ready.html")]
-struct ReadyHtml {
-    mail: Words,
+struct ReadyHtml<'a> {
+    mail: Words<'a>,
 }
 
 #[derive(Template)]
 #[template(path = "ready.txt")]
-struct ReadyText {
-    mail: Words,
+struct ReadyText<'a> {
+    mail: Words<'a>,
 }
 
 #[cfg(test)]
@@ -82,11 +88,12 @@ mod tests {
     use time::macros::datetime;
 
     use super::super::Email;
-    use super::super::tests::{LINK, check_text, words_of};
+    use super::super::tests::{LINK, WORDING, check_text, words_of};
     use super::ReadyEmail;
 
     fn mail() -> ReadyEmail<'static> {
         ReadyEmail {
+            wording: &WORDING,
             handle: "pixelcat",
             artworks: 24,
             missing: 0,

@@ -1,15 +1,21 @@
 //! Properties of every e-mail, for any handle and any link.
 
+use std::sync::LazyLock;
+
 use time::macros::datetime;
 
-use super::{Email, FailedEmail, ReadyEmail};
+use super::{Email, FailedEmail, ReadyEmail, Wording};
 
 pub(super) const LINK: &str =
     "https://makapix.club/u/7Kq2Zb/posts?bdr=0b6f4c1e-2a57-4d7e-9a53-1f0c7f7f9d21";
 
+/// The wording of Makapix.
+pub(super) static WORDING: LazyLock<Wording> = LazyLock::new(Wording::default);
+
 /// Returns every e-mail, to this handle and with this link.
 fn every<'a>(handle: &'a str, link: &'a str) -> [Box<dyn Email + 'a>; 2] {
     let ready = ReadyEmail {
+        wording: &WORDING,
         handle,
         artworks: 24,
         missing: 3,
@@ -17,7 +23,8 @@ fn every<'a>(handle: &'a str, link: &'a str) -> [Box<dyn Email + 'a>; 2] {
         link,
         expires_at: datetime!(2026-11-30 17:45:59 UTC),
     };
-    let failed = FailedEmail { handle, requested: 24, message: "It did not work.", link };
+    let failed =
+        FailedEmail { wording: &WORDING, handle, requested: 24, message: "It did not work.", link };
     [Box::new(ready), Box::new(failed)]
 }
 
@@ -119,5 +126,32 @@ fn html_needs_nothing_from_elsewhere_and_is_not_clipped() -> Result<(), askama::
         assert!(html.contains("<html lang=\"en\""));
         assert!(html.contains(&format!("<title>{}</title>", mail.subject())));
     }
+    Ok(())
+}
+
+#[test]
+fn another_sites_wording_replaces_every_name() -> Result<(), askama::Error> {
+    let wording = Wording::new(Some("Lumen & Co"), Some(["photo", "photos"]));
+    let handle = "pixelcat";
+    let link = "https://photos.example/";
+    let ready = ReadyEmail {
+        wording: &wording,
+        handle,
+        artworks: 2,
+        missing: 1,
+        size_bytes: 1,
+        link,
+        expires_at: datetime!(2026-11-30 17:45:59 UTC),
+    };
+    let failed = FailedEmail { wording: &wording, handle, requested: 1, message: "No.", link };
+    for mail in [&ready as &dyn Email, &failed] {
+        for text in [mail.subject(), mail.text()?, words_of(&mail.html()?)] {
+            assert!(text.contains("Lumen &"), "{text}");
+            let lower = text.to_lowercase();
+            assert!(!lower.contains("makapix") && !lower.contains("artwork"), "{text}");
+        }
+    }
+    assert_eq!(ready.subject(), "Your Lumen & Co download is ready (2 photos)");
+    assert!(ready.text()?.contains("1 photo is missing"));
     Ok(())
 }

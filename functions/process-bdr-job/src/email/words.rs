@@ -19,12 +19,6 @@ const MAX_LINE_CHARS: usize = 76;
 /// Bytes in a kB. Units are decimal, as in most file managers.
 const KILO: u64 = 1_000;
 
-/// `1 artwork`, `24 artworks`.
-pub(super) fn artworks(count: usize) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} artwork{plural}")
-}
-
 /// Formats a size: whole bytes below 1 kB, otherwise one decimal, rounded to the nearest.
 pub(super) fn human_size(bytes: u64) -> String {
     if bytes < KILO {

@@ -86,7 +86,7 @@ impl Download {
 impl Demo<'_> {
     /// Invokes the deployed function for a URL, as the API does when this user clicks.
     pub(crate) async fn presign(&self, user_id: i32) -> Result<Value> {
-        self.operator.presign(self.scene.request_id, user_id).await
+        self.operator.presign(self.scene.request_id, user_id.into()).await
     }
 }
 
