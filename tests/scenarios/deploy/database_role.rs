@@ -71,15 +71,20 @@ impl Functions {
         let before = s.log.text().len();
         let request = async |post| site.request(&[post]).await;
         let (ready, failed) = (request(self.post).await, request(i64::from(i32::MAX)).await);
-        // The second delivery finds the request closed.
+        // The second delivery finds the request closed, and the mark of an e-mail.
+        let mark = json!({"token": "2026-01-01T00:00:00Z", "user_id": site.artist, "message": ""});
         for bdr_id in [ready, ready, failed] {
             deliver(&self.worker, bdr_id).await;
+            s.put(&format!("bdr/{ready}.email-due"), mark.to_string().as_bytes()).await;
         }
         deliver(&self.hurried, request(self.post).await).await;
         let payload = json!({"bdr_id": ready, "user_id": site.artist});
         let _ = presign(s, &[], payload).await;
         s.set(ready, "status = 'ready', expires_at = now() - interval '1 second'").await;
         let _ = self.cleaner.run(json!({})).await;
+        for erased in [json!({"bdr_id": failed}), json!({"user_sqid": s.user_sqid})] {
+            let _ = self.cleaner.run(json!({"erase": erased})).await;
+        }
         s.log.text().split_off(before)
     }
 }
