@@ -51,7 +51,7 @@ pub(crate) async fn deploy(
     ]);
     supervisor::succeed("`aws cloudformation package`", package).await?;
     let template = std::fs::read(&file).context("failed to read the packaged template")?;
-    std::fs::write(&file, without_metric_math(&template)?)?;
+    std::fs::write(&file, deployable(&template)?)?;
 
     let mut deploy = cloudformation(&[
         "deploy",
@@ -82,14 +82,17 @@ pub(crate) async fn deploy(
     Ok(outputs)
 }
 
-/// Returns a packaged template without its alarms on metric math, the only part that MiniStack rejects.
+/// Returns a packaged template without what MiniStack rejects: alarms on metric math and on other alarms.
 ///
 /// # Errors
 /// When the template is not JSON.
-pub fn without_metric_math(template: &[u8]) -> Result<Vec<u8>> {
+pub fn deployable(template: &[u8]) -> Result<Vec<u8>> {
     let mut template: Value = serde_json::from_slice(template)?;
     if let Some(resources) = template["Resources"].as_object_mut() {
-        resources.retain(|_, resource| resource["Properties"].get("Metrics").is_none());
+        resources.retain(|_, resource| {
+            resource["Type"] != "AWS::CloudWatch::CompositeAlarm"
+                && resource["Properties"].get("Metrics").is_none()
+        });
     }
     Ok(serde_json::to_vec(&template)?)
 }

@@ -34,7 +34,7 @@ pub mod seed;
 pub mod site;
 
 pub use aws::SentEmail;
-pub use deployment::{EMAIL_FROM, STACK, without_metric_math};
+pub use deployment::{EMAIL_FROM, STACK, deployable};
 pub use options::{Options, Progress, Step};
 pub use postgres::{Identity, InstalledPostgres, without_psql_commands};
 pub use stack::LocalStack;

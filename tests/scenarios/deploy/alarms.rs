@@ -208,6 +208,26 @@ async fn alarms(s: &Scenario) -> BTreeMap<String, Value> {
     alarms.map(|(name, mut alarm)| (name, alarm["Properties"].take())).collect()
 }
 
+#[test]
+fn every_alarm_notifies_by_itself_or_through_the_composite_alarm() {
+    scenario_apart(async |s| {
+        let template = template(&s).await;
+        let resources = template["Resources"].as_object().unwrap();
+        let rule = text(&resources["OutageAlarm"]["Properties"]["AlarmRule"]["Fn::Sub"]);
+        for (name, resource) in resources {
+            if resource["Type"] == "AWS::CloudWatch::Alarm" {
+                let notifies = resource["Properties"].get("AlarmActions").is_some();
+                let is_member = rule.contains(&format!("ALARM(\"${{{name}}}\")"));
+                assert!(
+                    notifies != is_member,
+                    "{name}: by itself {notifies}, as a member {is_member}"
+                );
+            }
+        }
+        assert_eq!(rule.matches("ALARM(").count(), rule.matches(" OR ").count() + 1, "{rule}");
+    });
+}
+
 /// Returns the lines that the scenario's functions emitted, as those of the template's stack.
 fn emitted(s: &Scenario) -> Vec<Value> {
     let mut lines = s.log.emitted();

@@ -7,7 +7,7 @@ use std::path::Path;
 use aws_sdk_lambda::types::FunctionResponseType;
 use aws_sdk_sqs::types::QueueAttributeName;
 use bdr_tests::{Artwork, Scenario, scenario};
-use local_stack::without_metric_math;
+use local_stack::deployable;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -40,7 +40,7 @@ pub(crate) async fn variables(s: &Scenario, function: &str) -> HashMap<String, S
 /// Packages `template.yaml` into this file, with intrinsic functions in their long form, as far as the
 /// stand-in can deploy it.
 pub(crate) async fn package(s: &Scenario, file: &Path) {
-    std::fs::write(file, without_metric_math(packaged(s).await).unwrap()).unwrap();
+    std::fs::write(file, deployable(packaged(s).await).unwrap()).unwrap();
 }
 
 /// Returns `template.yaml` as `aws cloudformation package` writes it. All scenarios share the result,

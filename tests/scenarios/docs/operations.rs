@@ -17,24 +17,25 @@ fn every_alarm_links_to_a_section_of_the_page() {
         .skip(1)
         .map(|rest| rest.split(char::is_whitespace).next().unwrap())
         .collect();
-    assert_eq!(links.len(), TEMPLATE.matches("Type: AWS::CloudWatch::Alarm").count());
+    assert_eq!(links.len(), alarms().len());
     for link in links {
         assert!(sections.contains(link), "no section of {} is #{link}", OPERATIONS.path);
     }
 }
 
+/// Returns the names of the alarms in the template, composite alarms included.
+fn alarms() -> BTreeSet<&'static str> {
+    let types = ["    Type: AWS::CloudWatch::Alarm", "    Type: AWS::CloudWatch::CompositeAlarm"];
+    let lines: Vec<_> = TEMPLATE.lines().collect();
+    let alarms = lines.windows(2).filter(|pair| types.contains(&pair[1]));
+    alarms.map(|pair| pair[0].trim().trim_end_matches(':')).collect()
+}
+
 #[test]
 fn the_table_of_alarms_lists_every_alarm() {
-    let alarms: BTreeSet<_> = TEMPLATE
-        .lines()
-        .collect::<Vec<_>>()
-        .windows(2)
-        .filter(|pair| pair[1] == "    Type: AWS::CloudWatch::Alarm")
-        .map(|pair| pair[0].trim().trim_end_matches(':'))
-        .collect();
     let listed = OPERATIONS
         .text
         .split('`')
         .filter(|name| name.ends_with("Alarm") && name.chars().all(char::is_alphanumeric));
-    assert_eq!(listed.collect::<BTreeSet<_>>(), alarms);
+    assert_eq!(listed.collect::<BTreeSet<_>>(), alarms());
 }
