@@ -9,7 +9,7 @@ use shared::config::{ConfigError, Environment};
 use shared::database::DatabaseSource;
 use shared::sqid::SqidSource;
 
-use crate::artwork::is_extension;
+use crate::artwork::is_extra_format;
 use crate::memory::{MIB, Memory};
 
 /// The configuration of `process-bdr-job`.
@@ -41,7 +41,7 @@ pub struct Config {
     pub retry_base: Duration,
     /// `EXPIRES_AFTER_DAYS`.
     pub expires_after_days: i32,
-    /// `EXTRA_FORMATS`: file formats accepted from the web beside the built-in ones.
+    /// `EXTRA_FORMATS`: file formats accepted beside the built-in ones.
     pub extra_formats: HashSet<String>,
     /// `REMOTE_ALLOW_HOSTS`: `host:port` pairs exempt from the ban on private addresses.
     pub remote_allow_hosts: HashSet<String>,
@@ -98,8 +98,9 @@ impl Config {
             )?,
             extra_formats: environment.list(
                 "EXTRA_FORMATS",
-                "file extensions of up to 10 letters and digits, separated by commas",
-                is_extension,
+                "file extensions of up to 10 letters and digits, separated by commas, and none that \
+                 a desktop executes or opens in a browser, such as exe, js, html or svg",
+                is_extra_format,
             )?,
             remote_allow_hosts: environment.list(
                 "REMOTE_ALLOW_HOSTS",
@@ -203,6 +204,8 @@ mod tests {
             ("EXTRA_FORMATS", "avif,,apng"),
             ("EXTRA_FORMATS", ".avif"),
             ("EXTRA_FORMATS", "abcdefghijk"),
+            ("EXTRA_FORMATS", "avif,exe"),
+            ("EXTRA_FORMATS", "svg"),
             ("EMAIL_FROM", "Makapix"),
             ("EMAIL_FROM", "a@b.org, c@d.org"),
             ("EMAIL_FROM", "Makapix a@b.org"),
