@@ -233,7 +233,12 @@ impl<'a> Trial<'a> {
         }
         ensure!(absent == missing, "metadata.json lists {missing} of {absent} missing artworks");
         ensure!(metadata["artwork_count"] == present, "metadata.json has another artwork_count");
-        ensure!(names.len() == present + 3, "the ZIP has other entries: {names:?}");
+        let documents = if missing > 0 { 4 } else { 3 };
+        ensure!(names.len() == present + documents, "the ZIP has other entries: {names:?}");
+        ensure!(
+            names.contains("MISSING.txt") == (missing > 0),
+            "the ZIP has other entries: {names:?}"
+        );
         ensure!(zip.json("comments.json").to_string().contains("It survived."), "no comment");
         ensure!(zip.json("reactions.json").to_string().contains('\u{1f525}'), "no reaction");
         Ok(missing)
