@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use lambda_runtime::{Error, LambdaEvent};
+use lambda_runtime::LambdaEvent;
 use serde_json::Value;
 use shared::clock::Clock;
-use shared::lambda::time_left;
+use shared::lambda::{InvocationError, time_left};
 use tokio::time::Instant;
 
 use crate::context::Cleanup;
@@ -29,7 +29,7 @@ impl Handler {
     /// # Errors
     /// When the run as a whole fails: the invocation then fails too, Lambda retries it, and the
     /// alarm on errors fires.
-    pub async fn handle(&self, event: LambdaEvent<Value>) -> Result<Summary, Error> {
+    pub async fn handle(&self, event: LambdaEvent<Value>) -> Result<Summary, InvocationError> {
         let left = time_left(&event.context, &self.clock);
         let stop_at = Instant::now() + left.saturating_sub(DEADLINE_GUARD);
         Ok(self.cleanup.run(&tasks(&event.payload), stop_at).await?)

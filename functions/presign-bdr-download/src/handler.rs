@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use lambda_runtime::{Error, LambdaEvent};
+use lambda_runtime::LambdaEvent;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use shared::failure::chain;
+use shared::lambda::InvocationError;
 use shared::request::Requests;
 use shared::vault::Vault;
 use uuid::Uuid;
@@ -35,12 +36,14 @@ impl Handler {
     /// # Errors
     /// When the payload is not `{"bdr_id": "<uuid>", "user_id": <int>}`, or [`answer`] fails.
     /// Lambda returns the text of the error to the API.
-    pub async fn handle(&self, event: LambdaEvent<Value>) -> Result<Answer, Error> {
+    pub async fn handle(&self, event: LambdaEvent<Value>) -> Result<Answer, InvocationError> {
         let question = serde_json::from_value::<Map<String, Value>>(event.payload)
             .and_then(|object| serde_json::from_value(object.into()));
         let Question { bdr_id, user_id } = question.map_err(|error| {
             tracing::error!(result = "malformed", error = %error, "payload is malformed");
-            format!("the payload must be {{\"bdr_id\": \"<uuid>\", \"user_id\": <int>}}: {error}")
+            InvocationError::invalid_payload(format!(
+                "the payload must be {{\"bdr_id\": \"<uuid>\", \"user_id\": <int>}}: {error}"
+            ))
         })?;
         let answered = answer(&self.requests, &self.vault, self.url_ttl, bdr_id, user_id).await;
         match &answered {

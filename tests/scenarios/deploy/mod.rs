@@ -5,6 +5,7 @@ mod database_tls;
 pub(crate) mod deployed_stack;
 mod iam;
 mod indexes;
+mod invocation_errors;
 mod observability;
 mod permissions;
 mod release;

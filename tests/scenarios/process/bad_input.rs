@@ -150,6 +150,8 @@ fn a_malformed_row_fails_permanently() {
         let message = "Something went wrong on our side while we prepared this download. \
                        Please request it again.";
         check_permanent_failure(&s, bdr_id, message).await;
+        let error = s.log.outcome()["error"].to_string();
+        assert!(error.contains("the column post_ids"), "{error}");
     });
 }
 
