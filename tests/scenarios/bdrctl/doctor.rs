@@ -1,7 +1,7 @@
 //! `doctor`: a healthy deployment, and broken ones.
 
 use bdr_tests::scenario::unique;
-use bdr_tests::{Scenario, scenario, scenario_apart};
+use bdr_tests::{Artwork, Scenario, scenario, scenario_apart};
 use serde_json::{Value, json};
 
 use super::bdrctl;
@@ -54,8 +54,13 @@ fn a_healthy_stack_has_no_errors_and_one_unchecked_finding() {
         ] {
             assert!(ok.iter().any(|found| found == check), "{check} is not in {ok:#?}");
         }
-        // Other scenarios leave requests and messages, and the stack allows the scenarios' web server.
-        let known = ["dead-letter queue:", "requests:", "process-bdr-job: REMOTE_ALLOW_HOSTS"];
+        // Other scenarios leave rows and messages, and the stack allows the scenarios' web server.
+        let known = [
+            "dead-letter queue:",
+            "requests:",
+            "public ids:",
+            "process-bdr-job: REMOTE_ALLOW_HOSTS",
+        ];
         for warning in of_level(&findings, "warning") {
             assert!(known.iter().any(|known| warning.starts_with(known)), "{warning}");
         }
@@ -186,6 +191,29 @@ fn missing_columns_and_privileges_are_found() {
                 "database: role makapix_bdr lacks UPDATE batch_download_requests.status",
             ]
         );
+    });
+}
+
+#[test]
+fn missing_public_ids_are_found_before_a_request_fails() {
+    scenario_apart(async |s| {
+        let (server, _) = s.stack.admin_database_url().rsplit_once('/').unwrap();
+        let url = format!("{server}/{}", s.bucket);
+        let public_ids = async || {
+            let (findings, _) = examine(&s, &["--database-url", &url]).await;
+            let mut found = findings.into_iter().filter(|finding| finding["check"] == "public ids");
+            let finding = found.next().expect("a finding");
+            (finding["level"].clone(), finding["found"].as_str().unwrap().to_owned())
+        };
+        let every = "every user and every post has one".to_owned();
+        assert_eq!(public_ids().await, (json!("ok"), every));
+        s.artwork(Artwork { sqid: None, ..Artwork::default() }).await;
+        let (level, found) = public_ids().await;
+        assert!(level == "warning" && found.starts_with("posts have no public_sqid"), "{found}");
+        let user = "UPDATE users SET public_sqid = '' WHERE id = $1";
+        s.database.execute(user, &[&s.user_id]).await.unwrap();
+        let (level, found) = public_ids().await;
+        assert!(level == "warning" && found.starts_with("users and posts have no"), "{found}");
     });
 }
 

@@ -39,7 +39,7 @@ impl Archiver {
     ) -> Result<Counts, Failure> {
         let now = self.clock.now().truncate_to_second();
         let mut metadata = Metadata::new(now, &request.artist.handle, request.posts.len());
-        let mut may_pass = false;
+        let (mut may_pass, mut only_faults) = (false, true);
         let mut zip = ZipWriter::new(&mut *upload);
 
         let stop = StopTimes { vault: attempt.vault_stop_at(), web: attempt.remote_stop_at() };
@@ -60,6 +60,7 @@ impl Archiver {
                 }
                 Some(Err(NotFetched::Missing(artwork))) => {
                     may_pass |= artwork.missing.decision == Decision::Retry;
+                    only_faults &= artwork.missing.code.is_fault_of_service();
                     missing_log.add(&artwork);
                     metadata.add_missing(&artwork);
                 }
@@ -69,7 +70,7 @@ impl Archiver {
         missing_log.finish();
         metadata.sort();
         if metadata.artworks() == 0 {
-            return Err(no_artwork(may_pass));
+            return Err(no_artwork(may_pass, only_faults));
         }
         let counts = Counts { artworks: metadata.artworks(), missing: metadata.missing() };
         let files = self.documents(now, request, &metadata).await?;
@@ -158,12 +159,16 @@ impl MissingLog {
     }
 }
 
-/// Returns the failure of a request without a single artwork: retryable if one of the causes may
-/// pass.
-fn no_artwork(may_pass: bool) -> Failure {
+/// Returns the failure of a request without a single artwork: retryable if one of the causes may pass, a
+/// fault of the service if all of them are.
+fn no_artwork(may_pass: bool, only_faults: bool) -> Failure {
     const CONTEXT: &str = "no artwork could be fetched";
     if may_pass {
         return Failure::retry(CONTEXT, "at least one cause is transient");
+    }
+    if only_faults {
+        let cause = "the rows of all posts are malformed or yield no public id";
+        return Failure::permanent_fault(CONTEXT, cause);
     }
     Failure::permanent(
         CONTEXT,
