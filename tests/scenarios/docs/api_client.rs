@@ -98,3 +98,18 @@ fn the_rust_client_publishes_and_downloads() {
         assert!(error.contains("errorMessage"), "{error}");
     });
 }
+
+#[test]
+fn the_printed_insert_makes_a_request() {
+    scenario(async |s| {
+        let posts = vec![s.artwork(Artwork::default()).await];
+        let bdr_id = Uuid::new_v4();
+        let insert = doc_commands::blocks(API.text, "## Insert a request", "sql")[0];
+        s.database.execute(insert, &[&bdr_id, &s.user_id, &posts]).await.unwrap();
+        s.publish(bdr_id).await;
+        s.wait_for(bdr_id, "ready").await;
+        let zip = s.archive(bdr_id).await.unwrap();
+        assert_eq!(zip.names().len(), 4, "an artwork and three documents");
+        assert_eq!(s.row(bdr_id).await["artwork_count"], 1);
+    });
+}
