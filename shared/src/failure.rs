@@ -21,9 +21,16 @@ pub struct Failure {
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// The message to the artist about a failure of the service. The log has the details.
+/// The message to the artist about a failure of the service that may not occur again. The log has the
+/// details.
 pub const OUR_FAULT: &str =
     "Something went wrong on our side while we prepared this download. Please request it again.";
+
+/// The message to the artist about a failure of the service that occurs again until the team has mended
+/// its cause. The log has the details.
+pub const OUR_LASTING_FAULT: &str = "Something went wrong on our side while we prepared this download, \
+                                     and our team has to fix it. Requesting it again helps only after \
+                                     that.";
 
 /// Maximum length of `error_message`, in characters.
 const MAX_MESSAGE_CHARACTERS: usize = 500;
@@ -49,7 +56,8 @@ impl Failure {
         }
     }
 
-    /// Creates a permanent failure of the service. The artist gets [`OUR_FAULT`], without details.
+    /// Creates a permanent failure of the service. The artist gets [`OUR_LASTING_FAULT`], without
+    /// details.
     pub fn permanent_fault(
         context: &'static str,
         source: impl Into<Box<dyn Error + Send + Sync>>,
@@ -71,7 +79,11 @@ impl Failure {
     /// Returns the row's `error_message`: no internals, at most 500 characters.
     #[must_use]
     pub fn artist_message(&self) -> String {
-        let message = self.artist_message.as_deref().unwrap_or(OUR_FAULT);
+        let of_service = match self.decision {
+            Decision::Retry => OUR_FAULT,
+            Decision::Fail => OUR_LASTING_FAULT,
+        };
+        let message = self.artist_message.as_deref().unwrap_or(of_service);
         message.chars().take(MAX_MESSAGE_CHARACTERS).collect()
     }
 }
@@ -114,7 +126,20 @@ mod tests {
         let failure = Failure::retry("failed to claim the request", "connection to 10.0.0.7 reset");
         assert_eq!(failure.decision(), Decision::Retry);
         assert!(!failure.artist_message().contains("10.0.0.7"));
+        assert!(failure.artist_message().contains("request it again"));
         assert_eq!(chain(&failure), "failed to claim the request: connection to 10.0.0.7 reset");
+    }
+
+    #[test]
+    fn a_permanent_failure_of_the_service_asks_for_no_new_request() {
+        let failure = Failure::permanent_fault("failed to claim the request", "10.0.0.7");
+        assert_eq!(failure.decision(), Decision::Fail);
+        let message = failure.artist_message();
+        assert!(message.contains("our team has to fix it"), "{message}");
+        assert!(
+            !message.contains("request it again") && !message.contains("10.0.0.7"),
+            "{message}"
+        );
     }
 
     #[test]

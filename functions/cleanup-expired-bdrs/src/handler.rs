@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use lambda_runtime::{Error, LambdaEvent};
+use lambda_runtime::LambdaEvent;
 use serde::Serialize;
 use serde_json::Value;
 use shared::clock::Clock;
-use shared::lambda::time_left;
+use shared::lambda::{InvocationError, time_left};
 use tokio::time::Instant;
 
 use crate::context::Cleanup;
@@ -41,10 +41,11 @@ impl Handler {
     /// # Errors
     /// When the event is invalid, or the run as a whole fails: the invocation then fails too, Lambda
     /// retries it, and the alarm on errors fires.
-    pub async fn handle(&self, event: LambdaEvent<Value>) -> Result<Answer, Error> {
+    pub async fn handle(&self, event: LambdaEvent<Value>) -> Result<Answer, InvocationError> {
         let LambdaEvent { payload, context, .. } = event;
-        let event = Event::parse(&payload).inspect_err(|error| {
+        let event = Event::parse(&payload).map_err(|error| {
             tracing::error!(error = %error, "event is invalid");
+            InvocationError::invalid_payload(error.to_string())
         })?;
         let left = time_left(&context, &self.clock);
         let stop_at = Instant::now() + left.saturating_sub(DEADLINE_GUARD);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use shared::database::DatabaseError;
 use shared::failure::Failure;
 use shared::request::{Download, RequestState, Requests};
 use shared::vault::{ArchiveKey, Vault};
@@ -81,7 +82,7 @@ async fn sign(
     let key = download.file_path.as_deref().and_then(ArchiveKey::parse);
     let key = key.filter(|key| key.bdr_id() == Some(bdr_id)).ok_or_else(|| {
         let problem = "the request is ready, but file_path is not the key of its ZIP";
-        Failure::permanent_fault("the row is malformed", problem)
+        DatabaseError::malformed("file_path", problem).context("failed to find the ZIP")
     })?;
     let filename = format!("{download_name}-{}.zip", &bdr_id.to_string()[..8]);
     let url = vault

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use lambda_runtime::{Error, LambdaEvent};
+use lambda_runtime::LambdaEvent;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use shared::database::DatabaseError;
 use shared::failure::chain;
+use shared::lambda::InvocationError;
 use shared::request::Requests;
 use shared::vault::Vault;
 use tokio::time::timeout;
@@ -43,12 +44,14 @@ impl Handler {
     /// # Errors
     /// When the payload is not `{"bdr_id": "<uuid>", "user_id": <int>}`, or [`answer`] fails.
     /// Lambda returns the text of the error to the API.
-    pub async fn handle(&self, event: LambdaEvent<Value>) -> Result<Answer, Error> {
+    pub async fn handle(&self, event: LambdaEvent<Value>) -> Result<Answer, InvocationError> {
         let question = serde_json::from_value::<Map<String, Value>>(event.payload)
             .and_then(|object| serde_json::from_value(object.into()));
         let Question { bdr_id, user_id } = question.map_err(|error| {
             tracing::error!(result = "malformed", error = %error, "payload is malformed");
-            format!("the payload must be {{\"bdr_id\": \"<uuid>\", \"user_id\": <int>}}: {error}")
+            InvocationError::invalid_payload(format!(
+                "the payload must be {{\"bdr_id\": \"<uuid>\", \"user_id\": <int>}}: {error}"
+            ))
         })?;
         let Self { requests, vault, url_ttl, download_name } = self;
         let answering = answer(requests, vault, *url_ttl, download_name, bdr_id, user_id);

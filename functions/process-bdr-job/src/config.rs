@@ -9,7 +9,7 @@ use shared::config::{ConfigError, Environment};
 use shared::database::DatabaseSource;
 use shared::sqid::SqidSource;
 
-use crate::artwork::{VaultUrls, is_extension, is_reserved};
+use crate::artwork::{VaultUrls, is_extra_format, is_reserved};
 use crate::email::Wording;
 use crate::memory::{MIB, Memory};
 
@@ -50,7 +50,7 @@ pub struct Config {
     pub retry_base: Duration,
     /// `EXPIRES_AFTER_DAYS`.
     pub expires_after_days: i32,
-    /// `EXTRA_FORMATS`: file formats accepted from the web beside the built-in ones.
+    /// `EXTRA_FORMATS`: file formats accepted beside the built-in ones.
     pub extra_formats: HashSet<String>,
     /// `VAULT_URL_PREFIXES`: URLs under which the site publishes the vault.
     pub vault_urls: VaultUrls,
@@ -117,8 +117,9 @@ impl Config {
             )?,
             extra_formats: environment.list(
                 "EXTRA_FORMATS",
-                "file extensions of up to 10 letters and digits, separated by commas",
-                is_extension,
+                "file extensions of up to 10 letters and digits, separated by commas, and none that \
+                 a desktop executes or opens in a browser, such as exe, js, html or svg",
+                is_extra_format,
             )?,
             vault_urls: vault_urls(environment)?,
             remote_allow_hosts: environment.list(
@@ -285,6 +286,8 @@ mod tests {
             ("EXTRA_FORMATS", "avif,,apng"),
             ("EXTRA_FORMATS", ".avif"),
             ("EXTRA_FORMATS", "abcdefghijk"),
+            ("EXTRA_FORMATS", "avif,exe"),
+            ("EXTRA_FORMATS", "svg"),
             ("VAULT_URL_PREFIXES", "https://vault.example"),
             ("VAULT_URL_PREFIXES", "https://vault.example/,"),
             ("BRAND_NAME", "a\r\nb"),

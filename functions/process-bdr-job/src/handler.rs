@@ -7,11 +7,11 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use lambda_runtime::{Error, LambdaEvent};
+use lambda_runtime::LambdaEvent;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::clock::Clock;
-use shared::lambda::time_left;
+use shared::lambda::{InvocationError, time_left};
 use shared::message::Message;
 use shared::metrics::Metrics;
 use shared::queue::Queue;
@@ -92,7 +92,10 @@ impl Handler {
     ///
     /// # Errors
     /// When the event is not an SQS event: there is no message id to report.
-    pub async fn handle(&self, event: LambdaEvent<Value>) -> Result<BatchResponse, Error> {
+    pub async fn handle(
+        &self,
+        event: LambdaEvent<Value>,
+    ) -> Result<BatchResponse, InvocationError> {
         let deadline = Instant::now() + time_left(&event.context, &self.clock);
         let request_id = event.context.request_id;
         let mut response = BatchResponse::default();
@@ -174,7 +177,7 @@ impl Handler {
 }
 
 /// Returns the records of an SQS event.
-fn records(event: Value) -> Result<Vec<SqsRecord>, Error> {
+fn records(event: Value) -> Result<Vec<SqsRecord>, InvocationError> {
     #[derive(Deserialize)]
     struct SqsEvent {
         #[serde(rename = "Records")]
@@ -182,7 +185,7 @@ fn records(event: Value) -> Result<Vec<SqsRecord>, Error> {
     }
     let event: SqsEvent = serde_json::from_value(event).map_err(|error| {
         tracing::error!(result = "malformed", error = %error, "event is not an SQS event");
-        error
+        InvocationError::invalid_payload(format!("the event must be an SQS event: {error}"))
     })?;
     Ok(event.records)
 }

@@ -30,4 +30,5 @@ pub mod outcome;
 pub mod phases;
 pub mod remote;
 mod report;
+mod text;
 pub mod wiring;

@@ -8,14 +8,13 @@
 //! not read meanwhile, and hang.
 
 use std::collections::HashMap;
-use std::error::Error as _;
 use std::sync::Arc;
 
 use futures_util::future::OptionFuture;
 use futures_util::stream::{self, Stream, TryStreamExt};
 use serde_json::Value;
 use shared::database::{Database, DatabaseError, column, limited};
-use shared::failure::Failure;
+use shared::failure::{Failure, chain};
 use shared::request::Claim;
 use shared::sqid::{Sqid, SqidSource};
 use time::OffsetDateTime;
@@ -375,8 +374,7 @@ fn read_post(row: &Row, sqids: &SqidSource) -> ReadPost {
 
 /// Returns the reason of a post with an unreadable row.
 fn malformed(error: &DatabaseError) -> Missing {
-    let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-    Missing::permanent(MissingCode::MalformedRow).with_detail(cause)
+    Missing::permanent(MissingCode::MalformedRow).with_detail(chain(error))
 }
 
 fn read_columns(row: &Row, id: i64, sqids: &SqidSource) -> Result<Post, DatabaseError> {

@@ -47,6 +47,12 @@ pub enum MissingCode {
 }
 
 impl MissingCode {
+    /// Returns whether the row or the configuration is at fault, which the team has to correct.
+    #[must_use]
+    pub fn is_fault_of_service(self) -> bool {
+        matches!(self, Self::MalformedRow | Self::NoPublicId)
+    }
+
     /// Returns the reason for the artist. It reveals nothing about networks or permissions.
     #[must_use]
     pub fn reason(self) -> &'static str {

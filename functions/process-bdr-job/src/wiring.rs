@@ -15,7 +15,7 @@ use shared::request::Requests;
 use shared::vault::Vault;
 
 use crate::archive::Archiver;
-use crate::artwork::Fetcher;
+use crate::artwork::{Fetcher, Formats};
 use crate::config::Config;
 use crate::email::{Mailer, Notifier};
 use crate::handler::Handler;
@@ -60,7 +60,7 @@ pub fn handler(config: Config, aws: &SdkConfig) -> Result<Handler, Error> {
         requests: Requests::new(Arc::clone(&database)),
         archiver: Archiver {
             fetcher: Fetcher::new(vault.clone(), remote, config.memory)
-                .accepting(config.extra_formats)
+                .accepting(Formats::with_extra(config.extra_formats))
                 .publishing(config.vault_urls),
             vault,
             clock: clock.clone(),

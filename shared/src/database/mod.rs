@@ -70,8 +70,14 @@ pub enum DatabaseError {
         error: tokio_postgres::Error,
     },
     /// A row holds a value of another type than the contract specifies, or an unexpected null.
-    #[error("a row is malformed")]
-    Malformed(#[source] tokio_postgres::Error),
+    #[error("the row is malformed: the column {column} has an unexpected value")]
+    Malformed {
+        /// The column.
+        column: String,
+        /// What is wrong with its value.
+        #[source]
+        problem: BoxError,
+    },
     /// Other attempts changed the row between each read of it and the statement that depends on
     /// the read.
     #[error("other attempts keep changing the row")]
@@ -82,11 +88,16 @@ pub enum DatabaseError {
 }
 
 impl DatabaseError {
+    /// Creates the error of a row with an unexpected value in `column`.
+    pub fn malformed(column: impl Into<String>, problem: impl Into<BoxError>) -> Self {
+        Self::Malformed { column: column.into(), problem: problem.into() }
+    }
+
     /// Returns whether the connection must be replaced.
     fn is_broken_connection(&self) -> bool {
         match self {
             Self::Connect(_) | Self::TimedOut(_) => true,
-            Self::Schema { .. } | Self::Malformed(_) | Self::Contended | Self::TooLate => false,
+            Self::Schema { .. } | Self::Malformed { .. } | Self::Contended | Self::TooLate => false,
             Self::Statement(error) => error.code().is_none_or(|code| {
                 [
                     SqlState::ADMIN_SHUTDOWN,
@@ -131,7 +142,7 @@ impl DatabaseError {
     #[must_use]
     pub fn context(self, context: &'static str) -> Failure {
         match self {
-            Self::Malformed(_) => Failure::permanent_fault(context, self),
+            Self::Malformed { .. } => Failure::permanent_fault(context, self),
             _ => Failure::retry(context, self),
         }
     }
@@ -311,10 +322,11 @@ async fn within<T>(
 /// Reads a column of a row by name.
 ///
 /// # Errors
-/// When the column is missing or not a `T`: the row is malformed.
+/// When the column is missing or not a `T`: the row is malformed. The error names the column, which
+/// that of the driver gives as a number.
 pub fn column<'a, T: tokio_postgres::types::FromSql<'a>>(
     row: &'a Row,
     name: &str,
 ) -> Result<T, DatabaseError> {
-    row.try_get(name).map_err(DatabaseError::Malformed)
+    row.try_get(name).map_err(|error| DatabaseError::malformed(name, error))
 }

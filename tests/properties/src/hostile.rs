@@ -70,6 +70,7 @@ fn file_format() -> impl Strategy<Value = Option<String>> {
         4 => select(vec!["png", "PNG", ".png", "bmp", "gif", "k", "\u{212a}"])
             .prop_map(|format| Some(format.to_owned())),
         1 => "[.a-zA-Z0-9]{0,12}".prop_map(Some),
+        1 => "(?i)\\.?(exe|com|bat|scr|lnk|js|vbs|ps1|jar|app|desktop|html|svg)".prop_map(Some),
         2 => text().prop_map(Some),
     ]
 }

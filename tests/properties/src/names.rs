@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use futures_util::io::AllowStdIo;
 use process_bdr_job::archive::documents::Metadata;
 use process_bdr_job::archive::zip::{Deflated, Packing, ZipWriter};
-use process_bdr_job::artwork::{VaultUrls, plan};
+use process_bdr_job::artwork::{Formats, VaultUrls, plan};
 use process_bdr_job::load::{MissingPost, Post};
 use serde_json::Value;
 use shared::sqid::SqidSource;
@@ -64,7 +64,7 @@ pub fn check_rows(handle: &str, rows: &[PostRow]) -> Made {
     let posts: Vec<Result<Post, MissingPost>> = rows.iter().map(|row| Ok(post(row))).collect();
     let mut metadata = Metadata::new(OffsetDateTime::UNIX_EPOCH, handle, posts.len());
     let mut entries = Vec::new();
-    for plan in plan(&posts, VaultUrls::default(), |_| false) {
+    for plan in plan(&posts, VaultUrls::default(), FORMATS.clone()) {
         match plan {
             Ok(planned) => {
                 let filename = &planned.name.filename;
@@ -90,10 +90,21 @@ pub fn check_rows(handle: &str, rows: &[PostRow]) -> Made {
     made
 }
 
+/// Some extensions that a desktop executes or opens in a browser.
+const EXECUTED: [&str; 16] = [
+    "exe", "com", "bat", "cmd", "scr", "hta", "lnk", "js", "vbs", "ps1", "jar", "msi", "app",
+    "desktop", "html", "svg",
+];
 const METADATA: &str = "metadata.json";
 
 /// A small alphabet, so that derived ids collide with stored ones.
 static SQIDS: LazyLock<SqidSource> = LazyLock::new(|| SqidSource::new(Some("NULconab")).unwrap());
+
+/// The built-in formats, and those that the corpus and the generated rows name besides them.
+static FORMATS: LazyLock<Formats> = LazyLock::new(|| {
+    let extra = ["k", "s", "i", "t", "abcdefghij"];
+    Formats::with_extra(extra.map(str::to_owned).into())
+});
 
 fn post(row: &PostRow) -> Post {
     Post {
@@ -119,6 +130,8 @@ fn check_name(name: &str) {
     assert!(name.chars().all(harmless), "{name:?}");
     assert!(!name.starts_with(['.', '-']) && !name.ends_with('.'), "{name:?}");
     assert!(!is_device(name), "{name:?}");
+    let extension = name.rsplit('.').next().unwrap_or_default();
+    assert!(!EXECUTED.contains(&extension), "{name:?}");
 }
 
 /// Returns whether Windows treats a name as a device ("Naming Files, Paths, and Namespaces"). The

@@ -1,7 +1,7 @@
 //! `doctor`: a healthy deployment, and broken ones.
 
 use bdr_tests::scenario::unique;
-use bdr_tests::{Scenario, scenario, scenario_apart};
+use bdr_tests::{Artwork, Scenario, scenario, scenario_apart};
 use serde_json::{Value, json};
 
 use super::{bdrctl, command, ran};
@@ -59,6 +59,7 @@ fn a_healthy_stack_has_no_errors_and_one_unchecked_finding() {
         let known = [
             "dead-letter queue:",
             "requests:",
+            "public ids:",
             "process-bdr-job: REMOTE_ALLOW_HOSTS",
             "e-mail: only the address is verified",
         ];
@@ -216,6 +217,29 @@ fn database_host_supplies_the_host_of_a_secret() {
         run(Some("127.0.0.1")).await.ok();
         let error = run(None).await.failed();
         assert!(error.contains("DATABASE_HOST"), "{error}");
+    });
+}
+
+#[test]
+fn missing_public_ids_are_found_before_a_request_fails() {
+    scenario_apart(async |s| {
+        let (server, _) = s.stack.admin_database_url().rsplit_once('/').unwrap();
+        let url = format!("{server}/{}", s.bucket);
+        let public_ids = async || {
+            let (findings, _) = examine(&s, &["--database-url", &url]).await;
+            let mut found = findings.into_iter().filter(|finding| finding["check"] == "public ids");
+            let finding = found.next().expect("a finding");
+            (finding["level"].clone(), finding["found"].as_str().unwrap().to_owned())
+        };
+        let every = "every user and every post has one".to_owned();
+        assert_eq!(public_ids().await, (json!("ok"), every));
+        s.artwork(Artwork { sqid: None, ..Artwork::default() }).await;
+        let (level, found) = public_ids().await;
+        assert!(level == "warning" && found.starts_with("posts have no public_sqid"), "{found}");
+        let user = "UPDATE users SET public_sqid = '' WHERE id = $1";
+        s.database.execute(user, &[&s.user_id]).await.unwrap();
+        let (level, found) = public_ids().await;
+        assert!(level == "warning" && found.starts_with("users and posts have no"), "{found}");
     });
 }
 

@@ -112,7 +112,7 @@ fn queue_function_and_event_source_agree() {
 
 /// Invokes a deployed function as the API or an operator does. Returns its response and Lambda's
 /// `FunctionError`.
-async fn invoke(s: &Scenario, output: &str, payload: &Value) -> (Value, Option<String>) {
+pub(crate) async fn invoke(s: &Scenario, output: &str, payload: &Value) -> (Value, Option<String>) {
     let invoke = lambda(s).invoke().function_name(&s.stack.outputs()[output]);
     let result = invoke.payload(payload.to_string().into_bytes().into()).send().await.unwrap();
     let body = serde_json::from_slice(result.payload.unwrap().as_ref()).unwrap();

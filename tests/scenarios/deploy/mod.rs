@@ -7,6 +7,7 @@ pub(crate) mod deployed_stack;
 mod fair_queue;
 mod iam;
 mod indexes;
+mod invocation_errors;
 mod observability;
 mod permissions;
 mod release;

@@ -159,3 +159,18 @@ fn the_page_of_the_local_stack_downloads_with_the_printed_code() {
         assert!(page.contains(block), "the page runs other code:\n{block}");
     }
 }
+
+#[test]
+fn the_printed_insert_makes_a_request() {
+    scenario(async |s| {
+        let posts = vec![s.artwork(Artwork::default()).await];
+        let bdr_id = Uuid::new_v4();
+        let insert = doc_commands::blocks(API.text, "## Insert a request", "sql")[0];
+        s.database.execute(insert, &[&bdr_id, &s.user_id, &posts]).await.unwrap();
+        s.publish(bdr_id).await;
+        s.wait_for(bdr_id, "ready").await;
+        let zip = s.archive(bdr_id).await.unwrap();
+        assert_eq!(zip.names().len(), 4, "an artwork and three documents");
+        assert_eq!(s.row(bdr_id).await["artwork_count"], 1);
+    });
+}

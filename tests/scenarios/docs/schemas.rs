@@ -1,14 +1,17 @@
 //! `docs/schemas`: the code accepts and rejects the same values as the schemas, and the schemas describe the
-//! answers of the functions.
+//! answers of the functions and the documents of the ZIP.
 
 use std::process::Stdio;
 
 use bdr_tests::in_process::{Cleaner, presign};
-use bdr_tests::{Scenario, scenario_apart};
+use bdr_tests::{Artwork, Delivery, Scenario, scenario_apart};
+use local_stack::seed;
 use serde_json::{Value, json};
 use shared::message::Message;
 use tokio::io::AsyncWriteExt;
 use uuid::Uuid;
+
+use super::pages::{API, ROOT};
 
 const MESSAGE: &str = include_str!("../../../docs/schemas/message.json");
 const QUESTION: &str = include_str!("../../../docs/schemas/presign-question.json");
@@ -203,4 +206,128 @@ fn a_cleanup_event_is_accepted_exactly_when_its_schema_allows_it() {
             assert_eq!(members(answer), members(&schema["oneOf"][branch]["properties"]));
         }
     });
+}
+
+#[test]
+fn every_example_passes_its_own_schema() {
+    scenario_apart(async |s| {
+        let folder = std::path::Path::new(ROOT).join("docs/schemas");
+        for file in std::fs::read_dir(folder).unwrap() {
+            let path = file.unwrap().path();
+            let schema = std::fs::read_to_string(&path).unwrap();
+            let examples = examples(&schema);
+            let all = vec![true; examples.len()];
+            assert_eq!(allowed(&s, &schema, &examples).await, all, "{}", path.display());
+            assert!(!all.is_empty(), "{} has no example", path.display());
+            let name = path.file_name().unwrap().to_str().unwrap();
+            assert!(API.text.contains(&format!("(schemas/{name})")), "docs/api.md lacks {name}");
+        }
+    });
+}
+
+const METADATA: &str = include_str!("../../../docs/schemas/metadata.json");
+const COMMENTS: &str = include_str!("../../../docs/schemas/comments.json");
+const REACTIONS: &str = include_str!("../../../docs/schemas/reactions.json");
+
+/// Returns the documents of a ZIP with artworks present and missing, a comment and reactions.
+async fn documents(s: &Scenario) -> [Value; 3] {
+    let present = s.artwork(Artwork::default()).await;
+    let mut posts = vec![present, i32::MAX];
+    for change in [
+        (|artwork| artwork.file = None) as fn(&mut Artwork<'_>),
+        |artwork| artwork.sqid = None,
+        |artwork| artwork.art_url = Some(None),
+        |artwork| artwork.file_format = Some("exe"),
+        |artwork| artwork.art_url = Some(Some("file:///etc/passwd".to_owned())),
+    ] {
+        let mut artwork = Artwork::default();
+        change(&mut artwork);
+        posts.push(s.artwork(artwork).await);
+    }
+    let comment = "INSERT INTO comments (post_id, body, created_at)
+                   VALUES ($1, 'first', now()), ($1, 'of no time', 'infinity')";
+    s.database.execute(comment, &[&present]).await.unwrap();
+    seed::react(&s.database, present, "\u{1f525}", 3).await.unwrap();
+    let request = seed::Request {
+        user_id: s.user_id,
+        post_ids: posts,
+        include_comments: true,
+        include_reactions: true,
+        ..seed::Request::default()
+    };
+    let bdr_id = request.insert(&s.database).await.unwrap();
+    assert_eq!(s.worker(&[]).await.receive(bdr_id).await, Delivery::Acknowledged);
+    let zip = s.archive(bdr_id).await.expect("an archive");
+    ["metadata.json", "comments.json", "reactions.json"].map(|name| zip.json(name))
+}
+
+/// Returns copies of a document, each without one of its members, at any depth.
+fn without_each_member(document: &Value, copies: &mut Vec<Value>, pointer: &str, whole: &Value) {
+    let children: Vec<(String, &Value)> = match document {
+        Value::Object(members) => {
+            members.iter().map(|(name, value)| (name.clone(), value)).collect()
+        }
+        // One element stands for all.
+        Value::Array(elements) => {
+            elements.first().map(|it| ("0".to_owned(), it)).into_iter().collect()
+        }
+        _ => return,
+    };
+    for (name, child) in children {
+        if document.is_object() {
+            let mut copy = whole.clone();
+            let parent = copy.pointer_mut(pointer).and_then(Value::as_object_mut).unwrap();
+            parent.remove(&name);
+            copies.push(copy);
+        }
+        without_each_member(child, copies, &format!("{pointer}/{name}"), whole);
+    }
+}
+
+#[test]
+fn the_documents_of_a_zip_pass_their_schemas_and_need_every_member() {
+    scenario_apart(async |s| {
+        let [metadata, comments, reactions] = documents(&s).await;
+        assert_eq!(metadata["missing_artworks"].as_array().unwrap().len(), 6, "{metadata}");
+        for (schema, document) in [(METADATA, &metadata), (COMMENTS, &comments)] {
+            assert_eq!(
+                allowed(&s, schema, std::slice::from_ref(document)).await,
+                [true],
+                "{document}"
+            );
+            let mut copies = Vec::new();
+            without_each_member(document, &mut copies, "", document);
+            // An artwork may have no comments, so its key may be absent.
+            copies.retain(|copy| copy["comments_by_artwork"] != json!({}));
+            assert!(copies.len() > 5);
+            assert_eq!(
+                allowed(&s, schema, &copies).await,
+                vec![false; copies.len()],
+                "{copies:#?}"
+            );
+        }
+        let wrong = [
+            json!({"generated_at": "2026-03-04T05:06:08Z"}),
+            json!({"generated_at": "yesterday", "reactions_by_artwork": {}}),
+            json!({"generated_at": "2026-03-04T05:06:08Z", "reactions_by_artwork": {"a": {}}}),
+            json!({"generated_at": "2026-03-04T05:06:08Z", "reactions_by_artwork": {"a": {"x": "3"}}}),
+        ];
+        assert_eq!(allowed(&s, REACTIONS, std::slice::from_ref(&reactions)).await, [true]);
+        assert_eq!(allowed(&s, REACTIONS, &wrong).await, [false; 4]);
+        let sqid = metadata["artworks"][0]["sqid"].as_str().unwrap();
+        assert_eq!(reactions["reactions_by_artwork"], json!({sqid: {"\u{1f525}": 3}}));
+    });
+}
+
+#[test]
+fn the_page_and_the_schema_list_the_same_codes() {
+    let (_, table) = API.text.split_once("\n### Missing artworks\n").unwrap();
+    let table = table.split("\n#").next().unwrap();
+    let listed: Vec<Value> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
+        .map(|(code, _)| json!(code))
+        .filter(|code| code != "code")
+        .collect();
+    assert_eq!(parsed(METADATA)["$defs"]["missing"]["properties"]["code"]["enum"], json!(listed));
 }

@@ -282,8 +282,10 @@ impl<'a> Trial<'a> {
         }
         ensure!(absent == missing, "metadata.json lists {missing} of {absent} missing artworks");
         ensure!(metadata["artwork_count"] == present, "metadata.json has another artwork_count");
+        let documents = if missing > 0 { 4 } else { 3 };
         let names = contents.keys();
-        ensure!(names.len() == present + 3, "the ZIP has other entries: {names:?}");
+        ensure!(names.len() == present + documents, "the ZIP has other entries: {names:?}");
+        ensure!(contents.contains_key("MISSING.txt") == (missing > 0), "MISSING.txt: {missing}");
         ensure!(zip.json("comments.json").to_string().contains("It survived."), "no comment");
         ensure!(zip.json("reactions.json").to_string().contains('\u{1f525}'), "no reaction");
         Ok(missing)

@@ -110,6 +110,10 @@ fn a_row_committed_after_its_message_is_processed_without_a_republish() {
     });
 }
 
+/// The message about a fault that a new request would meet again.
+const LASTING_FAULT: &str = "Something went wrong on our side while we prepared this download, and our \
+                             team has to fix it. Requesting it again helps only after that.";
+
 /// Receives the request once and checks that it fails permanently with this message.
 async fn check_permanent_failure(s: &Scenario, bdr_id: Uuid, message: &str) {
     assert_eq!(s.worker(&[]).await.receive(bdr_id).await, Delivery::Acknowledged);
@@ -147,9 +151,9 @@ fn a_malformed_row_fails_permanently() {
         let post = s.artwork(Artwork::default()).await;
         let bdr_id = s.request(&[post]).await;
         s.set(bdr_id, "post_ids = '{{1,2},{3,4}}'").await;
-        let message = "Something went wrong on our side while we prepared this download. \
-                       Please request it again.";
-        check_permanent_failure(&s, bdr_id, message).await;
+        check_permanent_failure(&s, bdr_id, LASTING_FAULT).await;
+        let error = s.log.outcome()["error"].to_string();
+        assert!(error.contains("the column post_ids"), "{error}");
     });
 }
 
@@ -184,13 +188,22 @@ fn an_unusable_public_id_of_the_artist_fails_permanently() {
         let user = "UPDATE users SET public_sqid = $1 WHERE id = $2";
         let hostile = format!("../{}", &s.user_sqid[..8]);
         s.database.execute(user, &[&hostile, &s.user_id]).await.unwrap();
-        check_permanent_failure(
-            &s,
-            bdr_id,
-            "Something went wrong on our side while we prepared this download. \
-             Please request it again.",
-        )
-        .await;
+        check_permanent_failure(&s, bdr_id, LASTING_FAULT).await;
+    });
+}
+
+#[test]
+fn a_missing_public_id_without_an_alphabet_is_for_the_team_to_mend() {
+    scenario(async |s| {
+        // Of all artworks.
+        let posts = [s.artwork(Artwork { sqid: None, ..Artwork::default() }).await];
+        let bdr_id = s.request(&posts).await;
+        check_permanent_failure(&s, bdr_id, LASTING_FAULT).await;
+        // Of the artist.
+        let bdr_id = s.request(&[s.artwork(Artwork::default()).await]).await;
+        let user = "UPDATE users SET public_sqid = NULL WHERE id = $1";
+        s.database.execute(user, &[&s.user_id]).await.unwrap();
+        check_permanent_failure(&s, bdr_id, LASTING_FAULT).await;
     });
 }
 
@@ -225,7 +238,9 @@ async fn missing_artworks(
     let outcome = s.log.outcome();
     assert_eq!(outcome["missing"], missing.len());
     assert_eq!(outcome["artworks"], metadata["artwork_count"]);
-    assert_eq!(zip.names().len(), metadata["artworks"].as_array().unwrap().len() + 1);
+    assert_eq!(zip.names().len(), metadata["artworks"].as_array().unwrap().len() + 2);
+    let text = String::from_utf8(zip.content("MISSING.txt")).unwrap();
+    assert_eq!(text.lines().count(), missing.len() + 2, "{text}");
     let warnings = s.log.lines().into_iter().filter(|line| line["level"] == "WARN").count();
     assert_eq!(warnings, missing.len(), "each missing artwork is logged");
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

@@ -115,3 +115,23 @@ fn vault_objects_are_packed_without_a_format_check() {
         assert_eq!(results(&zip, &["Untitled"]), [Ok(PAGE.to_vec())]);
     });
 }
+
+#[test]
+fn a_vault_object_with_an_executable_extension_is_missing() {
+    scenario(async |s| {
+        let mut posts = Vec::new();
+        for format in ["exe", ".JS", "html", "svg", "mp4", "qoi"] {
+            let (title, file_format) = (format, Some(format));
+            posts.push(s.artwork(Artwork { title, file_format, ..Artwork::default() }).await);
+        }
+        let bdr_id = s.request(&posts).await;
+        assert_eq!(s.worker(&[]).await.receive(bdr_id).await, Delivery::Acknowledged);
+        let zip = s.archive(bdr_id).await.unwrap();
+        let missing = zip.json("metadata.json")["missing_artworks"].clone();
+        let codes: Vec<_> = missing.as_array().unwrap().iter().map(|m| m["code"].clone()).collect();
+        assert_eq!(codes, vec![json!("unsupported_format"); 4]);
+        let names = zip.names();
+        let extensions: Vec<_> = names[..2].iter().map(|n| n.rsplit('.').next()).collect();
+        assert_eq!(extensions, [Some("mp4"), Some("qoi")]);
+    });
+}

@@ -39,7 +39,15 @@ impl Deployed {
     /// # Errors
     /// When the stack has no such function.
     pub async fn process_bdr_job(stack: &LocalStack) -> Result<Self> {
-        let name = stack.output("ProcessBdrJobFunctionName")?;
+        Self::function(stack, "ProcessBdrJobFunctionName", "process-bdr-job").await
+    }
+
+    /// Reads the configuration of the function in this output, whose binary belongs to `package`.
+    ///
+    /// # Errors
+    /// When the stack has no such function.
+    pub async fn function(stack: &LocalStack, output: &str, package: &str) -> Result<Self> {
+        let name = stack.output(output)?;
         let url = format!("{}/2015-03-31/functions/{name}/configuration", stack.endpoint());
         let answer = local_stack::http::client()?.get(url).send().await?.error_for_status();
         let answer =
@@ -65,7 +73,7 @@ impl Deployed {
         let added = by_lambda.into_iter().chain(stack.environment());
         environment.extend(added.map(|(name, value)| (name.to_owned(), value.to_owned())));
         Ok(Self {
-            bootstrap: Workspace::find()?.root().join("target/lambda/process-bdr-job/bootstrap"),
+            bootstrap: Workspace::find()?.root().join(format!("target/lambda/{package}/bootstrap")),
             arn: configuration.function_arn,
             memory_mb: configuration.memory_size,
             timeout: Duration::from_secs(configuration.timeout),

@@ -1,5 +1,5 @@
-//! The JSON documents of the archive: `metadata.json`, `comments.json` and `reactions.json`. UTF-8
-//! unescaped, times in RFC 3339; the writer indents by two spaces.
+//! The documents of the archive: `metadata.json`, `comments.json` and `reactions.json`, with UTF-8
+//! unescaped, times in RFC 3339 and an indentation of two spaces; and `MISSING.txt`.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -13,6 +13,10 @@ use time::serde::rfc3339;
 use crate::artwork::{MissingArtwork, PlannedArtwork};
 use crate::load::{Comment, Post, Reactions};
 use crate::missing::MissingCode;
+use crate::text::one_line;
+
+/// Maximum length of a title in `MISSING.txt`, in characters.
+const MAX_TITLE_CHARS: usize = 100;
 
 /// `metadata.json`: the artworks in the archive, and those that are missing.
 #[derive(Serialize)]
@@ -122,6 +126,34 @@ impl<'a> Metadata<'a> {
         let (position, code) = (artwork.position, artwork.missing.code);
         let reason = code.reason();
         self.missing_artworks.push(MissingEntry { position, id, title, code, reason });
+    }
+
+    /// Writes `MISSING.txt`: the missing artworks and the reasons, a line each, for an artist who reads no
+    /// JSON. The lines end as Windows ends them; every editor accepts that. Titles are cleaned, so that
+    /// none adds a line or reverses the text around it.
+    ///
+    /// # Errors
+    /// Those of `writer`.
+    pub fn write_missing(&self, writer: &mut dyn Write, base_url: &str) -> io::Result<()> {
+        let artworks = match self.missing() {
+            1 => "1 artwork is".to_owned(),
+            count => format!("{count} artworks are"),
+        };
+        let date = self.generated_at.date();
+        write!(
+            writer,
+            "{artworks} missing from the download that {base_url} prepared on {date}:\r\n\r\n"
+        )?;
+        for MissingEntry { id, title, reason, .. } in &self.missing_artworks {
+            let title = one_line(title.unwrap_or_default(), MAX_TITLE_CHARS);
+            let title =
+                if title.is_empty() { "Untitled".to_owned() } else { format!("\"{title}\"") };
+            match id {
+                MissingId::Sqid(sqid) => write!(writer, "{title} ({sqid}): {reason}\r\n")?,
+                MissingId::PostId(id) => write!(writer, "{title} (post {id}): {reason}\r\n")?,
+            }
+        }
+        Ok(())
     }
 
     /// Puts all entries into the order of the request: artworks of the web arrive late.
@@ -294,8 +326,10 @@ mod tests {
     use time::OffsetDateTime;
     use time::macros::datetime;
 
-    use super::{CommentsWriter, OrderedMap};
+    use super::{CommentsWriter, Metadata, OrderedMap};
+    use crate::artwork::MissingArtwork;
     use crate::load::{Comment, Post};
+    use crate::missing::{Missing, MissingCode};
 
     fn post(id: i64) -> Post {
         Post {
@@ -354,6 +388,56 @@ mod tests {
             };
             let expected = serde_json::to_string_pretty(&document).unwrap();
             assert_eq!(String::from_utf8(writer.finish().unwrap()).unwrap(), expected);
+        }
+    }
+
+    /// Returns `MISSING.txt` for posts with these titles.
+    fn missing_txt(titles: &[Option<&str>]) -> String {
+        let posts: Vec<Post> = (1..)
+            .zip(titles)
+            .map(|(id, title)| Post { title: title.map(str::to_owned), ..post(id) })
+            .collect();
+        let mut metadata = Metadata::new(TIME, "an artist", posts.len());
+        for (position, post) in posts.iter().enumerate() {
+            let missing = Missing::permanent(MissingCode::NotFound);
+            metadata.add_missing(&MissingArtwork { position, post: Ok(post), missing });
+        }
+        let mut text = Vec::new();
+        metadata.write_missing(&mut text, "https://makapix.club").unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn missing_artworks_are_listed_a_line_each() {
+        assert_eq!(
+            missing_txt(&[Some("Größe"), None, Some(" \u{200b}")]),
+            "3 artworks are missing from the download that https://makapix.club prepared on 2025-01-02:\r\n\
+             \r\n\
+             \"Größe\" (s1): This artwork's file was not found.\r\n\
+             Untitled (s2): This artwork's file was not found.\r\n\
+             Untitled (post 3): This artwork's file was not found.\r\n"
+        );
+        assert!(missing_txt(&[None]).starts_with("1 artwork is missing from the download that"));
+    }
+
+    #[test]
+    fn a_hostile_title_adds_no_line_and_reverses_no_text() {
+        let long = "x".repeat(1_000_000);
+        let titles = [
+            "a\r\n\"b\" (s9): gone",
+            "a\u{2028}b\u{2029}c\u{85}d\u{b}e\u{c}f",
+            "\u{202e}gnp.exe\u{202c}\u{2066}\u{200f}\u{61c}",
+            "\u{1b}[2J\u{0}\u{7f}\u{9b}",
+            &long,
+        ];
+        for title in titles {
+            let text = missing_txt(&[Some(title)]);
+            assert_eq!(text.lines().count(), 3, "{text:?}");
+            assert!(text.len() < 300, "{}", text.len());
+            let line = text.lines().last().unwrap();
+            assert!(line.ends_with(" (s1): This artwork's file was not found."), "{line:?}");
+            let is_harmless = |c: char| c.is_ascii_graphic() || c == ' ' || c == '…';
+            assert!(line.chars().all(is_harmless), "{line:?}");
         }
     }
 

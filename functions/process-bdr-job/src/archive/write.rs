@@ -1,4 +1,4 @@
-//! Writes the artworks and the JSON documents of a request as one ZIP.
+//! Writes the artworks and the documents of a request as one ZIP.
 
 use std::io;
 use std::pin::pin;
@@ -39,7 +39,7 @@ impl Archiver {
     ) -> Result<Counts, Failure> {
         let now = self.clock.now().truncate_to_second();
         let mut metadata = Metadata::new(now, &request.artist.handle, request.posts.len());
-        let mut may_pass = false;
+        let (mut may_pass, mut only_faults) = (false, true);
         let mut zip = ZipWriter::new(&mut *upload);
 
         let stop = StopTimes { vault: attempt.vault_stop_at(), web: attempt.remote_stop_at() };
@@ -60,6 +60,7 @@ impl Archiver {
                 }
                 Some(Err(NotFetched::Missing(artwork))) => {
                     may_pass |= artwork.missing.decision == Decision::Retry;
+                    only_faults &= artwork.missing.code.is_fault_of_service();
                     missing_log.add(&artwork);
                     metadata.add_missing(&artwork);
                 }
@@ -69,20 +70,50 @@ impl Archiver {
         missing_log.finish();
         metadata.sort();
         if metadata.artworks() == 0 {
-            return Err(no_artwork(may_pass));
+            return Err(no_artwork(may_pass, only_faults));
         }
         let counts = Counts { artworks: metadata.artworks(), missing: metadata.missing() };
-        let max_bytes = self.fetcher.max_document_bytes();
-        let files = json_files(now, request, &metadata, max_bytes).await?;
+        let files = self.documents(now, request, &metadata).await?;
         zip.set_comment(counts.comment(bdr_id, &self.base_url, now.date()));
         let closed = async {
-            for (name, json) in files {
-                zip.add_deflated(name, now, &json).await?;
+            for (name, document) in files {
+                zip.add_deflated(name, now, &document).await?;
             }
             zip.close().await.map(drop)
         };
         closed.await.map_err(|error| sink_failure(upload, error))?;
         Ok(counts)
+    }
+
+    /// Returns the documents with their names.
+    async fn documents(
+        &self,
+        now: OffsetDateTime,
+        request: &LoadedRequest,
+        metadata: &Metadata<'_>,
+    ) -> Result<Vec<(&'static str, Deflated)>, Failure> {
+        let posts: Vec<&Post> = request.posts.iter().flatten().collect();
+        let mut files = vec![("metadata.json", json(metadata)?)];
+        if metadata.missing() > 0 {
+            let text = |writer: &mut dyn io::Write| metadata.write_missing(writer, &self.base_url);
+            files.push(("MISSING.txt", Deflated::new(text).map_err(|error| unwritten(&error))?));
+        }
+        let max_bytes = self.fetcher.max_document_bytes();
+        if let Some(comments) = &request.comments {
+            let document = match comments_json(now, &posts, comments, max_bytes).await {
+                // A retry of the attempt would fetch every artwork again.
+                Err(failure) if failure.decision() == Decision::Retry => {
+                    tracing::info!(error = chain(&failure), "reading the comments again");
+                    comments_json(now, &posts, comments, max_bytes).await?
+                }
+                result => result?,
+            };
+            files.push(("comments.json", document));
+        }
+        if let Some(reactions) = &request.reactions {
+            files.push(("reactions.json", json(&documents::reactions(now, &posts, reactions))?));
+        }
+        Ok(files)
     }
 }
 
@@ -129,43 +160,21 @@ impl MissingLog {
     }
 }
 
-/// Returns the failure of a request without a single artwork: retryable if one of the causes may
-/// pass.
-fn no_artwork(may_pass: bool) -> Failure {
+/// Returns the failure of a request without a single artwork: retryable if one of the causes may pass, a
+/// fault of the service if all of them are.
+fn no_artwork(may_pass: bool, only_faults: bool) -> Failure {
     const CONTEXT: &str = "no artwork could be fetched";
     if may_pass {
         return Failure::retry(CONTEXT, "at least one cause is transient");
+    }
+    if only_faults {
+        let cause = "the rows of all posts are malformed or yield no public id";
+        return Failure::permanent_fault(CONTEXT, cause);
     }
     Failure::permanent(
         CONTEXT,
         "None of the requested artworks could be downloaded: their files are missing.",
     )
-}
-
-/// Returns the JSON documents with their names.
-async fn json_files(
-    now: OffsetDateTime,
-    request: &LoadedRequest,
-    metadata: &Metadata<'_>,
-    max_bytes: usize,
-) -> Result<Vec<(&'static str, Deflated)>, Failure> {
-    let posts: Vec<&Post> = request.posts.iter().flatten().collect();
-    let mut files = vec![("metadata.json", json(metadata)?)];
-    if let Some(comments) = &request.comments {
-        let document = match comments_json(now, &posts, comments, max_bytes).await {
-            // A retry of the attempt would fetch every artwork again.
-            Err(failure) if failure.decision() == Decision::Retry => {
-                tracing::info!(error = chain(&failure), "reading the comments again");
-                comments_json(now, &posts, comments, max_bytes).await?
-            }
-            result => result?,
-        };
-        files.push(("comments.json", document));
-    }
-    if let Some(reactions) = &request.reactions {
-        files.push(("reactions.json", json(&documents::reactions(now, &posts, reactions))?));
-    }
-    Ok(files)
 }
 
 /// Streams the comments from the database into `comments.json`, of which only the deflated bytes are
@@ -202,7 +211,7 @@ fn unwritten(error: &io::Error) -> Failure {
              at once, or leave the comments out.",
         );
     }
-    Failure::permanent_fault("failed to write the archive's JSON documents", error.to_string())
+    Failure::permanent_fault("failed to write the archive's documents", error.to_string())
 }
 
 /// Returns the failure of the upload. The ZIP writer fails only when its sink, the upload, fails; the

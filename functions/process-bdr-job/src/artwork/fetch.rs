@@ -1,7 +1,6 @@
 //! Fetches the artworks in two lanes: the vault's in order (`vault_lane`), the web's as they arrive
 //! (`web_lane`). The lanes do not wait for each other; `order` merges them.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,12 +12,13 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::budget::{Budget, Share};
+use super::format::Formats;
 use super::order::in_order;
 use super::source::{Source, VaultUrls};
 use super::vault_lane::VaultLane;
 use super::web_lane::WebLane;
 use super::window::Window;
-use super::{MissingArtwork, PlannedArtwork, has_remote, plan, signature};
+use super::{MissingArtwork, PlannedArtwork, has_remote, plan};
 use crate::load::{MissingPost, Post};
 use crate::memory::Memory;
 use crate::remote::Remote;
@@ -56,7 +56,7 @@ pub struct Fetcher {
     vault: Vault,
     remote: Arc<Remote>,
     memory: Memory,
-    extra_formats: Arc<HashSet<String>>,
+    formats: Formats,
     vault_urls: VaultUrls,
 }
 
@@ -64,30 +64,20 @@ impl Fetcher {
     /// Returns a fetcher that reads from `vault` and through `remote`, within `memory`.
     #[must_use]
     pub fn new(vault: Vault, remote: Arc<Remote>, memory: Memory) -> Self {
-        Self {
-            vault,
-            remote,
-            memory,
-            extra_formats: Arc::default(),
-            vault_urls: VaultUrls::default(),
-        }
+        let (formats, vault_urls) = (Formats::default(), VaultUrls::default());
+        Self { vault, remote, memory, formats, vault_urls }
     }
 
-    /// Accepts further file formats from the web (`EXTRA_FORMATS`).
+    /// Accepts these file formats instead of the built-in ones.
     #[must_use]
-    pub fn accepting(self, extra_formats: HashSet<String>) -> Self {
-        Self { extra_formats: Arc::new(extra_formats), ..self }
+    pub fn accepting(self, formats: Formats) -> Self {
+        Self { formats, ..self }
     }
 
     /// Reads URLs of these prefixes from the vault (`VAULT_URL_PREFIXES`).
     #[must_use]
     pub fn publishing(self, vault_urls: VaultUrls) -> Self {
         Self { vault_urls, ..self }
-    }
-
-    /// Returns whether a file of this format may be fetched from the web.
-    pub(crate) fn accepts(&self, format: &str) -> bool {
-        signature::is_accepted(format, &self.extra_formats)
     }
 
     /// Returns the maximum size of a deflated document in bytes.
@@ -112,17 +102,13 @@ impl Fetcher {
         let budget = Budget::new(&self.memory, has_remote);
         let (to_web, for_web) = mpsc::unbounded_channel();
         let (to_missing, for_missing) = mpsc::unbounded_channel();
-        let fetcher = self.clone();
-        let planned = move || {
-            let fetcher = fetcher.clone();
-            plan(posts, fetcher.vault_urls.clone(), move |format| fetcher.accepts(format))
-        };
-        let extra_formats = Arc::clone(&self.extra_formats);
+        let (formats, vault_urls) = (self.formats.clone(), self.vault_urls.clone());
+        let planned = move || plan(posts, vault_urls.clone(), formats.clone());
         if has_remote {
             // All at once: the vault's lane may take minutes to reach the last of them. The receivers
             // outlive this function.
             for planned in planned().flatten() {
-                if let Ok(Route::Web(planned, url)) = planned.route(&extra_formats) {
+                if let Route::Web(planned, url) = planned.route() {
                     let _ = to_web.send((planned, url));
                 }
             }
@@ -134,7 +120,7 @@ impl Fetcher {
         let vault_plans = std::iter::from_fn(move || {
             let sender = to_missing.as_ref()?;
             for plan in plans.by_ref() {
-                match plan.and_then(|planned| planned.route(&extra_formats)) {
+                match plan.map(PlannedArtwork::route) {
                     Ok(Route::Vault(planned, key)) => return Some((planned, key)),
                     Ok(Route::Web(..)) => {}
                     Err(missing) => {
@@ -178,13 +164,10 @@ enum Route<'a> {
 }
 
 impl<'a> PlannedArtwork<'a> {
-    fn route(self, extra_formats: &HashSet<String>) -> Result<Route<'a>, MissingArtwork<'a>> {
+    fn route(self) -> Route<'a> {
         match self.source.clone() {
-            Source::Vault(key) => Ok(Route::Vault(self, key)),
-            Source::Remote(url) => match signature::accepted(&self.name.extension, extra_formats) {
-                Ok(()) => Ok(Route::Web(self, url)),
-                Err(missing) => Err(self.missing(missing)),
-            },
+            Source::Vault(key) => Route::Vault(self, key),
+            Source::Remote(url) => Route::Web(self, url),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod budget;
 mod fetch;
+mod format;
 mod name;
 mod order;
 mod pace;
@@ -11,7 +12,6 @@ mod vault_lane;
 mod web_lane;
 mod window;
 
-use std::borrow::Cow;
 use std::future::Future;
 
 use shared::sqid::Sqid;
@@ -23,8 +23,10 @@ use crate::missing::{Missing, MissingCode};
 use name::Names;
 
 pub use fetch::{FetchedArtwork, Fetcher, NotFetched, StopTimes};
+pub use format::Formats;
+pub(crate) use format::is_extra_format;
 pub use name::EntryName;
-pub(crate) use name::{is_extension, is_reserved};
+pub(crate) use name::is_reserved;
 pub use source::{Source, VaultUrls};
 pub(crate) use window::Window;
 
@@ -51,16 +53,15 @@ pub struct MissingArtwork<'a> {
     pub missing: Missing,
 }
 
-/// Plans each post in order, from its row alone: fetch it, or record it as missing. `accepts` returns
-/// whether the extension of a URL may be a format.
+/// Plans each post in order, from its row alone: fetch it, or record it as missing.
 pub fn plan(
     posts: &[Result<Post, MissingPost>],
     vault_urls: VaultUrls,
-    accepts: impl Fn(&str) -> bool + Send,
+    formats: Formats,
 ) -> impl Iterator<Item = Result<PlannedArtwork<'_>, MissingArtwork<'_>>> + Send {
     let mut names = Names::default();
     posts.iter().enumerate().map(move |(position, post)| match post {
-        Ok(post) => plan_one(position, post, &vault_urls, &mut names, &accepts)
+        Ok(post) => plan_one(position, post, &vault_urls, &mut names, &formats)
             .map_err(|missing| MissingArtwork { position, post: Ok(post), missing }),
         Err(MissingPost { id, missing }) => {
             Err(MissingArtwork { position, post: Err(*id), missing: missing.clone() })
@@ -79,14 +80,12 @@ fn plan_one<'a>(
     post: &'a Post,
     vault_urls: &VaultUrls,
     names: &mut Names,
-    accepts: impl Fn(&str) -> bool,
+    formats: &Formats,
 ) -> Result<PlannedArtwork<'a>, Missing> {
     let sqid = post.sqid.as_ref().ok_or_else(|| Missing::permanent(MissingCode::NoPublicId))?;
     let source = Source::of(post.art_url.as_deref(), vault_urls)?;
-    let format = post.file_format.as_deref().filter(|format| !format.is_empty());
-    let of_url = || source.extension().filter(|format| accepts(format));
-    let format = format.map(Cow::Borrowed).or_else(|| of_url().map(Cow::Owned));
-    let name = names.name(sqid, post.id, format.as_deref())?;
+    let extension = formats.extension(&source, post.file_format.as_deref())?;
+    let name = names.name(sqid, post.id, extension);
     Ok(PlannedArtwork { position, post, sqid, name, source })
 }
 

@@ -137,7 +137,7 @@ mod tests {
     use shared::sqid::Sqid;
 
     use super::super::budget::Budget;
-    use super::super::{FetchedArtwork, NotFetched, VaultUrls, plan};
+    use super::super::{FetchedArtwork, Formats, NotFetched, VaultUrls, plan};
     use super::with_patience;
     use crate::load::{MissingPost, Post};
     use crate::memory::{MIB, Memory};
@@ -174,7 +174,8 @@ mod tests {
     async fn yielded(arrivals: [usize; 4], patience: Duration) -> Vec<usize> {
         let posts = posts();
         let budget = Budget::new(&Memory::plan(512 * MIB, MIB), false);
-        let mut plans: Vec<_> = plan(&posts, VaultUrls::default(), |_| true).map(Some).collect();
+        let mut plans: Vec<_> =
+            plan(&posts, VaultUrls::default(), Formats::default()).map(Some).collect();
         let artworks = arrivals.map(|position| match plans[position].take().unwrap() {
             Ok(planned) => {
                 let share = budget.vault().take(1).now_or_never().unwrap();

@@ -7,30 +7,7 @@
 //! Only the signature is checked. A file that is damaged further on is the artist's own file and is
 //! kept.
 
-use std::collections::HashSet;
-
 use crate::missing::{Missing, MissingCode};
-
-/// Formats that are accepted from the web without `EXTRA_FORMATS`.
-const BUILT_IN: [&str; 6] = ["png", "gif", "webp", "bmp", "jpeg", "jpg"];
-/// The start of an SVG that must contain its root element, in bytes.
-const SVG_PROLOG: usize = 4096;
-
-/// Checks that a file of this format (an extension, as in the archive) may be fetched from the web.
-///
-/// # Errors
-/// A permanent reason: another attempt changes neither the row nor `EXTRA_FORMATS`.
-pub(super) fn accepted(format: &str, extra_formats: &HashSet<String>) -> Result<(), Missing> {
-    if is_accepted(format, extra_formats) {
-        return Ok(());
-    }
-    Err(Missing::permanent(MissingCode::UnsupportedFormat))
-}
-
-/// Returns whether a file of this format may be fetched from the web.
-pub(super) fn is_accepted(format: &str, extra_formats: &HashSet<String>) -> bool {
-    BUILT_IN.contains(&format) || extra_formats.contains(format)
-}
 
 /// Checks that a whole file may have this format. A file of an unknown format only must not be empty,
 /// HTML or XML.
@@ -49,7 +26,6 @@ pub fn check(format: &str, file: &[u8]) -> Result<(), Missing> {
         "bmp" => file.starts_with(b"BM"),
         "jpeg" | "jpg" => file.starts_with(b"\xff\xd8\xff"),
         "avif" => brands(file).any(|brand| matches!(brand, b"avif" | b"avis")),
-        "svg" => root_element(file).is_some_and(|root| root == b"svg" || root.ends_with(b":svg")),
         _ => !file.is_empty() && !is_markup(file),
     };
     if genuine {
@@ -69,31 +45,6 @@ fn brands(file: &[u8]) -> impl Iterator<Item = &[u8; 4]> {
     names.as_chunks().0.iter().enumerate().filter(|(at, _)| *at != 1).map(|(_, brand)| brand)
 }
 
-/// Returns the name of the first element after declarations and comments. `<!DOCTYPE html>` makes the
-/// file a page, regardless of what follows.
-fn root_element(file: &[u8]) -> Option<&[u8]> {
-    let mut text = is_markup(file).then(|| &file[..file.len().min(SVG_PROLOG)])?;
-    loop {
-        let tag = text.iter().position(|&byte| byte == b'<')?;
-        text = &text[tag + 1..];
-        let end: &[u8] = match text {
-            [b'!', b'-', b'-', ..] => b"-->",
-            [b'?', ..] => b"?>",
-            [b'!', declaration @ ..] => {
-                let page = b"doctype html";
-                if declaration.get(..page.len())?.eq_ignore_ascii_case(page) {
-                    return None;
-                }
-                b">"
-            }
-            _ => break,
-        };
-        let over = text.windows(end.len()).position(|window| window == end)?;
-        text = &text[over + end.len()..];
-    }
-    text.split(|byte| byte.is_ascii_whitespace() || b"<>/".contains(byte)).next()
-}
-
 /// Returns whether a file begins like HTML or XML, in UTF-8 or UTF-16.
 fn is_markup(file: &[u8]) -> bool {
     let marks: [&[u8]; 3] = [b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff\0"];
@@ -103,11 +54,9 @@ fn is_markup(file: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use shared::failure::Decision;
 
-    use super::{accepted, check};
+    use super::check;
 
     const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR";
     const WEBP: &[u8] = b"RIFF\x1a\0\0\0WEBPVP8L";
@@ -130,10 +79,6 @@ mod tests {
             ("jpeg", b"\xff\xd8\xff\xdb"),
             ("avif", AVIF),
             ("avif", AVIF_BY_ITS_SECOND_NAME),
-            ("svg", SVG),
-            ("svg", b" <svg/>"),
-            ("svg", b"<s:svg xmlns:s='http://www.w3.org/2000/svg'>"),
-            ("svg", b"<!DOCTYPE svg PUBLIC '-//W3C' 'x.dtd' [ <!ENTITY a 'b'> ]>\n<svg>"),
             ("qoi", b"qoif"),
             ("aseprite", b"\0\0\0\0\xe0\xa5"),
         ] {
@@ -174,10 +119,13 @@ mod tests {
             ("svg", b"<!-- <svg>"),
             ("svg", b"<?x <svg>"),
             ("svg", b"<!"),
-            ("svg", b"svg"),
             ("svg", b"<svgx>"),
             ("svg", b"<!-- -->"),
             ("svg", b""),
+            ("svg", SVG),
+            ("svg", b" <svg/>"),
+            ("svg", b"<s:svg xmlns:s='http://www.w3.org/2000/svg'>"),
+            ("svg", b"<!DOCTYPE svg PUBLIC '-//W3C' 'x.dtd' [ <!ENTITY a 'b'> ]>\n<svg>"),
             ("qoi", b""),
             ("qoi", HTML),
             ("qoi", b"\r\n\t <html>"),
@@ -187,17 +135,6 @@ mod tests {
         ] {
             let missing = check(format, file).expect_err(&file.escape_ascii().to_string());
             assert_eq!(missing.decision, Decision::Fail);
-        }
-    }
-
-    #[test]
-    fn formats_are_built_in_or_extra() {
-        let extra: HashSet<_> = ["avif".to_owned()].into();
-        for format in ["png", "gif", "webp", "bmp", "jpeg", "jpg", "avif"] {
-            assert_eq!(accepted(format, &extra), Ok(()), "{format}");
-        }
-        for format in ["svg", "html", "apng"] {
-            assert!(accepted(format, &extra).is_err(), "{format}");
         }
     }
 }

@@ -143,7 +143,7 @@ mod tests {
             let body = words_of(&body);
             assert!(body.contains("21 artworks into a ZIP"), "{body}");
             assert!(body.contains("3 artworks are missing"), "{body}");
-            assert!(body.contains("metadata.json"), "{body}");
+            assert!(body.contains("MISSING.txt"), "{body}");
             assert!(body.contains("lists them and says why"), "{body}");
         }
         Ok(())
@@ -154,7 +154,7 @@ mod tests {
         for body in [mail().html()?, mail().text()?] {
             let body = body.to_lowercase();
             assert!(!body.contains("missing"), "{body}");
-            assert!(!body.contains("metadata.json"), "{body}");
+            assert!(!body.contains("MISSING.txt"), "{body}");
         }
         Ok(())
     }

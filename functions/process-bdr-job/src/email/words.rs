@@ -2,16 +2,13 @@
 
 use time::{OffsetDateTime, UtcOffset};
 
+use crate::text::{is_unprintable, one_line};
+
 /// Maximum length of a handle, in characters. A longer one is cut and ends in `…`.
 ///
 /// Makapix allows no longer ones, but this service does not own the column. The limit keeps the
 /// greeting on one line of the text body.
 const MAX_HANDLE_CHARS: usize = 50;
-
-/// Maximum number of combining marks in a row.
-///
-/// Orthographies need two or three. A stack of dozens covers the lines above and below.
-const MAX_MARKS_IN_A_ROW: usize = 3;
 
 /// Maximum line length of a plain-text body, in characters: a reply quotes it without a break.
 const MAX_LINE_CHARS: usize = 76;
@@ -56,22 +53,7 @@ pub(super) fn human_time(at: OffsetDateTime) -> String {
 /// Cleans a handle: one line, no invisible or direction-changing characters, no stacks of combining
 /// marks, at most [`MAX_HANDLE_CHARS`] characters, never empty.
 pub(super) fn clean_handle(handle: &str) -> String {
-    let mut marks = 0;
-    let printable: String = handle
-        .chars()
-        .filter(|&c| !is_unprintable(c))
-        .filter(|&c| {
-            marks = if is_combining_mark(c) { marks + 1 } else { 0 };
-            marks <= MAX_MARKS_IN_A_ROW
-        })
-        .collect();
-    let mut clean = printable.split_whitespace().collect::<Vec<_>>().join(" ");
-    if let Some((end, _)) = clean.char_indices().nth(MAX_HANDLE_CHARS) {
-        clean.truncate(end);
-        // The ellipsis counts towards the limit.
-        clean.pop();
-        clean.push('…');
-    }
+    let mut clean = one_line(handle, MAX_HANDLE_CHARS);
     if clean.is_empty() {
         // The greeting reads "Hi there,".
         clean.push_str("there");
@@ -87,38 +69,6 @@ pub(super) fn wrapped(text: &str) -> String {
 /// Cleans a link: a line break would split it and turn its rest into text of the e-mail.
 pub(super) fn clean_link(link: &str) -> String {
     link.chars().filter(|&c| !is_unprintable(c)).collect()
-}
-
-/// Returns whether a character must not appear in a line of text: controls, line breaks, characters
-/// that reorder the text around them, and invisible ones. ZWJ and ZWNJ stay: emoji and several
-/// scripts need them.
-fn is_unprintable(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}'                      // soft hyphen
-            | '\u{61c}'                   // Arabic letter mark
-            | '\u{180e}'                  // Mongolian vowel separator
-            | '\u{200b}'                  // zero-width space
-            | '\u{200e}' | '\u{200f}'     // left-to-right and right-to-left marks
-            | '\u{2028}'..='\u{202e}'     // line and paragraph separators, embeddings, overrides
-            | '\u{2060}'..='\u{206f}'     // word joiner, invisible operators, isolates
-            | '\u{feff}'                  // byte order mark
-            | '\u{fff9}'..='\u{fffb}'     // interlinear annotation
-            | '\u{e0000}'..='\u{e007f}'   // tags
-        )
-}
-
-/// Returns whether a character is in a block of combining marks of no particular script. Stacks are
-/// made of these.
-fn is_combining_mark(c: char) -> bool {
-    matches!(c,
-        '\u{300}'..='\u{36f}'
-        | '\u{483}'..='\u{489}'
-        | '\u{1ab0}'..='\u{1aff}'
-        | '\u{1dc0}'..='\u{1dff}'
-        | '\u{20d0}'..='\u{20ff}'
-        | '\u{fe20}'..='\u{fe2f}'
-    )
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! The database: its tables and columns, the privileges of the functions' role, and stuck requests.
+//! The database: its tables and columns, the privileges of the functions' role, missing public ids, and
+//! stuck requests.
 
 use anyhow::{Context as _, Result};
 use shared::database::{Adapter, DatabaseError, SPECIFICATION, column, limited};
@@ -69,6 +70,11 @@ const UNREACHED: &str = "
                      FROM '^adapter \\S+ with (.*)$'), ', ') AS name
      WHERE to_regclass(name) IS DISTINCT FROM to_regclass('makapix_bdr.' || name)";
 
+/// Whether any user or post has no public id. An index on `public_sqid` serves both conditions.
+const WITHOUT_PUBLIC_ID: &str = "
+    SELECT EXISTS (SELECT FROM users AS u WHERE u.public_sqid IS NULL OR u.public_sqid = '') AS users,
+           EXISTS (SELECT FROM posts AS p WHERE p.public_sqid IS NULL OR p.public_sqid = '') AS posts";
+
 pub(super) async fn check(operator: &Operator, diagnosis: &mut Diagnosis) {
     let client = async { anyhow::Ok(operator.database().await?.dedicated_connection().await?) };
     let client = match client.await {
@@ -86,6 +92,10 @@ pub(super) async fn check(operator: &Operator, diagnosis: &mut Diagnosis) {
     };
     if let Err(error) = contract(diagnosis).await {
         diagnosis.not_checked(CHECK, &error, "Run `bdrctl doctor` again.");
+    }
+    if let Err(error) = public_ids(operator, &client, diagnosis).await {
+        let advice = "Connect as a role with the privileges of the functions' role.";
+        diagnosis.not_checked("public ids", &error, advice);
     }
     if let Err(error) = requests(operator, diagnosis).await {
         let advice = "Connect as a role with the privileges of the functions' role.";
@@ -211,6 +221,36 @@ async fn views(client: &Client, diagnosis: &mut Diagnosis, in_use: &str, role: &
         );
         diagnosis.error(CHECK, found, &advice);
     }
+    Ok(())
+}
+
+/// Checks that the functions have a public id for every user and every post.
+async fn public_ids(operator: &Operator, client: &Client, diagnosis: &mut Diagnosis) -> Result<()> {
+    const CHECK: &str = "public ids";
+    if operator.function_environment().await?.optional("SQIDS_ALPHABET").is_some() {
+        diagnosis.ok(CHECK, "SQIDS_ALPHABET is set");
+        return Ok(());
+    }
+    let rows = limited(client.query_typed(WITHOUT_PUBLIC_ID, &[])).await?;
+    let row = rows.first().context("the database returned no row")?;
+    let found = match (column(row, "users")?, column(row, "posts")?) {
+        (false, false) => {
+            diagnosis.ok(CHECK, "every user and every post has one");
+            return Ok(());
+        }
+        (true, false) => {
+            "users have no public_sqid, and SQIDS_ALPHABET is not set: their requests fail"
+        }
+        (false, true) => {
+            "posts have no public_sqid, and SQIDS_ALPHABET is not set: these artworks are missing"
+        }
+        (true, true) => {
+            "users and posts have no public_sqid, and SQIDS_ALPHABET is not set: their requests fail, \
+             and these artworks are missing"
+        }
+    };
+    let advice = "Set the parameter SqidsAlphabet to the site's alphabet, or fill public_sqid.";
+    diagnosis.warning(CHECK, found, advice);
     Ok(())
 }
 

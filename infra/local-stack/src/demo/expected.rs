@@ -13,7 +13,7 @@ use super::{
     scene::{Exhibit, REACTIONS, Scene, Source},
 };
 
-const DOCUMENTS: [&str; 3] = ["metadata.json", "comments.json", "reactions.json"];
+const DOCUMENTS: [&str; 4] = ["metadata.json", "MISSING.txt", "comments.json", "reactions.json"];
 
 pub(crate) fn check(scene: &Scene, archive: &Archive, checks: &mut Checks) -> Result<()> {
     let count = scene.available().count();
@@ -21,11 +21,17 @@ pub(crate) fn check(scene: &Scene, archive: &Archive, checks: &mut Checks) -> Re
         check_artworks(scene, archive, checks);
     });
 
-    let [metadata, comments, reactions] = DOCUMENTS.map(|name| document(archive, name));
+    let [metadata, _, comments, reactions] = DOCUMENTS;
+    let [metadata, comments, reactions] =
+        [metadata, comments, reactions].map(|name| document(archive, name));
     let (mut metadata, comments, reactions) = (metadata?, comments?, reactions?);
     checks.group("metadata.json describes them, and names the one that is missing", |checks| {
         check_reasons(&mut metadata, checks);
         checks.same_json("metadata.json", &expected_metadata(scene), &metadata);
+        let lines = archive.content("MISSING.txt").map(|text| text.split(|b| *b == b'\n').count());
+        let missing = scene.posts.len() - count;
+        // A heading, an empty line, and the end of the last line.
+        checks.equal("the lines of MISSING.txt", Some(missing + 3), lines);
     });
     checks.group("comments.json, oldest first, without the hidden and the deleted", |checks| {
         checks.same_json("comments.json", &expected_comments(scene), &comments);
