@@ -77,6 +77,7 @@ fn a_url_never_outlives_its_zip() {
         );
         Cleaner::new(&s, &[]).await.run(json!({})).await.unwrap();
         assert_eq!(presign_for_artist(&s, bdr_id).await, json!({"status": "expired"}));
+        // S3 itself responds 403, because the role of presign-bdr-download has no s3:ListBucket.
         assert_eq!(get(url).await.0, 404);
     });
 }

@@ -47,6 +47,7 @@ pub(crate) async fn check(
     });
     checks.group("the archive is deleted, and its URL no longer works", |checks| {
         checks.equal("HeadObject of the archive", 404, object);
+        // S3 itself responds 403, because the role of presign-bdr-download has no s3:ListBucket.
         checks.equal("the status at its URL", 404, url);
     });
     checks.group("a further click returns the status expired", |checks| {
