@@ -90,6 +90,9 @@ impl Cleanup {
         bdr_id: Uuid,
         erasure: &mut Erasure,
     ) -> Result<Vec<Erasable>, Failure> {
+        let unmarked = self.vault.delete_email_mark(bdr_id).await;
+        unmarked
+            .map_err(|error| Failure::retry("failed to delete the mark of an e-mail", error))?;
         let found = self.requests.find(bdr_id).await;
         let Some(request) = found.map_err(|error| error.context("failed to read the request"))?
         else {

@@ -13,11 +13,10 @@ const DEADLINE_GUARD: Duration = Duration::from_secs(20);
 /// It is shorter than [`DEADLINE_GUARD`], so that an archive completed at that guard still becomes
 /// `ready`.
 const READY_GUARD: Duration = Duration::from_secs(10);
-/// Time before the deadline that is reserved for the mark of a due e-mail, should the change of the row
-/// have no response, and for the outcome line.
-const ROW_GUARD: Duration = Duration::from_secs(3);
-/// Time before the deadline that is reserved for the outcome line.
-const OUTCOME_GUARD: Duration = Duration::from_secs(1);
+/// Time before the deadline that is reserved for the e-mail about the changed row, or for the mark of an
+/// e-mail that may be due. It is longer than [`RETURN_GUARD`], so that a row which changes at the last
+/// moment still leads to its e-mail.
+const ROW_GUARD: Duration = Duration::from_secs(7);
 /// Time before the deadline that is reserved for changing the message's visibility after the e-mail.
 const RETURN_GUARD: Duration = Duration::from_secs(5);
 /// Time before the deadline that is reserved for completing the archive without outstanding artworks.
@@ -87,13 +86,7 @@ impl Attempt {
         self.before_deadline(ROW_GUARD)
     }
 
-    /// Returns the time at which the mark of a due e-mail is given up.
-    #[must_use]
-    pub fn mark_stop_at(&self) -> Instant {
-        self.before_deadline(OUTCOME_GUARD)
-    }
-
-    /// Returns the time limit of the e-mail. It is later than [`Attempt::stop_at`], so that an attempt that
+    /// Returns the time limit of the e-mail and of its mark. It is later than [`Attempt::stop_at`], so that an attempt that
     /// fails at that time can still inform the artist.
     #[must_use]
     pub fn email_stop_at(&self) -> Instant {

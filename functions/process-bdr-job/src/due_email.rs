@@ -48,7 +48,7 @@ impl Job {
             let put = self.archiver.vault.put_email_mark(claim.bdr_id, mark.into()).await;
             put.map_err(|error| chain(&error))
         };
-        let error = match timeout_at(attempt.mark_stop_at(), put).await {
+        let error = match timeout_at(attempt.email_stop_at(), put).await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error,
             Err(elapsed) => chain(&elapsed),
@@ -98,7 +98,10 @@ impl Job {
         phases.enter(Phase::Notify);
         let outcome = match row {
             DueRow::Ready { expires_at } => {
-                let Some(archive) = archive else { return Ok(None) };
+                let Some(archive) = archive else {
+                    tracing::error!("the mark of a due e-mail has no archive; the e-mail is lost");
+                    return Ok(None);
+                };
                 let email = match recipient.and_then(Artist::from_recipient) {
                     Some(artist) => {
                         let notice =

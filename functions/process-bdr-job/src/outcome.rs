@@ -157,7 +157,7 @@ impl AttemptOutcome {
             Self::NotFound => "request not found",
             Self::Closed { .. } => "request was closed or deleted during the attempt",
             Self::Superseded { .. } => "a newer attempt holds the request",
-            Self::Unclaimed { .. } => "failed to claim the request",
+            Self::Unclaimed { .. } => "failed to claim the request, or to look for its due e-mail",
             Self::Unsettled { .. } => "attempt failed, and updating its row failed as well",
             Self::Malformed { .. } => {
                 "message is not {\"bdr_id\": \"<uuid>\"}; it moves to the dead-letter queue after its last receive"

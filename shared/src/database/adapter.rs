@@ -54,7 +54,10 @@ impl Adapter {
     /// Returns what to do when the tables and the adapter in use do not fit, as the rest of a sentence.
     #[must_use]
     pub fn remedy(&self) -> String {
-        match self.fitting.or(self.with_views.as_deref()) {
+        // A site's own adapter is not one to replace by ours.
+        let of_site =
+            self.with_views.as_deref().filter(|name| ![SPECIFICATION, MAKAPIX_2026].contains(name));
+        match of_site.or(self.fitting).or(self.with_views.as_deref()) {
             Some(adapter) => format!(
                 "apply infra/sql/adapters/{adapter}, and if it refuses, change it for the site's tables"
             ),
@@ -75,6 +78,7 @@ mod tests {
             (None, Some(MAKAPIX_2026), "adapters/makapix-2026.sql"),
             (Some(MAKAPIX_2026), Some(SPECIFICATION), "adapters/specification.sql"),
             (Some("ours.sql"), None, "adapters/ours.sql"),
+            (Some("ours.sql"), Some(SPECIFICATION), "adapters/ours.sql"),
             (None, None, "write an adapter"),
         ] {
             let adapter = Adapter { with_views: with_views.map(str::to_owned), fitting };

@@ -63,7 +63,7 @@ pub const ARTWORKS_FAILED: Metric =
 pub const MISSING_SHARE: Metric =
     Metric { name: "bdr_missing_share", unit: "None", dimensions: OF_STACK };
 /// Seconds from the time at which the message was sent to the `ready` row and its e-mail: the artist's
-/// wait, with all attempts. An operator who moves a message from the dead-letter queue sends it again.
+/// wait, with all attempts. A redrive by an operator and a republish by the cleanup send the message again.
 pub const WAIT: Metric = Metric { name: "bdr_wait_seconds", unit: "Seconds", dimensions: OF_STACK };
 /// Attempts by outcome. An attempt with the outcome `ready` emits 1 for `ready` and 0 for `failed`,
 /// so that the average of `failed` is the share of failed requests.

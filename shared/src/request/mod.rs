@@ -57,7 +57,7 @@ pub enum RequestState {
     Ready,
     /// Failed permanently.
     Failed,
-    /// The ZIP was deleted after `expires_at`.
+    /// The ZIP was deleted after `expires_at`, or erased.
     Expired,
 }
 

@@ -80,7 +80,7 @@ fn a_database_that_falls_silent_after_a_failure_costs_no_email() {
 }
 
 #[test]
-fn the_mark_of_a_row_that_was_open_sends_nothing_and_is_deleted_after_a_day() {
+fn the_mark_of_a_row_that_was_open_sends_nothing_and_is_deleted_after_two_days() {
     scenario(async |s| {
         let bdr_id = s.request(&[s.artwork(Artwork::default()).await]).await;
         // The database executes nothing: the row stays `processing`.
@@ -97,8 +97,11 @@ fn the_mark_of_a_row_that_was_open_sends_nothing_and_is_deleted_after_a_day() {
         assert_eq!(s.emails().await.len(), 1);
 
         let mut cleaner = Cleaner::new(&s, &[]).await;
-        cleaner.handler.cleanup.clock = Clock::fixed(now() + time::Duration::hours(25));
-        let report = cleaner.run(json!({"only": ["orphans"]})).await.unwrap();
-        assert!(!is_marked(&s, bdr_id).await, "{report}");
+        for (hours, republished, is_kept) in [(25, 1, true), (49, 0, false)] {
+            cleaner.handler.cleanup.clock = Clock::fixed(now() + time::Duration::hours(hours));
+            let report = cleaner.run(json!({"only": ["orphans"]})).await.unwrap();
+            assert_eq!(report["republished"], republished, "after {hours} h: {report}");
+            assert_eq!(is_marked(&s, bdr_id).await, is_kept, "after {hours} h: {report}");
+        }
     });
 }

@@ -3,10 +3,11 @@
 
 use std::collections::HashMap;
 
-use shared::failure::Failure;
+use shared::failure::{Failure, chain};
+use shared::queue::Publication;
 use shared::request::RequestState;
 use shared::vault::{ArchiveKey, EmailMarkKey, ListedArchive, MAX_DELETED_PER_CALL, NotDeleted};
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -17,6 +18,9 @@ use crate::summary::Summary;
 /// Minimum age of an orphan. A younger ZIP may belong to an attempt that has not marked its row
 /// yet.
 const MIN_AGE: Duration = Duration::days(1);
+
+/// Age from which the mark of an e-mail is deleted. A daily run publishes its request once before.
+const MAX_MARK_AGE: Duration = Duration::days(2);
 
 /// A ZIP whose request may be `failed` or `expired`.
 struct Candidate<'a> {
@@ -60,7 +64,7 @@ async fn check_page(
     let mut candidates: HashMap<Uuid, Candidate> = HashMap::new();
     for object in old {
         if let Some(bdr_id) = EmailMarkKey::parse(&object.key) {
-            delete_email_mark(cleanup, bdr_id, summary).await;
+            settle_email_mark(cleanup, bdr_id, object.last_modified, summary).await;
             continue;
         }
         let key = ArchiveKey::parse(&object.key);
@@ -120,14 +124,32 @@ async fn delete(
     Ok(())
 }
 
-/// Deletes the mark of an e-mail that no attempt sent within a day, or whose row was open after all.
-async fn delete_email_mark(cleanup: &Cleanup, bdr_id: Uuid, summary: &mut Summary) {
-    match cleanup.vault.delete_email_mark(bdr_id).await {
-        Ok(()) => summary.orphans_deleted += 1,
-        Err(error) => {
-            let error = format!("failed to delete the mark of a due e-mail: {error}");
-            summary.add_error(bdr_id, &error);
-        }
+/// Publishes the request of a mark again, so that an attempt sends its e-mail: after the last receive the
+/// message is in the dead-letter queue, where nothing reads the mark. Deletes a mark of over two days,
+/// whose row was open after all.
+async fn settle_email_mark(
+    cleanup: &Cleanup,
+    bdr_id: Uuid,
+    last_modified: Option<OffsetDateTime>,
+    summary: &mut Summary,
+) {
+    let now = cleanup.clock.now();
+    let result = if last_modified.is_some_and(|at| now - at > MAX_MARK_AGE) {
+        let deleted = cleanup.vault.delete_email_mark(bdr_id).await;
+        deleted.map(|()| summary.orphans_deleted += 1).map_err(|error| chain(&error))
+    } else {
+        let publication = Publication { bdr_id, user_id: None };
+        let published = cleanup.queue.publish_batch(&[publication]).await;
+        published.map_err(|error| chain(&error)).and_then(|rejected| match rejected.first() {
+            None => {
+                summary.republished += 1;
+                Ok(())
+            }
+            Some(message) => Err(format!("SQS rejected the message: {}", message.code)),
+        })
+    };
+    if let Err(error) = result {
+        summary.add_error(bdr_id, &format!("failed to settle the mark of an e-mail: {error}"));
     }
 }
 

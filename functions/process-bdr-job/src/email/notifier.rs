@@ -85,7 +85,7 @@ impl Notifier {
         archive: &StoredArchive,
         expires_at: OffsetDateTime,
     ) -> EmailOutcome {
-        let link = self.link(&artist.sqid, Some(claim.bdr_id));
+        let link = self.link(&artist.sqid, claim.bdr_id, true);
         let email = ReadyEmail {
             wording: &self.wording,
             handle: &artist.handle,
@@ -115,7 +115,7 @@ impl Notifier {
             }
         };
         let link = match &recipient.sqid {
-            Some(sqid) => self.link(sqid, None),
+            Some(sqid) => self.link(sqid, claim.bdr_id, false),
             None => self.base_url.clone(),
         };
         let email = FailedEmail {
@@ -128,12 +128,11 @@ impl Notifier {
         self.mailer.send(recipient.email.as_deref(), &email).await
     }
 
-    /// Returns the URL of the artist's page. Without a request it ends before the query.
-    fn link(&self, artist: &Sqid, request: Option<Uuid>) -> String {
-        let path = match request {
-            Some(request) => self.artist_path.replace("{request}", &request.to_string()),
-            None => self.artist_path.split('?').next().unwrap_or_default().to_owned(),
-        };
+    /// Returns the URL of the artist's page, with or without its query.
+    fn link(&self, artist: &Sqid, request: Uuid, with_query: bool) -> String {
+        let page = self.artist_path.split('?').next().unwrap_or_default();
+        let path = if with_query { self.artist_path.as_str() } else { page };
+        let path = path.replace("{request}", &request.to_string());
         format!("{}{}", self.base_url, path.replace("{user}", artist.as_str()))
     }
 
