@@ -16,9 +16,9 @@ const READY_GUARD: Duration = Duration::from_secs(10);
 /// Time before the deadline that is reserved for the e-mail about the changed row, or for the mark of an
 /// e-mail that may be due. It is longer than [`RETURN_GUARD`], so that a row which changes at the last
 /// moment still leads to its e-mail.
-const ROW_GUARD: Duration = Duration::from_secs(7);
+const ROW_GUARD: Duration = Duration::from_secs(4);
 /// Time before the deadline that is reserved for changing the message's visibility after the e-mail.
-const RETURN_GUARD: Duration = Duration::from_secs(5);
+const RETURN_GUARD: Duration = Duration::from_secs(2);
 /// Time before the deadline that is reserved for completing the archive without outstanding artworks.
 const ARTWORK_GUARD: Duration = Duration::from_mins(2);
 

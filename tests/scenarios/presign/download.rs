@@ -146,10 +146,10 @@ fn a_silent_database_is_an_error_with_a_cause_before_the_timeout() {
         let silent = DatabaseWire::start(script, &s.database_url).await.unwrap();
         let payload = json!({"bdr_id": bdr_id, "user_id": s.user_id});
         let error = presign(&s, &[("DATABASE_URL", silent.url())], payload).await.unwrap_err();
-        assert_eq!(error.to_string(), "failed to read the request");
+        let cause = "failed to read the request: the database did not respond within 6 s";
+        assert_eq!(error.to_string(), cause);
         let lines = s.log.lines();
         let error = lines.iter().find(|line| line["result"] == "error").expect("an error line");
-        let cause = "failed to read the request: the database did not respond within 6 s";
         assert_eq!((&error["error"], &error["level"]), (&json!(cause), &json!("ERROR")));
     });
 }
