@@ -266,12 +266,16 @@ impl Job {
     }
 }
 
-/// Gives a statement up at `stop_at`.
+/// Gives a statement up at `stop_at`. Does not start it after that time: an abandoned statement may take
+/// effect.
 async fn within<T>(
     stop_at: Instant,
     statement: impl Future<Output = Result<T, DatabaseError>>,
 ) -> Result<T, DatabaseError> {
     let left = stop_at.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(DatabaseError::TimedOut(left));
+    }
     timeout_at(stop_at, statement).await.unwrap_or(Err(DatabaseError::TimedOut(left)))
 }
 
