@@ -12,11 +12,12 @@ pub mod arguments;
 mod commands;
 mod config;
 mod doctor;
+mod error_kind;
 mod operator;
 mod output;
 mod stack_outputs;
 
-pub use commands::run;
 pub use commands::watch::watch;
+pub use commands::{run, usage};
 pub use operator::{Connection, Operator};
 pub use stack_outputs::StackOutputs;

@@ -125,12 +125,13 @@ impl Operator {
     /// When the database does not have it, or does not respond.
     pub async fn request(&self, bdr_id: Uuid) -> Result<Overview> {
         let found = self.requests().await?.find(bdr_id).await;
-        found?.with_context(|| {
-            Advised::new(
+        let absent = || {
+            Advised::not_found(
                 format!("request {bdr_id} not found"),
                 "Check the id and the database. To list requests, run `bdrctl status`.",
             )
-        })
+        };
+        Ok(found?.ok_or_else(absent)?)
     }
 
     /// Inserts a request's row.

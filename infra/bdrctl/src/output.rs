@@ -7,11 +7,13 @@ use std::time::Duration;
 use anyhow::Result;
 use comfy_table::{Table, presets::NOTHING};
 use serde::Serialize;
+use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
 use crate::advised::advice;
+use crate::error_kind::ErrorKind;
 
 const TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day] [hour]:[minute]:[second]Z");
@@ -50,24 +52,60 @@ impl Printer {
         }
         Ok(())
     }
+
+    /// Prints an empty list: `text`, or `[]` as JSON and `text` as a note.
+    pub(crate) fn empty(self, text: &str) {
+        if self.json {
+            println!("[]");
+            note(text);
+        } else {
+            println!("{text}");
+        }
+    }
+
+    /// Prints an error, its causes and its advice to standard error.
+    pub(crate) fn error(self, error: &anyhow::Error) {
+        // Some errors of the AWS SDK display their cause themselves.
+        let mut causes: Vec<_> = error.chain().map(ToString::to_string).collect();
+        causes.dedup();
+        if self.json {
+            let message = causes.remove(0);
+            self.json_error(ErrorKind::of(error), &message, &causes, advice(error));
+            return;
+        }
+        for (index, cause) in causes.iter().enumerate() {
+            eprintln!("{}: {cause}", if index == 0 { "error" } else { "  caused by" });
+        }
+        if let Some(advice) = advice(error) {
+            eprintln!("{advice}");
+        }
+    }
+
+    /// Prints help or the version to standard output, or an error of the command line to standard error.
+    pub(crate) fn usage(self, error: &clap::Error) {
+        let text = error.to_string();
+        if self.json && error.use_stderr() {
+            // The first paragraph is the error; usage follows.
+            let message = text.split("\n\n").next().unwrap_or(&text);
+            let message = message.trim_start_matches("error: ");
+            let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+            self.json_error(ErrorKind::Usage, &message, &[], Some("Run `bdrctl --help`."));
+        } else if error.use_stderr() {
+            eprint!("{text}");
+        } else {
+            print!("{text}");
+        }
+    }
+
+    fn json_error(self, code: ErrorKind, error: &str, causes: &[String], advice: Option<&str>) {
+        let line = json!({"error": error, "code": code, "causes": causes, "advice": advice});
+        eprintln!("{line}");
+    }
 }
 
 /// Prints a note to standard error.
 pub(crate) fn note(text: &str) {
     eprintln!("{text}");
-}
-
-/// Prints an error, its causes and its advice to standard error.
-pub(crate) fn error(error: &anyhow::Error) {
-    // Some errors of the AWS SDK display their cause themselves.
-    let mut causes: Vec<_> = error.chain().map(ToString::to_string).collect();
-    causes.dedup();
-    for (index, cause) in causes.iter().enumerate() {
-        eprintln!("{}: {cause}", if index == 0 { "error" } else { "  caused by" });
-    }
-    if let Some(advice) = advice(error) {
-        eprintln!("{advice}");
-    }
 }
 
 /// Formats a table without borders.

@@ -1,6 +1,7 @@
 //! The operator's tool: its binary against the local stack.
 
 mod doctor;
+mod errors;
 mod help;
 mod redrive;
 mod requests;
@@ -19,6 +20,7 @@ pub(crate) const BDRCTL: &str = env!("CARGO_BIN_EXE_bdrctl-under-test");
 /// The result and output of a run.
 struct Ran {
     succeeded: bool,
+    status: Option<i32>,
     out: String,
     err: String,
 }
@@ -51,7 +53,7 @@ fn ran(s: &Scenario, arguments: &[&str], output: Output) -> Ran {
     if !arguments.contains(&"link") {
         s.secrets.look_for_leaks(out.lines());
     }
-    Ran { succeeded: output.status.success(), out, err }
+    Ran { succeeded: output.status.success(), status: output.status.code(), out, err }
 }
 
 impl Ran {

@@ -14,29 +14,38 @@ use anyhow::Result;
 use crate::arguments::{Arguments, Command};
 use crate::config;
 use crate::doctor;
+use crate::error_kind::ErrorKind;
 use crate::operator::Operator;
-use crate::output::{self, Printer};
+use crate::output::Printer;
 use crate::stack_outputs::StackOutputs;
 
-/// Runs the command. Exits with 1 on an error, when `watch` ends at a failed request, and when
-/// `redrive` or `doctor` reports an error.
+/// Runs the command. Exits with the status of the error, and with 1 when `watch` ends at a failed request,
+/// or `redrive` or `doctor` reports an error.
 pub async fn run(arguments: Arguments) -> ExitCode {
-    match dispatch(arguments).await {
+    let printer = Printer::new(arguments.json);
+    match dispatch(arguments, printer).await {
         Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(false) => ErrorKind::Failed.into(),
         Err(error) => {
-            output::error(&error);
-            ExitCode::FAILURE
+            printer.error(&error);
+            ErrorKind::of(&error).into()
         }
     }
 }
 
-async fn dispatch(arguments: Arguments) -> Result<bool> {
+/// Prints the result of a command line that runs no command: help, the version, or an error (as JSON if
+/// `json`).
+#[must_use]
+pub fn usage(error: &clap::Error, json: bool) -> ExitCode {
+    Printer::new(json).usage(error);
+    if error.use_stderr() { ErrorKind::Usage.into() } else { ExitCode::SUCCESS }
+}
+
+async fn dispatch(arguments: Arguments, printer: Printer) -> Result<bool> {
     let mut connection = config::connection().await?;
     connection.database_url = arguments.stack.database_url.clone().or(connection.database_url);
     let outputs = StackOutputs::new(&connection.aws, arguments.stack);
     let operator = Operator::new(connection, outputs);
-    let printer = Printer::new(arguments.json);
     match arguments.command {
         Command::Submit(arguments) => Box::pin(submit::run(&operator, arguments, printer)).await,
         Command::Status(arguments) => Box::pin(status::run(&operator, arguments, printer)).await,

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::arguments::RedriveArguments;
 use crate::operator::Operator;
-use crate::output::{self, Printer, note, table};
+use crate::output::{Printer, note, table};
 
 /// An action on a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -71,7 +71,7 @@ pub(crate) async fn run(
                 received.message_id, arguments.visibility_timeout
             )
         }) {
-            output::error(&error);
+            printer.error(&error);
         }
     }
     printer.result(&messages, || text(&messages))?;

@@ -62,6 +62,10 @@ async fn list(operator: &Operator, arguments: StatusArguments, printer: Printer)
         limit: arguments.limit,
     };
     let requests = operator.requests().await?.overview(&filter).await?;
+    if requests.is_empty() {
+        printer.empty("No request matches.");
+        return Ok(true);
+    }
     printer.result(&requests, || {
         let rows = requests.iter().map(|request| {
             [
