@@ -150,7 +150,7 @@ pub enum Command {
     /// Retry each request of the dead-letter queue (default: dry run)
     Redrive(RedriveArguments),
     /// Check the deployment, and print what to do about each problem
-    Doctor,
+    Doctor(DoctorArguments),
 }
 
 /// Options of `submit`.
@@ -207,6 +207,14 @@ pub struct RedriveArguments {
     /// Hide received messages from other consumers for this time (seconds, default: 120)
     #[arg(long, value_name = "SECONDS", default_value_t = 120, hide_default_value = true, value_parser = clap::value_parser!(u32).range(1..=43_200))]
     pub visibility_timeout: u32,
+}
+
+/// Options of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArguments {
+    /// Also list what is as required (default: problems only)
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// Options of `watch`.

@@ -53,6 +53,6 @@ async fn dispatch(arguments: Arguments, printer: Printer) -> Result<bool> {
         Command::Link { bdr_id } => Box::pin(link::run(&operator, bdr_id, printer)).await,
         Command::Retry { bdr_id } => Box::pin(retry::run(&operator, bdr_id, printer)).await,
         Command::Redrive(arguments) => Box::pin(redrive::run(&operator, &arguments, printer)).await,
-        Command::Doctor => Box::pin(doctor::run(&operator, printer)).await,
+        Command::Doctor(arguments) => Box::pin(doctor::run(&operator, &arguments, printer)).await,
     }
 }
