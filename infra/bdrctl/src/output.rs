@@ -8,6 +8,7 @@ use anyhow::Result;
 use comfy_table::{Table, presets::NOTHING};
 use serde::Serialize;
 use serde_json::json;
+use shared::request::Overview;
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
@@ -141,8 +142,22 @@ pub(crate) fn time(time: Option<OffsetDateTime>) -> String {
         .unwrap_or_else(|| "-".to_owned())
 }
 
+/// Formats the time that a request has been in its state; a dash for an unknown time.
+pub(crate) fn age_of(request: &Overview) -> String {
+    request.since.map_or_else(|| "-".to_owned(), |since| age(request.now - since))
+}
+
+/// Describes the state of a request, for the end of a sentence about the request.
+pub(crate) fn state_of(request: &Overview) -> String {
+    if request.awaits_cleanup {
+        format!("expired {} ago, and the next cleanup deletes its archive", age_of(request))
+    } else {
+        format!("is {}", request.status)
+    }
+}
+
 /// Formats an age by its two largest units.
-pub(crate) fn age(age: time::Duration) -> String {
+fn age(age: time::Duration) -> String {
     let seconds = Duration::from_secs(age.whole_seconds().try_into().unwrap_or(0));
     let text = humantime::format_duration(seconds).to_string();
     text.split(' ').take(2).collect::<Vec<_>>().join(" ")

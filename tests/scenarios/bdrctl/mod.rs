@@ -33,7 +33,7 @@ fn command(s: &Scenario, endpoint: &str, arguments: &[&str]) -> Command {
         .env_clear()
         .envs(s.stack.environment())
         .env("AWS_ENDPOINT_URL", endpoint)
-        .env("DATABASE_URL", s.stack.admin_database_url())
+        .env("DATABASE_URL", s.admin_database_url())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
