@@ -13,7 +13,8 @@ use uuid::Uuid;
 const EXIT_STATUS: &str = "\
 Exit status:
   0  Success
-  1  Failure: the command failed, `watch` ended at a failed request, or `doctor` or `redrive` reported an error
+  1  Failure: the command failed, `watch` ended at a failed request, `doctor` found an error, or `redrive`
+     left a message
   2  The command line is not valid
   3  The request or the deployment does not exist
   4  Access is denied, or there are no credentials
@@ -147,7 +148,7 @@ pub enum Command {
         #[arg(value_parser = request_id)]
         bdr_id: Uuid,
     },
-    /// Retry each request of the dead-letter queue (default: dry run)
+    /// Retry each request of the dead-letter queue, or discard its messages; exit with 1 if a message is left
     Redrive(RedriveArguments),
     /// Check the deployment, and print what to do about each problem
     Doctor(DoctorArguments),
@@ -201,9 +202,13 @@ pub struct StatusArguments {
 /// Options of `redrive`.
 #[derive(Debug, Args)]
 pub struct RedriveArguments {
-    /// Apply the changes (default: dry run)
+    /// Apply the changes without asking (default: dry run; with --discard: ask)
     #[arg(long)]
     pub yes: bool,
+    /// Do not retry requests; delete the messages that are not requests, or whose request does not exist or
+    /// is ready, expired or failed
+    #[arg(long)]
+    pub discard: bool,
     /// Hide received messages from other consumers for this time (seconds, default: 120)
     #[arg(long, value_name = "SECONDS", default_value_t = 120, hide_default_value = true, value_parser = clap::value_parser!(u32).range(1..=43_200))]
     pub visibility_timeout: u32,

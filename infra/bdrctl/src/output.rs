@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the only module that prints")]
 
+use std::io::stdin;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -28,6 +29,10 @@ pub(crate) struct Printer {
 impl Printer {
     pub(crate) fn new(json: bool) -> Self {
         Self { json }
+    }
+
+    pub(crate) fn is_json(self) -> bool {
+        self.json
     }
 
     /// Prints a result: `value` as JSON, or `text`.
@@ -109,6 +114,26 @@ pub(crate) fn note(text: &str) {
     eprintln!("{text}");
 }
 
+/// Escapes control characters, which others chose and which a terminal would obey.
+pub(crate) fn escaped(text: &str) -> String {
+    let escaped = text.chars().map(|character| match character {
+        character if character.is_control() => character.escape_default().to_string(),
+        character => character.to_string(),
+    });
+    escaped.collect()
+}
+
+/// Asks a question on standard error. Returns whether the answer on standard input is yes; without an
+/// answer it is no.
+pub(crate) fn confirm(question: &str) -> Result<bool> {
+    eprint!("{question} [y/N] ");
+    let mut answer = String::new();
+    if stdin().read_line(&mut answer)? == 0 {
+        eprintln!();
+    }
+    Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
+}
+
 /// Formats a table without borders.
 pub(crate) fn table<const N: usize>(
     header: [&str; N],
@@ -157,7 +182,7 @@ pub(crate) fn state_of(request: &Overview) -> String {
 }
 
 /// Formats an age by its two largest units.
-fn age(age: time::Duration) -> String {
+pub(crate) fn age(age: time::Duration) -> String {
     let seconds = Duration::from_secs(age.whole_seconds().try_into().unwrap_or(0));
     let text = humantime::format_duration(seconds).to_string();
     text.split(' ').take(2).collect::<Vec<_>>().join(" ")
