@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{ArgGroup, Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use uuid::Uuid;
 
 /// The exit statuses, as `ErrorKind` defines them.
@@ -150,8 +151,15 @@ pub enum Command {
     },
     /// Retry each request of the dead-letter queue, or discard its messages; exit with 1 if a message is left
     Redrive(RedriveArguments),
+    /// Run the cleanup now, and print what it did
+    Cleanup(CleanupArguments),
     /// Check the deployment, and print what to do about each problem
     Doctor(DoctorArguments),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
 }
 
 /// Options of `submit`.
@@ -212,6 +220,14 @@ pub struct RedriveArguments {
     /// Hide received messages from other consumers for this time (seconds, default: 120)
     #[arg(long, value_name = "SECONDS", default_value_t = 120, hide_default_value = true, value_parser = clap::value_parser!(u32).range(1..=43_200))]
     pub visibility_timeout: u32,
+}
+
+/// Options of `cleanup`.
+#[derive(Debug, Args)]
+pub struct CleanupArguments {
+    /// Run only these tasks, separated by commas (default: all)
+    #[arg(long, value_name = "TASKS", value_delimiter = ',', value_parser = ["expire", "rescue", "republish", "orphans", "purge"])]
+    pub only: Vec<String>,
 }
 
 /// Options of `doctor`.

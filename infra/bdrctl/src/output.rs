@@ -35,6 +35,11 @@ impl Printer {
         self.json
     }
 
+    /// Prints text that is the same with `--json`.
+    pub(crate) fn text(self, text: &str) {
+        print!("{text}");
+    }
+
     /// Prints a result: `value` as JSON, or `text`.
     pub(crate) fn result(
         self,

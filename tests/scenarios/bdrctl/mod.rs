@@ -1,5 +1,6 @@
 //! The operator's tool: its binary against the local stack.
 
+mod cleanup;
 mod doctor;
 mod errors;
 mod help;

@@ -1,5 +1,7 @@
 //! The commands, a file each.
 
+mod cleanup;
+mod completions;
 mod link;
 mod redrive;
 mod retry;
@@ -42,6 +44,10 @@ pub fn usage(error: &clap::Error, json: bool) -> ExitCode {
 }
 
 async fn dispatch(arguments: Arguments, printer: Printer) -> Result<bool> {
+    if let Command::Completions { shell } = arguments.command {
+        completions::run(shell, printer);
+        return Ok(true);
+    }
     let mut connection = config::connection().await?;
     connection.database_url = arguments.stack.database_url.clone().or(connection.database_url);
     let outputs = StackOutputs::new(&connection.aws, arguments.stack);
@@ -53,6 +59,8 @@ async fn dispatch(arguments: Arguments, printer: Printer) -> Result<bool> {
         Command::Link { bdr_id } => Box::pin(link::run(&operator, bdr_id, printer)).await,
         Command::Retry { bdr_id } => Box::pin(retry::run(&operator, bdr_id, printer)).await,
         Command::Redrive(arguments) => Box::pin(redrive::run(&operator, &arguments, printer)).await,
+        Command::Cleanup(arguments) => Box::pin(cleanup::run(&operator, &arguments, printer)).await,
+        Command::Completions { .. } => Ok(true),
         Command::Doctor(arguments) => Box::pin(doctor::run(&operator, &arguments, printer)).await,
     }
 }
