@@ -143,6 +143,8 @@ pub enum Command {
         #[arg(value_parser = request_id)]
         bdr_id: Uuid,
     },
+    /// Print what the functions logged about a request, in order
+    Log(LogArguments),
     /// Reopen a failed request and publish it
     Retry {
         /// Id of the request
@@ -220,6 +222,17 @@ pub struct RedriveArguments {
     /// Hide received messages from other consumers for this time (seconds, default: 120)
     #[arg(long, value_name = "SECONDS", default_value_t = 120, hide_default_value = true, value_parser = clap::value_parser!(u32).range(1..=43_200))]
     pub visibility_timeout: u32,
+}
+
+/// Options of `log`.
+#[derive(Debug, Args)]
+pub struct LogArguments {
+    /// Id of the request
+    #[arg(value_parser = request_id)]
+    pub bdr_id: Uuid,
+    /// Read the logs of the last TIME, such as 2h or 30d (default: 14d)
+    #[arg(long, value_name = "TIME", default_value = "14d", hide_default_value = true, value_parser = humantime::parse_duration)]
+    pub since: Duration,
 }
 
 /// Options of `cleanup`.

@@ -20,7 +20,7 @@ pub(crate) enum ErrorKind {
     Failed = 1,
     /// The command line is not valid.
     Usage = 2,
-    /// The request, the stack, or a function or queue of the command line does not exist.
+    /// The request, the stack, or a function, queue or log group does not exist.
     NotFound = 3,
     /// AWS or the database denies access, or there are no credentials.
     Access = 4,
@@ -60,6 +60,7 @@ impl From<ErrorKind> for ExitCode {
 
 fn kind_of_cause(cause: &(dyn Error + 'static)) -> Option<ErrorKind> {
     let is_absent = cause.is::<ResourceNotFoundException>()
+        || cause.is::<aws_sdk_cloudwatchlogs::types::error::ResourceNotFoundException>()
         || cause.is::<QueueDoesNotExist>()
         || cause.downcast_ref::<Advised>().is_some_and(Advised::is_not_found);
     let is_denied = cause.is::<CredentialsError>()

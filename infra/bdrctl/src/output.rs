@@ -35,11 +35,6 @@ impl Printer {
         self.json
     }
 
-    /// Prints text that is the same with `--json`.
-    pub(crate) fn text(self, text: &str) {
-        print!("{text}");
-    }
-
     /// Prints a result: `value` as JSON, or `text`.
     pub(crate) fn result(
         self,
@@ -81,7 +76,7 @@ impl Printer {
         causes.dedup();
         if self.json {
             let message = causes.remove(0);
-            self.json_error(ErrorKind::of(error), &message, &causes, advice(error));
+            json_error(ErrorKind::of(error), &message, &causes, advice(error));
             return;
         }
         for (index, cause) in causes.iter().enumerate() {
@@ -100,18 +95,23 @@ impl Printer {
             let message = text.split("\n\n").next().unwrap_or(&text);
             let message = message.trim_start_matches("error: ");
             let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-            self.json_error(ErrorKind::Usage, &message, &[], Some("Run `bdrctl --help`."));
+            json_error(ErrorKind::Usage, &message, &[], Some("Run `bdrctl --help`."));
         } else if error.use_stderr() {
             eprint!("{text}");
         } else {
             print!("{text}");
         }
     }
+}
 
-    fn json_error(self, code: ErrorKind, error: &str, causes: &[String], advice: Option<&str>) {
-        let line = json!({"error": error, "code": code, "causes": causes, "advice": advice});
-        eprintln!("{line}");
-    }
+/// Prints text to standard output as it stands.
+pub(crate) fn text(text: &str) {
+    print!("{text}");
+}
+
+fn json_error(code: ErrorKind, error: &str, causes: &[String], advice: Option<&str>) {
+    let line = json!({"error": error, "code": code, "causes": causes, "advice": advice});
+    eprintln!("{line}");
 }
 
 /// Prints a note to standard error.

@@ -63,6 +63,21 @@ impl StackOutputs {
         self.find(None, "CleanupFailureQueueUrl").await
     }
 
+    /// Returns the log group of process-bdr-job.
+    pub(crate) async fn process_log_group(&self) -> Result<String> {
+        self.find(None, "ProcessBdrJobLogGroupName").await
+    }
+
+    /// Returns the log group of cleanup-expired-bdrs.
+    pub(crate) async fn cleanup_log_group(&self) -> Result<String> {
+        self.find(None, "CleanupExpiredBdrsLogGroupName").await
+    }
+
+    /// Returns the log group of presign-bdr-download.
+    pub(crate) async fn presign_log_group(&self) -> Result<String> {
+        self.find(None, "PresignBdrDownloadLogGroupName").await
+    }
+
     async fn find(&self, argument: Option<&String>, output: &str) -> Result<String> {
         if let Some(argument) = argument {
             return Ok(argument.clone());

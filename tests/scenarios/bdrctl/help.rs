@@ -12,6 +12,7 @@ fn the_help_of_each_command_is_as_reviewed() {
         "status",
         "watch",
         "link",
+        "log",
         "retry",
         "redrive",
         "cleanup",

@@ -4,6 +4,7 @@ mod cleanup;
 mod doctor;
 mod errors;
 mod help;
+mod log;
 mod redrive;
 mod requests;
 

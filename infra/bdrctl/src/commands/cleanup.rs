@@ -33,7 +33,7 @@ pub(crate) async fn run(
 fn text(answer: &Value) -> String {
     let count = |name: &str| answer[name].to_string();
     let errors = answer["errors"].as_array().map_or(&[][..], Vec::as_slice);
-    let mut text = pairs([
+    let counts = pairs([
         ("expired", count("cleaned_up")),
         ("stuck requests failed", count("rescued")),
         ("published again", count("republished")),
@@ -42,9 +42,9 @@ fn text(answer: &Value) -> String {
         ("rows purged", count("purged")),
         ("errors", errors.len().to_string()),
     ]);
-    for error in errors {
+    let errors = errors.iter().map(|error| {
         let text_of = |name: &str| escaped(error[name].as_str().unwrap_or_default());
-        text.push_str(&format!("\nerror: request {}: {}", text_of("bdr_id"), text_of("error")));
-    }
-    text
+        format!("\nerror: request {}: {}", text_of("bdr_id"), text_of("error"))
+    });
+    counts + &errors.collect::<String>()
 }

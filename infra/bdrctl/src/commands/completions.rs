@@ -4,11 +4,11 @@ use clap::CommandFactory as _;
 use clap_complete::{Shell, generate};
 
 use crate::arguments::Arguments;
-use crate::output::Printer;
+use crate::output::text;
 
 /// Prints the script.
-pub(crate) fn run(shell: Shell, printer: Printer) {
+pub(crate) fn run(shell: Shell) {
     let mut script = Vec::new();
     generate(shell, &mut Arguments::command(), "bdrctl", &mut script);
-    printer.text(&String::from_utf8_lossy(&script));
+    text(&String::from_utf8_lossy(&script));
 }

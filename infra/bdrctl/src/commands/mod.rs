@@ -3,6 +3,7 @@
 mod cleanup;
 mod completions;
 mod link;
+mod log;
 mod redrive;
 mod retry;
 mod status;
@@ -45,7 +46,7 @@ pub fn usage(error: &clap::Error, json: bool) -> ExitCode {
 
 async fn dispatch(arguments: Arguments, printer: Printer) -> Result<bool> {
     if let Command::Completions { shell } = arguments.command {
-        completions::run(shell, printer);
+        completions::run(shell);
         return Ok(true);
     }
     let mut connection = config::connection().await?;
@@ -57,6 +58,7 @@ async fn dispatch(arguments: Arguments, printer: Printer) -> Result<bool> {
         Command::Status(arguments) => Box::pin(status::run(&operator, arguments, printer)).await,
         Command::Watch(arguments) => Box::pin(watch::run(&operator, &arguments, printer)).await,
         Command::Link { bdr_id } => Box::pin(link::run(&operator, bdr_id, printer)).await,
+        Command::Log(arguments) => Box::pin(log::run(&operator, &arguments, printer)).await,
         Command::Retry { bdr_id } => Box::pin(retry::run(&operator, bdr_id, printer)).await,
         Command::Redrive(arguments) => Box::pin(redrive::run(&operator, &arguments, printer)).await,
         Command::Cleanup(arguments) => Box::pin(cleanup::run(&operator, &arguments, printer)).await,

@@ -131,9 +131,11 @@ impl Diagnosis {
             let found = found.filter(|finding| finding.level == level && !finding.is_skipped);
             for finding in found.filter(|finding| all || finding.level != Level::Ok) {
                 let is_missing_stack = finding.check == STACK && skipped > 0;
-                let more = is_missing_stack
-                    .then(|| format!("; {} skipped", plural(skipped, "check")))
-                    .unwrap_or_default();
+                let more = if is_missing_stack {
+                    format!("; {} skipped", plural(skipped, "check"))
+                } else {
+                    String::new()
+                };
                 lines.push(finding.text(&more, coloured));
             }
         }
