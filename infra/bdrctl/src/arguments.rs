@@ -145,6 +145,12 @@ pub enum Command {
     },
     /// Print what the functions logged about a request, in order
     Log(LogArguments),
+    /// Send the artist the e-mail about a ready request again
+    Notify {
+        /// Id of the request
+        #[arg(value_parser = request_id)]
+        bdr_id: Uuid,
+    },
     /// Reopen a failed request and publish it
     Retry {
         /// Id of the request

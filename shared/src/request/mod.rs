@@ -36,7 +36,7 @@ use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 pub use download::Download;
-pub use due_email::{ClosedRow, DueEmail};
+pub use due_email::{ClosedRow, DueEmail, EmailRow};
 pub use maintenance::{EXPIRED, Expired, ExpiryCursor, GIVE_UP, PAGE, PURGE, Stuck, UNPUBLISHED};
 pub use operator::{Filter, NewRequest, Overview, Remedy};
 

@@ -13,6 +13,7 @@ fn the_help_of_each_command_is_as_reviewed() {
         "watch",
         "link",
         "log",
+        "notify",
         "retry",
         "redrive",
         "cleanup",

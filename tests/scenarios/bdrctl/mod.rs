@@ -5,6 +5,7 @@ mod doctor;
 mod errors;
 mod help;
 mod log;
+mod notify;
 mod redrive;
 mod requests;
 

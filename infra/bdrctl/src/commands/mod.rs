@@ -4,6 +4,7 @@ mod cleanup;
 mod completions;
 mod link;
 mod log;
+mod notify;
 mod redrive;
 mod retry;
 mod status;
@@ -59,6 +60,7 @@ async fn dispatch(arguments: Arguments, printer: Printer) -> Result<bool> {
         Command::Watch(arguments) => Box::pin(watch::run(&operator, &arguments, printer)).await,
         Command::Link { bdr_id } => Box::pin(link::run(&operator, bdr_id, printer)).await,
         Command::Log(arguments) => Box::pin(log::run(&operator, &arguments, printer)).await,
+        Command::Notify { bdr_id } => Box::pin(notify::run(&operator, bdr_id, printer)).await,
         Command::Retry { bdr_id } => Box::pin(retry::run(&operator, bdr_id, printer)).await,
         Command::Redrive(arguments) => Box::pin(redrive::run(&operator, &arguments, printer)).await,
         Command::Cleanup(arguments) => Box::pin(cleanup::run(&operator, &arguments, printer)).await,
