@@ -1,10 +1,12 @@
 //! The SQS queue of the requests and its dead-letter queue: publish, receive, change visibility,
 //! delete.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use aws_sdk_sqs::types::{MessageSystemAttributeName, SendMessageBatchRequestEntry};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::message::Message;
@@ -52,6 +54,10 @@ pub struct RejectedMessage {
 pub struct ReceivedMessage {
     /// Id of the message.
     pub message_id: String,
+    /// The body.
+    pub body: String,
+    /// The time at which the message was first sent. A move to the dead-letter queue keeps it.
+    pub sent_at: Option<OffsetDateTime>,
     /// The request that the body names; `None` for a malformed body.
     pub bdr_id: Option<Uuid>,
     receipt_handle: String,
@@ -120,14 +126,18 @@ impl Queue {
             .max_number_of_messages(i32::try_from(MAX_BATCH).unwrap_or(i32::MAX))
             .wait_time_seconds(seconds(LONG_POLL))
             .visibility_timeout(seconds(visibility_timeout))
+            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
             .send()
             .await
             .map_err(QueueError::new)?;
         let messages = response.messages.unwrap_or_default().into_iter().filter_map(|message| {
-            let parsed = message.body.as_deref().map(Message::parse);
+            let sent_at = message.attributes.as_ref().and_then(sent_at);
+            let body = message.body.unwrap_or_default();
             Some(ReceivedMessage {
                 message_id: message.message_id?,
-                bdr_id: parsed.and_then(Result::ok).map(|message| message.bdr_id),
+                bdr_id: Message::parse(&body).ok().map(|message| message.bdr_id),
+                body,
+                sent_at,
                 receipt_handle: message.receipt_handle?,
             })
         });
@@ -166,6 +176,13 @@ impl Queue {
         let delete = delete.receipt_handle(&message.receipt_handle);
         delete.send().await.map(drop).map_err(QueueError::new)
     }
+}
+
+/// Returns the time of the first send, which SQS gives in milliseconds since the Unix epoch.
+fn sent_at(attributes: &HashMap<MessageSystemAttributeName, String>) -> Option<OffsetDateTime> {
+    let text = attributes.get(&MessageSystemAttributeName::SentTimestamp)?;
+    OffsetDateTime::from_unix_timestamp_nanos(text.parse::<i128>().ok()?.checked_mul(1_000_000)?)
+        .ok()
 }
 
 impl Publication {

@@ -26,6 +26,7 @@ pub mod lease;
 pub mod load;
 pub mod memory;
 pub mod missing;
+pub mod notify;
 pub mod outcome;
 pub mod phases;
 pub mod remote;

@@ -8,8 +8,10 @@ use shared::config::Environment;
 // One thread: the function waits for the network, and most memory sizes have less than one CPU.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    shared::lambda::run("process-bdr-job", init, async |handler, event| handler.handle(event).await)
-        .await
+    shared::lambda::run("process-bdr-job", init, async |handler, event| {
+        handler.respond(event).await
+    })
+    .await
 }
 
 async fn init(environment: &Environment) -> Result<Handler, Error> {

@@ -9,11 +9,22 @@ use std::fmt;
 pub(crate) struct Advised {
     problem: String,
     advice: String,
+    is_not_found: bool,
 }
 
 impl Advised {
     pub(crate) fn new(problem: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { problem: problem.into(), advice: advice.into() }
+        Self { problem: problem.into(), advice: advice.into(), is_not_found: false }
+    }
+
+    /// Returns the error of a request or deployment that does not exist. It must be the root of an error,
+    /// not the context of one.
+    pub(crate) fn not_found(problem: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { is_not_found: true, ..Self::new(problem, advice) }
+    }
+
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.is_not_found
     }
 }
 

@@ -12,12 +12,13 @@ pub mod arguments;
 mod commands;
 mod config;
 mod doctor;
+mod error_kind;
 mod operator;
 mod output;
 mod stack_outputs;
 
-pub use commands::run;
 pub use commands::watch::watch;
+pub use commands::{run, usage};
 pub use operator::{Connection, Operator};
 pub use shared::queue::Publication;
 pub use stack_outputs::StackOutputs;

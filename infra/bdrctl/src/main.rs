@@ -3,9 +3,12 @@
 use std::process::ExitCode;
 
 use bdrctl::arguments::Arguments;
-use clap::Parser;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    bdrctl::run(Arguments::parse()).await
+    let words: Vec<_> = std::env::args_os().collect();
+    match Arguments::read(words.clone()) {
+        Ok(arguments) => bdrctl::run(arguments).await,
+        Err(error) => bdrctl::usage(&error, words.contains(&"--json".into())),
+    }
 }

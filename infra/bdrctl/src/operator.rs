@@ -1,9 +1,15 @@
 //! The actions of an operator. Their steps are in an order in which an interruption loses nothing.
 
+use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use aws_config::SdkConfig;
+use aws_sdk_lambda::config::StalledStreamProtectionConfig;
+use aws_sdk_lambda::config::retry::RetryConfig;
+use aws_sdk_lambda::config::timeout::TimeoutConfig;
+use aws_sdk_lambda::operation::invoke::InvokeOutput;
 use serde_json::{Value, json};
 use shared::config::Environment;
 use shared::database::{Database, DatabaseSource, SecretReader};
@@ -134,12 +140,13 @@ impl Operator {
     /// When the database does not have it, or does not respond.
     pub async fn request(&self, bdr_id: Uuid) -> Result<Overview> {
         let found = self.requests().await?.find(bdr_id).await;
-        found?.with_context(|| {
-            Advised::new(
+        let absent = || {
+            Advised::not_found(
                 format!("request {bdr_id} not found"),
                 "Check the id and the database. To list requests, run `bdrctl status`.",
             )
-        })
+        };
+        Ok(found?.ok_or_else(absent)?)
     }
 
     /// Inserts a request's row.
@@ -187,23 +194,24 @@ impl Operator {
     pub(crate) async fn invoke(&self, name: &str, payload: &Value) -> Result<Value> {
         let payload = payload.to_string().into_bytes();
         let invoke = self.lambda.invoke().function_name(name).payload(payload.into());
-        let response = Box::pin(invoke.send()).await.with_context(|| {
-            Advised::new(
-                format!("failed to invoke {name}"),
-                "Check the credentials (lambda:InvokeFunction).",
-            )
-        })?;
-        let body = response.payload.map(aws_smithy_types::Blob::into_inner).unwrap_or_default();
-        let body: Option<Value> = serde_json::from_slice(&body).ok();
-        if response.function_error.is_some() {
-            let message = body.as_ref().and_then(|body| body["errorMessage"].as_str());
-            let message = message.unwrap_or("Lambda returned no error message");
-            bail!(Advised::new(
-                format!("{name} failed: {message}"),
-                format!("Read the log of {name}."),
-            ));
-        }
-        body.with_context(|| format!("{name} returned a response that is not JSON"))
+        response(name, Box::pin(invoke.send()).await)
+    }
+
+    /// Invokes a function without a retry, for an event that must not be repeated, and waits for its
+    /// response for at most `limit`.
+    pub(crate) async fn invoke_once(
+        &self,
+        name: &str,
+        payload: &Value,
+        limit: Duration,
+    ) -> Result<Value> {
+        let payload = payload.to_string().into_bytes();
+        let invoke = self.lambda.invoke().function_name(name).payload(payload.into());
+        let config = aws_sdk_lambda::config::Builder::new()
+            .retry_config(RetryConfig::disabled())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .timeout_config(TimeoutConfig::builder().read_timeout(limit).build());
+        response(name, Box::pin(invoke.customize().config_override(config).send()).await)
     }
 
     /// Reopens a failed request, and deletes its leftover ZIP while the row is locked. Returns whether
@@ -240,4 +248,28 @@ async fn delete(vault: &Vault, key: &ArchiveKey) -> Result<(), Failure> {
         None | Some(NotDeleted::Changed) => Ok(()),
         Some(NotDeleted::Rejected(code)) => Err(Failure::retry(FAILED, code)),
     }
+}
+
+/// Returns the payload of an invocation's response.
+fn response(
+    name: &str,
+    response: Result<InvokeOutput, impl Error + Send + Sync + 'static>,
+) -> Result<Value> {
+    let response = response.with_context(|| {
+        Advised::new(
+            format!("failed to invoke {name}"),
+            "Check the credentials (lambda:InvokeFunction).",
+        )
+    })?;
+    let body = response.payload.map(aws_smithy_types::Blob::into_inner).unwrap_or_default();
+    let body: Option<Value> = serde_json::from_slice(&body).ok();
+    if response.function_error.is_some() {
+        let message = body.as_ref().and_then(|body| body["errorMessage"].as_str());
+        let message = message.unwrap_or("Lambda returned no error message");
+        bail!(Advised::new(
+            format!("{name} failed: {message}"),
+            format!("Read the log of {name}."),
+        ));
+    }
+    body.with_context(|| format!("{name} returned a response that is not JSON"))
 }

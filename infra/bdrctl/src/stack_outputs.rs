@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use aws_config::SdkConfig;
+use aws_sdk_cloudformation::error::ProvideErrorMetadata;
 use tokio::sync::OnceCell;
 
 use crate::advised::Advised;
@@ -14,6 +15,7 @@ use crate::arguments::StackArguments;
 pub struct StackOutputs {
     arguments: StackArguments,
     cloudformation: aws_sdk_cloudformation::Client,
+    region: String,
     outputs: OnceCell<BTreeMap<String, String>>,
 }
 
@@ -22,7 +24,8 @@ impl StackOutputs {
     #[must_use]
     pub fn new(aws: &SdkConfig, arguments: StackArguments) -> Self {
         let cloudformation = aws_sdk_cloudformation::Client::new(aws);
-        Self { arguments, cloudformation, outputs: OnceCell::new() }
+        let region = aws.region().map_or("no region", |region| region.as_ref()).to_owned();
+        Self { arguments, cloudformation, region, outputs: OnceCell::new() }
     }
 
     /// Returns the URL of the queue.
@@ -60,6 +63,21 @@ impl StackOutputs {
         self.find(None, "CleanupFailureQueueUrl").await
     }
 
+    /// Returns the log group of process-bdr-job.
+    pub(crate) async fn process_log_group(&self) -> Result<String> {
+        self.find(None, "ProcessBdrJobLogGroupName").await
+    }
+
+    /// Returns the log group of cleanup-expired-bdrs.
+    pub(crate) async fn cleanup_log_group(&self) -> Result<String> {
+        self.find(None, "CleanupExpiredBdrsLogGroupName").await
+    }
+
+    /// Returns the log group of presign-bdr-download.
+    pub(crate) async fn presign_log_group(&self) -> Result<String> {
+        self.find(None, "PresignBdrDownloadLogGroupName").await
+    }
+
     async fn find(&self, argument: Option<&String>, output: &str) -> Result<String> {
         if let Some(argument) = argument {
             return Ok(argument.clone());
@@ -77,6 +95,17 @@ impl StackOutputs {
     async fn describe(&self) -> Result<BTreeMap<String, String>> {
         let stack = &self.arguments.stack;
         let response = self.cloudformation.describe_stacks().stack_name(stack).send().await;
+        // CloudFormation has no error of its own for a stack that does not exist.
+        if let Err(error) = &response
+            && let Some(metadata) = error.as_service_error().map(ProvideErrorMetadata::meta)
+            && metadata.code() == Some("ValidationError")
+            && metadata.message().is_some_and(|message| message.contains("does not exist"))
+        {
+            bail!(Advised::not_found(
+                format!("no stack {stack:?} in {}", self.region),
+                "Check --stack and AWS_REGION, or specify the resources by options (`bdrctl --help`).",
+            ));
+        }
         let response = response.with_context(|| {
             Advised::new(
                 format!("failed to read the outputs of stack {stack}"),

@@ -39,7 +39,7 @@ use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 pub use download::Download;
-pub use due_email::{DueEmail, DueRow};
+pub use due_email::{DueEmail, DueRow, EmailRow};
 pub use maintenance::{EXPIRED, Expired, ExpiryCursor, GIVE_UP, PAGE, PURGE, Stuck, UNPUBLISHED};
 pub use operator::{Filter, NewRequest, Overview, Remedy};
 

@@ -24,8 +24,10 @@ const MAX_ATTEMPT_SECONDS: f64 = 960.0;
 pub struct Overview {
     /// `id`.
     pub bdr_id: Uuid,
-    /// `status` as stored.
+    /// `status`, but `expired` from `expires_at` on.
     pub status: String,
+    /// Whether the archive has expired and the cleanup has not deleted it yet: the row is still `ready`.
+    pub awaits_cleanup: bool,
     /// The time of the change to this state.
     #[serde(with = "time::serde::rfc3339::option")]
     pub since: Option<OffsetDateTime>,
@@ -92,7 +94,7 @@ pub struct NewRequest {
 pub struct Filter {
     /// These requests only; all if empty.
     pub bdr_ids: Vec<Uuid>,
-    /// In one of these states only; in any state if empty.
+    /// In one of these states ([`Overview::status`]) only; in any state if empty.
     pub states: Vec<String>,
     /// Minimum time in the state, in seconds. 0 disables the check: a request may have changed its
     /// state after the statement started.
@@ -101,20 +103,24 @@ pub struct Filter {
     pub limit: i64,
 }
 
-/// Requests by their change of state, latest first.
+/// Requests by their change of state, latest first. `$5` are the stored states of the states `$2`, for an
+/// index.
 const OVERVIEW: &str = "
-    SELECT r.id, r.status, r.user_id::bigint, cardinality(r.post_ids) AS artworks, r.file_path,
+    SELECT r.id, e.status, e.status <> r.status AS awaits_cleanup, r.user_id::bigint, cardinality(r.post_ids) AS artworks, r.file_path,
            r.file_size_bytes, r.created_at, r.started_at, r.completed_at, r.expires_at,
            u.public_sqid::text, s.since, now() AS now
       FROM batch_download_requests AS r
       LEFT JOIN users AS u ON u.id = r.user_id
      CROSS JOIN LATERAL (
-           SELECT coalesce(CASE r.status WHEN 'expired' THEN r.expires_at
+           SELECT CASE WHEN r.status = 'ready' AND r.expires_at <= now() THEN 'expired'
+                       ELSE r.status::text END AS status) AS e
+     CROSS JOIN LATERAL (
+           SELECT coalesce(CASE e.status WHEN 'expired' THEN r.expires_at
                                          WHEN 'ready' THEN r.completed_at
                                          WHEN 'failed' THEN r.completed_at END,
                            greatest(r.created_at, r.started_at)) AS since) AS s
      WHERE (cardinality($1::uuid[]) = 0 OR r.id = ANY ($1))
-       AND (cardinality($2::text[]) = 0 OR r.status = ANY ($2))
+       AND (cardinality($2::text[]) = 0 OR r.status = ANY ($5::text[]) AND e.status = ANY ($2))
        AND ($3 = 0 OR s.since <= now() - make_interval(secs => $3))
      ORDER BY s.since DESC, r.id
      LIMIT $4";
@@ -172,14 +178,20 @@ impl Requests {
     /// # Errors
     /// When the database does not respond, or a row is malformed.
     pub async fn overview(&self, filter: &Filter) -> Result<Vec<Overview>, DatabaseError> {
+        let mut stored = filter.states.clone();
+        if stored.iter().any(|state| state == "expired") {
+            stored.push("ready".to_owned());
+        }
+        let stored = &stored;
         let rows = self
             .database
             .read(|client| async move {
-                let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
+                let parameters: [(&(dyn ToSql + Sync), Type); 5] = [
                     (&filter.bdr_ids, Type::UUID_ARRAY),
                     (&filter.states, Type::TEXT_ARRAY),
                     (&filter.age_seconds, Type::FLOAT8),
                     (&filter.limit, Type::INT8),
+                    (stored, Type::TEXT_ARRAY),
                 ];
                 client.query_typed(OVERVIEW, &parameters).await
             })
@@ -267,6 +279,7 @@ fn overview(row: &Row) -> Result<Overview, DatabaseError> {
     Ok(Overview {
         bdr_id: column(row, "id")?,
         status: column(row, "status")?,
+        awaits_cleanup: column(row, "awaits_cleanup")?,
         since: column(row, "since")?,
         user_id: column(row, "user_id")?,
         artworks: column(row, "artworks")?,

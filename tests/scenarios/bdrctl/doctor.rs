@@ -66,9 +66,28 @@ fn a_healthy_stack_has_no_errors_and_one_unchecked_finding() {
         for warning in of_level(&findings, "warning") {
             assert!(known.iter().any(|known| warning.starts_with(known)), "{warning}");
         }
-        let text = bdrctl(&s, &["doctor"]).await.ok();
-        assert_eq!(text.lines().count(), findings.len() + 1, "a line per finding, and the summary");
+        let text = bdrctl(&s, &["doctor", "--all"]).await.ok();
+        let advised = findings.iter().filter(|finding| finding["advice"].is_string()).count();
+        let lines = findings.len() + advised + 1;
+        assert_eq!(text.lines().count(), lines, "findings, advice and the summary");
+        insta::with_settings!({filters => vec![
+            (r"by \d+ s", "by [n] s"), (r"bucket \S+ exists", "bucket [name] exists"),
+            (r"\d+ warnings?, 1 not checked, \d+ ok", "[n] warnings, 1 not checked, [n] ok"),
+        ]}, { insta::assert_snapshot!("doctor_good", without_those_of_others(&text)) });
     });
+}
+
+/// Returns the findings that do not depend on other scenarios, which leave requests and messages.
+fn without_those_of_others(text: &str) -> String {
+    let others = ["dead-letter queue: holds", "dead-letter queue: is empty", "requests: "];
+    let mut is_left_out = false;
+    let lines = text.lines().filter(|line| {
+        if !line.starts_with("  ") {
+            is_left_out = others.iter().any(|other| line.contains(&format!(": {other}")));
+        }
+        !is_left_out
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Deploys the template as a new stack and returns the ids of its resources.
@@ -172,6 +191,17 @@ fn every_broken_setting_is_found() {
         assert!(warnings.contains(&"dead-letter queue: holds 1 message".to_owned()));
         let advised = findings.iter().filter(|finding| finding["level"] != "ok");
         assert!(advised.clone().all(|finding| finding["advice"].is_string()));
+
+        let text = bdrctl(&s, &["--stack", &stack, "doctor"]).await;
+        insta::with_settings!({filters => vec![
+            (stack.as_str(), "[stack]"), (r"http://[0-9.:]+/\d+/", "http://[host]/"),
+            (r":\d{12}:", ":[account]:"), (r"\d+ ok", "[n] ok"),
+        ]}, { insta::assert_snapshot!("doctor_bad", without_those_of_others(&text.out)) });
+        assert_eq!(text.status, Some(1));
+        let mut coloured = command(&s, s.stack.endpoint(), &["--stack", &stack, "doctor"]);
+        let coloured = coloured.env("CLICOLOR_FORCE", "1").output().await.unwrap();
+        let coloured = String::from_utf8(coloured.stdout).unwrap();
+        assert!(coloured.contains("\u{1b}[31m") && !text.out.contains('\u{1b}'), "{coloured}");
     });
 }
 
@@ -252,6 +282,9 @@ fn an_unreachable_deployment_has_no_ok_findings() {
         assert!(!succeeded && of_level(&findings, "error").len() == 1, "the stack");
         assert_eq!(of_level(&findings, "ok"), [""; 0]);
         assert!(of_level(&findings, "not_checked").len() >= 8);
+        let text = bdrctl(&s, &[&arguments[..], &["doctor"]].concat()).await;
+        insta::assert_snapshot!("doctor_without_stack", text.out);
+        assert_eq!(text.status, Some(1));
         let unknown = "00000000-0000-0000-0000-000000000000";
         let error = bdrctl(&s, &["--stack", "no-such-stack", "link", unknown]).await.failed();
         assert!(error.contains(&format!("request {unknown} not found")), "{error}");

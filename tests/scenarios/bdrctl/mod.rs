@@ -1,8 +1,12 @@
 //! The operator's tool: its binary against the local stack.
 
+mod cleanup;
 pub(crate) mod doctor;
 mod erase;
+mod errors;
 mod help;
+mod log;
+mod notify;
 mod output;
 mod redrive;
 mod requests;
@@ -22,6 +26,7 @@ pub(crate) const BDRCTL: &str = env!("CARGO_BIN_EXE_bdrctl-under-test");
 /// The result and output of a run.
 struct Ran {
     succeeded: bool,
+    status: Option<i32>,
     out: String,
     err: String,
 }
@@ -34,7 +39,7 @@ fn command(s: &Scenario, endpoint: &str, arguments: &[&str]) -> Command {
         .env_clear()
         .envs(s.stack.environment())
         .env("AWS_ENDPOINT_URL", endpoint)
-        .env("DATABASE_URL", s.stack.admin_database_url())
+        .env("DATABASE_URL", s.admin_database_url())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -54,7 +59,7 @@ fn ran(s: &Scenario, arguments: &[&str], output: Output) -> Ran {
     if !arguments.contains(&"link") {
         s.secrets.look_for_leaks(out.lines());
     }
-    Ran { succeeded: output.status.success(), out, err }
+    Ran { succeeded: output.status.success(), status: output.status.code(), out, err }
 }
 
 impl Ran {

@@ -1,13 +1,15 @@
 //! `redrive`: the action on each message of the dead-letter queue, and interruptions.
 
+use std::process::Stdio;
 use std::sync::Arc;
 
 use bdr_tests::proxy::{Fault, HttpProxy, Script, Service, Target};
-use bdr_tests::{Scenario, scenario};
+use bdr_tests::{Scenario, scenario, scenario_apart};
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
 use uuid::Uuid;
 
-use super::{FAILED, assert_reopened, bdrctl, command, published, queue, request};
+use super::{FAILED, Ran, assert_reopened, bdrctl, command, published, queue, ran, request};
 
 async fn send(s: &Scenario, queue: &str, body: &str) {
     s.sqs.send_message().queue_url(queue).message_body(body).send().await.unwrap();
@@ -62,12 +64,18 @@ fn redrive_shows_then_applies_an_action_per_request_state() {
         assert_eq!((s.row(expected[0].0).await, count(&s, &source).await), (before, "0+0".into()));
         assert_eq!(count(&s, &dead).await, "8+0", "all messages are visible again");
 
-        let done = bdrctl(&s, &[&queues[..], &["--yes"]].concat()).await.ok();
+        let age = |message: &Value| message["sent_at"].as_str().unwrap().to_owned();
+        assert!(shown.as_array().unwrap().iter().all(|message| age(message).starts_with("20")));
+
+        let done = bdrctl(&s, &[&queues[..], &["--yes"]].concat()).await;
+        assert_eq!(done.status, Some(1), "messages are left");
+        assert!(done.err.contains("run `bdrctl redrive --discard`"), "{}", done.err);
         insta::with_settings!({filters => vec![
-            (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "[id]"),
+            (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "[id]"), (r"(?m)^ \d+m?s +", " [age]  "),
+            (r"(?m)^ age +", " age    "),
         ], sort_maps => true}, {
-            let mut lines: Vec<_> = done.lines().collect();
-            lines[1..].sort_by_key(|line| line.split_whitespace().skip(2).collect::<Vec<_>>());
+            let mut lines: Vec<_> = done.out.lines().collect();
+            lines[1..].sort_by_key(|line| line.split_whitespace().skip(1).collect::<Vec<_>>());
             insta::assert_snapshot!("redrive", lines.join("\n"));
         });
         assert_reopened(&s, expected[0].0).await;
@@ -97,6 +105,67 @@ fn a_request_with_two_messages_is_published_once() {
         assert_eq!(published(&s, &source).await, [bdr_id]);
         let empty = bdrctl(&s, &redrive).await.ok();
         assert_eq!(empty.trim(), "The dead-letter queue is empty.");
+    });
+}
+
+/// Runs the tool with this answer on standard input.
+async fn answered(s: &Scenario, arguments: &[&str], answer: &[u8]) -> Ran {
+    let mut command = command(s, s.stack.endpoint(), arguments);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(answer).await.unwrap();
+    ran(s, arguments, child.wait_with_output().await.unwrap())
+}
+
+#[test]
+fn discard_asks_then_deletes_messages_that_no_redrive_can_help() {
+    const PAST_EXPIRY: &str = "status = 'ready', completed_at = now() - interval '8 days',
+                               expires_at = now() - interval '1 day'";
+    // Apart: a cleanup of another scenario would expire the row.
+    scenario_apart(async |s| {
+        let (source, dead) = (queue(&s).await, queue(&s).await);
+        let failed = request(&s, FAILED).await;
+        let pending = request(&s, "status = 'pending'").await;
+        let running = request(&s, "status = 'failed', started_at = now()").await;
+        let expired = request(&s, PAST_EXPIRY).await;
+        for bdr_id in [failed, pending, running, expired, Uuid::new_v4()] {
+            send(&s, &dead, &Scenario::message(bdr_id)).await;
+        }
+        send(&s, &dead, "not a request").await;
+        let before = (s.row(failed).await, s.row(expired).await);
+        let discard =
+            ["--queue-url", &source, "--dead-letter-queue-url", &dead, "redrive", "--discard"];
+
+        let unanswered = bdrctl(&s, &discard).await;
+        assert!(unanswered.err.starts_with("Delete 4 messages? "), "{}", unanswered.err);
+        assert!(unanswered.err.contains("nothing was changed"), "{}", unanswered.err);
+        let text = unanswered.ok();
+        let line = |part: &str| text.lines().find(|line| line.contains(part)).unwrap().to_owned();
+        assert!(line("not a request").contains("would be deleted"), "{text}");
+        let expired_line = line(&expired.to_string());
+        assert!(expired_line.contains(" expired ") && expired_line.contains("would be deleted"));
+        answered(&s, &discard, b"no\n").await.ok();
+        assert_eq!(count(&s, &dead).await, "6+0", "nothing was deleted");
+
+        let done = answered(&s, &discard, b"y\n").await;
+        assert_eq!(done.status, Some(1), "messages are left: {}", done.out);
+        assert_eq!(count(&s, &dead).await, "2+0");
+        let left = bdrctl(&s, &[&["--json"], &discard[..]].concat()).await.json();
+        let mut left: Vec<_> =
+            left.as_array().unwrap().iter().map(|m| m["bdr_id"].clone()).collect();
+        left.sort_by_key(Value::to_string);
+        let mut open = vec![json!(pending), json!(running)];
+        open.sort_by_key(Value::to_string);
+        assert_eq!(left, open);
+        assert_eq!((s.row(failed).await, s.row(expired).await), before);
+        assert!(s.archive(failed).await.is_some() && s.archive(expired).await.is_some());
+        assert!(published(&s, &source).await.is_empty());
+
+        s.set(pending, FAILED).await;
+        s.set(running, "started_at = now() - interval '1 hour'").await;
+        bdrctl(&s, &[&discard[..], &["--yes"]].concat()).await.ok();
+        assert_eq!(count(&s, &dead).await, "0+0");
+        let empty = bdrctl(&s, &[&["--json"], &discard[..]].concat()).await;
+        assert_eq!((empty.out.trim(), empty.err.trim()), ("[]", "The dead-letter queue is empty."));
     });
 }
 

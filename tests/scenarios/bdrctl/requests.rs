@@ -1,6 +1,6 @@
 //! `submit`, `status`, `watch`, `link` and `retry`.
 
-use bdr_tests::{Artwork, scenario};
+use bdr_tests::{Artwork, scenario, scenario_apart};
 use serde_json::{Value, json};
 
 use super::{FAILED, assert_reopened, bdrctl, published, queue, request};
@@ -109,6 +109,59 @@ fn watch_fails_at_a_failed_request_and_at_its_timeout() {
         let refused = bdrctl(&s, &["link", &bdr_id.to_string()]).await;
         assert_eq!(refused.out, "");
         assert!(refused.failed().contains("is failed"));
+    });
+}
+
+#[test]
+fn every_command_calls_a_request_past_its_expiry_expired() {
+    // Apart: a cleanup of another scenario would expire the row.
+    scenario_apart(async |s| {
+        let bdr_id = request(
+            &s,
+            "status = 'ready', completed_at = now() - interval '8 days',
+             expires_at = now() - interval '2 hours'",
+        )
+        .await;
+        let id = bdr_id.to_string();
+        let before = s.row(bdr_id).await;
+        let status = bdrctl(&s, &["status", &id]).await.ok();
+        assert!(status.contains("expired for 2h"), "{status}");
+        assert!(status.contains("the next cleanup deletes its archive"), "{status}");
+        let status = bdrctl(&s, &["--json", "status", &id]).await.json();
+        assert_eq!(
+            (&status["status"], &status["awaits_cleanup"]),
+            (&json!("expired"), &json!(true))
+        );
+        for (state, is_listed) in [("expired", true), ("ready", false)] {
+            let list = ["status", "--state", state, "--limit", "10000"];
+            assert_eq!(bdrctl(&s, &list).await.ok().contains(&id), is_listed, "{state}");
+        }
+        let watched = bdrctl(&s, &["watch", &id]).await;
+        let (line, note) = (watched.out.trim(), watched.err.trim());
+        assert!(line.starts_with("expired      2h") && line.ends_with(" ago"), "{line}");
+        assert!(note.contains("the next cleanup deletes its archive"), "{note}");
+        watched.ok();
+        for command in ["retry", "link", "submit"] {
+            let error = bdrctl(&s, &[command, &id]).await.failed();
+            assert!(error.contains(" expired 2h"), "{command}: {error}");
+            assert!(error.contains("the next cleanup deletes its archive"), "{command}: {error}");
+        }
+        assert_eq!(s.row(bdr_id).await, before);
+    });
+}
+
+#[test]
+fn watch_prints_how_long_ago_a_request_became_ready() {
+    scenario(async |s| {
+        let ready = "status = 'ready', completed_at = now() - interval '3 hours',
+                     expires_at = now() + interval '7 days'";
+        let id = request(&s, ready).await.to_string();
+        let line = bdrctl(&s, &["watch", &id]).await.ok();
+        assert!(line.trim().starts_with("ready        3h"), "{line}");
+        assert!(line.trim().ends_with(" ago"), "{line}");
+        let line = bdrctl(&s, &["--json", "watch", &id]).await.json();
+        let since = bdrctl(&s, &["--json", "status", &id]).await.json()["since"].clone();
+        assert_eq!((&line["status"], &line["since"]), (&json!("ready"), &since));
     });
 }
 

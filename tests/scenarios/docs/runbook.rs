@@ -62,7 +62,9 @@ fn dead_letters_are_redriven_rows_first() {
         }
         let source = queue(&s).await;
         let names = format!("queue={source} dead={dead}");
-        run_locally(&s, &names, blocks("### Redrive")[0]).await;
+        // The status for a message that is left.
+        let redrive = blocks("### Redrive")[0].trim();
+        run_locally(&s, &names, &format!("{redrive} || [ $? -eq 1 ]")).await;
         assert_eq!(s.row(bdr_id).await["status"], "pending");
         assert_open_again(&s, bdr_id).await;
     });

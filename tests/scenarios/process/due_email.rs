@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bdr_tests::in_process::{Cleaner, now};
 use bdr_tests::proxy::{DatabaseWire, Fault, Script, Target};
-use bdr_tests::{Artwork, Delivery, Scenario, scenario};
+use bdr_tests::{Artwork, Delivery, Scenario, scenario, scenario_apart};
 use serde_json::json;
 use shared::clock::Clock;
 use uuid::Uuid;
@@ -81,7 +81,7 @@ fn a_database_that_falls_silent_after_a_failure_costs_no_email() {
 
 #[test]
 fn the_mark_of_a_row_that_was_open_sends_nothing_and_is_deleted_after_two_days() {
-    scenario(async |s| {
+    scenario_apart(async |s| {
         let bdr_id = s.request(&[s.artwork(Artwork::default()).await]).await;
         // The database executes nothing: the row stays `processing`.
         let gone = (Target::After(1), Fault::LostRequest);

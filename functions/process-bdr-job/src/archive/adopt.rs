@@ -2,7 +2,7 @@
 
 use shared::failure::Failure;
 use shared::request::Claim;
-use shared::vault::ArchiveKey;
+use shared::vault::{ArchiveKey, ArchiveObject};
 
 use super::comment::Counts;
 use super::{Archiver, StoredArchive};
@@ -20,9 +20,34 @@ impl Archiver {
         let Some(object) = self.vault.adopt(key, self.clock.now()).await.map_err(failure)? else {
             return Ok(None);
         };
-        let Some(end) = self.vault.archive_end(key, &object).await.map_err(failure)? else {
-            return Ok(None);
-        };
+        self.counted(claim, key, &object).await
+    }
+
+    /// Returns the archive at `key`, whatever its age.
+    pub(crate) async fn stored(
+        &self,
+        claim: &Claim,
+        key: &ArchiveKey,
+    ) -> Result<Option<StoredArchive>, Failure> {
+        let object = self.vault.archive(key).await;
+        let object =
+            object.map_err(|error| Failure::retry("failed to look for the archive", error))?;
+        match object {
+            Some(object) => self.counted(claim, key, &object).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Returns an archive with the counts of its comment. Returns `None` if it was deleted or replaced.
+    async fn counted(
+        &self,
+        claim: &Claim,
+        key: &ArchiveKey,
+        object: &ArchiveObject,
+    ) -> Result<Option<StoredArchive>, Failure> {
+        let end = self.vault.archive_end(key, object).await;
+        let end = end.map_err(|error| Failure::retry("failed to read the archive", error))?;
+        let Some(end) = end else { return Ok(None) };
         let requested = without_duplicates(&claim.post_ids).len();
         let counts = Counts::read(&end, claim.bdr_id, requested);
         Ok(Some(StoredArchive {
@@ -31,7 +56,7 @@ impl Archiver {
             missing: counts.map_or(0, |counts| counts.missing),
             counted: counts.is_some(),
             adopted: true,
-            e_tag: object.e_tag,
+            e_tag: object.e_tag.clone(),
         }))
     }
 }

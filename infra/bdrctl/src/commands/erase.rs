@@ -47,7 +47,7 @@ pub(crate) async fn run(
             Some(true) => {}
             Some(false) => bail!("not confirmed: nothing was deleted"),
             None => bail!(Advised::new(
-                "the input is not a terminal: cannot ask for confirmation",
+                "nothing was deleted: no answer to the question",
                 "To delete without confirmation, add --yes.",
             )),
         }

@@ -3,19 +3,27 @@
 //!
 //! After an interruption, the message is visible again when its visibility timeout ends, and the next
 //! redrive continues from the state of its row.
+//!
+//! With `--discard`, it only deletes messages that no redrive can help: those that are not requests, and
+//! those whose request does not exist or is closed.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
+use shared::clock::Clock;
 use shared::queue::{Publication, Queue, ReceivedMessage};
 use shared::request::Remedy;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::arguments::RedriveArguments;
 use crate::operator::Operator;
-use crate::output::{self, Printer, note, table};
+use crate::output::{Printer, age, confirm, escaped, note, table};
+
+/// Characters of a body in the table: those of a request and some more. JSON has the whole body.
+const MAX_BODY: usize = 80;
 
 /// An action on a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -36,6 +44,11 @@ enum Action {
 struct DeadMessage {
     message_id: String,
     bdr_id: Option<Uuid>,
+    /// The body, with addresses and queries of URLs hidden.
+    body: String,
+    /// The time of the first send.
+    #[serde(with = "time::serde::rfc3339::option")]
+    sent_at: Option<OffsetDateTime>,
     status: Option<String>,
     action: Action,
     reason: &'static str,
@@ -44,12 +57,83 @@ struct DeadMessage {
     error: Option<String>,
 }
 
-/// Redrives all messages, or shows the actions.
+/// Redrives or discards messages, or shows the actions. Returns whether the command left no message that it
+/// should have redriven or discarded, or (of a dry run) whether it could decide about every message.
 pub(crate) async fn run(
     operator: &Operator,
     arguments: &RedriveArguments,
     printer: Printer,
 ) -> Result<bool> {
+    if !arguments.yes {
+        let (messages, result) = pass(operator, arguments, None, printer).await?;
+        print(&messages, result, printer)?;
+        let ids = messages.iter().filter(|message| message.action != Action::Leave);
+        let ids: HashSet<String> = ids.map(|message| message.message_id.clone()).collect();
+        let is_decided = messages.iter().all(|message| message.error.is_none());
+        if ids.is_empty() {
+            return Ok(is_decided);
+        }
+        if !arguments.discard || printer.is_json() || !confirm_discard(ids.len())? {
+            let discard = if arguments.discard { " --discard" } else { "" };
+            note(&format!(
+                "Dry run: nothing was changed. To apply the changes, run `bdrctl redrive{discard} --yes`."
+            ));
+            return Ok(is_decided);
+        }
+        return apply(operator, arguments, &Selection::Of(ids), printer).await;
+    }
+    apply(operator, arguments, &Selection::All, printer).await
+}
+
+/// Applies the actions on the selected messages. Returns whether no message is left.
+async fn apply(
+    operator: &Operator,
+    arguments: &RedriveArguments,
+    selection: &Selection,
+    printer: Printer,
+) -> Result<bool> {
+    let (messages, result) = pass(operator, arguments, Some(selection), printer).await?;
+    print(&messages, result, printer)?;
+    let left = messages.iter().filter(|message| !message.done).count();
+    if left > 0 && !arguments.discard {
+        note(
+            "To delete messages that are not requests, or whose request does not exist or is closed, run \
+             `bdrctl redrive --discard`.",
+        );
+    }
+    Ok(left == 0)
+}
+
+fn confirm_discard(count: usize) -> Result<bool> {
+    let messages = if count == 1 { "1 message".to_owned() } else { format!("{count} messages") };
+    let question = format!("Delete {messages}? The requests and their archives stay as they are.");
+    Ok(confirm(&question)?.unwrap_or_default())
+}
+
+/// The messages on which a redrive acts.
+enum Selection {
+    All,
+    /// Messages with these ids.
+    Of(HashSet<String>),
+}
+
+impl Selection {
+    fn contains(&self, message_id: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Of(ids) => ids.contains(message_id),
+        }
+    }
+}
+
+/// Receives all messages once, and applies the actions on those of `selection`. Returns the messages so far
+/// and the error that ended the pass early.
+async fn pass(
+    operator: &Operator,
+    arguments: &RedriveArguments,
+    selection: Option<&Selection>,
+    printer: Printer,
+) -> Result<(Vec<DeadMessage>, Result<()>)> {
     let dead_letter_queue = operator.dead_letter_queue().await?;
     let queue = operator.queue().await?;
     let mut redrive = Redrive {
@@ -57,6 +141,7 @@ pub(crate) async fn run(
         dead_letter_queue,
         queue,
         arguments,
+        selection,
         seen: HashSet::new(),
         published: HashSet::new(),
     };
@@ -71,15 +156,10 @@ pub(crate) async fn run(
                 received.message_id, arguments.visibility_timeout
             )
         }) {
-            output::error(&error);
+            printer.error(&error);
         }
     }
-    printer.result(&messages, || text(&messages))?;
-    result?;
-    if !arguments.yes && messages.iter().any(|message| message.action != Action::Leave) {
-        note("Dry run: nothing was changed. To apply the changes, run `bdrctl redrive --yes`.");
-    }
-    Ok(messages.iter().all(|message| message.error.is_none()))
+    Ok((messages, result))
 }
 
 struct Redrive<'a> {
@@ -87,6 +167,8 @@ struct Redrive<'a> {
     dead_letter_queue: Queue,
     queue: Queue,
     arguments: &'a RedriveArguments,
+    /// The messages to act on; `None` for a dry run.
+    selection: Option<&'a Selection>,
     /// Ids of received messages.
     seen: HashSet<String>,
     /// Published requests.
@@ -125,6 +207,8 @@ impl Redrive<'_> {
         let mut message = DeadMessage {
             message_id: received.message_id.clone(),
             bdr_id: received.bdr_id,
+            body: without_secrets(&received.body),
+            sent_at: received.sent_at,
             status: None,
             action: Action::Leave,
             reason: "malformed message",
@@ -133,7 +217,12 @@ impl Redrive<'_> {
         };
         let worked = async {
             self.choose_action(&mut message).await?;
-            if self.arguments.yes { self.apply(received, &mut message).await } else { Ok(()) }
+            match self.selection {
+                Some(selection) if selection.contains(&received.message_id) => {
+                    self.apply(received, &mut message).await
+                }
+                _ => Ok(()),
+            }
         };
         if let Err(error) = worked.await {
             message.error = Some(format!("{error:#}"));
@@ -142,14 +231,22 @@ impl Redrive<'_> {
     }
 
     async fn choose_action(&self, message: &mut DeadMessage) -> Result<()> {
-        let Some(bdr_id) = message.bdr_id else { return Ok(()) };
+        let discard = self.arguments.discard;
+        let Some(bdr_id) = message.bdr_id else {
+            message.action = if discard { Action::Delete } else { Action::Leave };
+            return Ok(());
+        };
         let request = self.operator.requests().await?.find(bdr_id).await?;
         message.status = request.as_ref().map(|request| request.status.clone());
-        (message.action, message.reason) = match request.map(|request| request.remedy()) {
+        let remedy = request.map(|request| request.remedy());
+        (message.action, message.reason) = match remedy {
+            None if discard => (Action::Delete, "request not found"),
             None => (Action::Leave, "request not found"),
             Some(None) => (Action::Leave, "unknown state"),
             Some(Some(Remedy::Wait)) => (Action::Leave, "an attempt may be running"),
             Some(Some(Remedy::Nothing)) => (Action::Delete, "request is complete"),
+            Some(Some(Remedy::Reopen)) if discard => (Action::Delete, "request failed"),
+            Some(Some(Remedy::Publish)) if discard => (Action::Leave, "request is open"),
             Some(Some(Remedy::Publish | Remedy::Reopen)) if self.published.contains(&bdr_id) => {
                 (Action::Delete, "already published by this redrive")
             }
@@ -160,10 +257,10 @@ impl Redrive<'_> {
     }
 
     async fn apply(&mut self, received: &ReceivedMessage, message: &mut DeadMessage) -> Result<()> {
-        let Some(bdr_id) = message.bdr_id.filter(|_| message.action != Action::Leave) else {
+        if message.action == Action::Leave {
             return Ok(());
-        };
-        if message.action != Action::Delete {
+        }
+        if let Some(bdr_id) = message.bdr_id.filter(|_| message.action != Action::Delete) {
             let request = self.operator.request(bdr_id).await?;
             if message.action == Action::Retry {
                 self.operator.reopen(&request).await?;
@@ -180,12 +277,20 @@ impl Redrive<'_> {
     }
 }
 
-fn text(messages: &[DeadMessage]) -> String {
+/// Prints the messages of a pass. Returns the error that ended it early.
+fn print(messages: &[DeadMessage], result: Result<()>, printer: Printer) -> Result<()> {
     if messages.is_empty() {
-        return "The dead-letter queue is empty.".to_owned();
+        result?;
+        printer.empty("The dead-letter queue is empty.")?;
+        return Ok(());
     }
+    printer.result(&messages, || text(messages))?;
+    result
+}
+
+fn text(messages: &[DeadMessage]) -> String {
+    let now = Clock::system().now();
     let rows = messages.iter().map(|message| {
-        let request = message.bdr_id.map_or_else(|| "-".to_owned(), |id| id.to_string());
         let action = match (message.action, message.done) {
             (Action::Retry, false) => "would be retried",
             (Action::Retry, true) => "retried",
@@ -200,7 +305,51 @@ fn text(messages: &[DeadMessage]) -> String {
             None => (action, message.reason.to_owned()),
         };
         let state = message.status.clone().unwrap_or_else(|| "-".to_owned());
-        [message.message_id.clone(), request, state, action.to_owned(), reason]
+        let age = message.sent_at.map_or_else(|| "-".to_owned(), |sent_at| age(now - sent_at));
+        [age, state, action.to_owned(), reason, shortened(&message.body)]
     });
-    table(["message", "request", "state", "action", "reason"], rows)
+    table(["age", "state", "action", "reason", "body"], rows)
+}
+
+/// Hides the words of a body that contain an e-mail address or a URL with a query, which may be presigned:
+/// operators paste this output into tickets.
+fn without_secrets(body: &str) -> String {
+    let ends_word = |c: char| c.is_whitespace() || "\"',<>{}[]()".contains(c);
+    let words = body.split_inclusive(ends_word).map(|word| {
+        let text = word.trim_end_matches(ends_word);
+        let is_address = text.contains('@') || text.contains("%40");
+        let is_query = text.contains("://") && text.contains('?');
+        if is_address || is_query { word.replace(text, "[hidden]") } else { word.to_owned() }
+    });
+    words.collect()
+}
+
+/// Returns the beginning of a body, without control characters.
+fn shortened(body: &str) -> String {
+    let mut characters = body.chars();
+    let mut text: String = characters.by_ref().take(MAX_BODY).collect();
+    if characters.next().is_some() {
+        text.push('…');
+    }
+    escaped(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{shortened, without_secrets};
+
+    #[test]
+    fn addresses_and_queries_of_a_body_are_hidden() {
+        let hidden = without_secrets(r#"{"to": "a@b.example", "url":"https://a/b?c=d","id":7}"#);
+        assert_eq!(hidden, r#"{"to": "[hidden]", "url":"[hidden]","id":7}"#);
+        assert_eq!(without_secrets("a%40b.example"), "[hidden]");
+        assert_eq!(without_secrets("\"7?\" \"x\""), "\"7?\" \"x\"");
+    }
+
+    #[test]
+    fn a_body_is_shortened_and_has_no_control_characters() {
+        assert_eq!(shortened("{\"bdr_id\": \"ä\"}"), "{\"bdr_id\": \"ä\"}");
+        assert_eq!(shortened("\u{1b}[2J\n"), "\\u{1b}[2J\\n");
+        assert_eq!(shortened(&"x".repeat(1000)).chars().count(), 81);
+    }
 }

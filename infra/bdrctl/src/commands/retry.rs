@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::advised::Advised;
 use crate::operator::Operator;
-use crate::output::{Printer, time};
+use crate::output::{Printer, state_of, time};
 
 /// Retries one request.
 pub(crate) async fn run(operator: &Operator, bdr_id: Uuid, printer: Printer) -> Result<bool> {
@@ -33,7 +33,7 @@ pub(crate) async fn run(operator: &Operator, bdr_id: Uuid, printer: Printer) -> 
             bail!(Advised::new(problem, advice))
         }
         Some(Remedy::Nothing) | None => {
-            bail!("request {bdr_id} is {}: nothing to retry", request.status)
+            bail!("nothing to retry: request {bdr_id} {}", state_of(&request))
         }
     };
     operator.publish(Publication { bdr_id, user_id: request.user_id }).await?;

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::arguments::StatusArguments;
 use crate::operator::Operator;
-use crate::output::{Printer, age, note, pairs, table, time};
+use crate::output::{Printer, age_of, note, pairs, table, time};
 
 /// A request and its error message.
 #[derive(Serialize)]
@@ -36,10 +36,13 @@ async fn one(operator: &Operator, bdr_id: Uuid, printer: Printer) -> Result<bool
     printer.result(&details, || {
         let RequestDetails { request, error_message } = &details;
         let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+        let more =
+            if request.awaits_cleanup { "; the next cleanup deletes its archive" } else { "" };
+        let state = format!("{} for {}{more}", request.status, age_of(request));
         let size = request.file_size_bytes.map(|bytes| format!("{bytes} bytes"));
         pairs([
             ("request", request.bdr_id.to_string()),
-            ("state", format!("{} for {}", request.status, age_of(request))),
+            ("state", state),
             ("artist", or_dash(request.user_id.map(|id| format!("user {id}")))),
             ("artworks", or_dash(request.artworks.map(|count| count.to_string()))),
             ("created", time(request.created_at)),
@@ -62,6 +65,10 @@ async fn list(operator: &Operator, arguments: StatusArguments, printer: Printer)
         limit: arguments.limit,
     };
     let requests = operator.requests().await?.overview(&filter).await?;
+    if requests.is_empty() {
+        printer.empty("No request matches.")?;
+        return Ok(true);
+    }
     printer.result(&requests, || {
         let rows = requests.iter().map(|request| {
             [
@@ -79,8 +86,4 @@ async fn list(operator: &Operator, arguments: StatusArguments, printer: Printer)
         note(&format!("Listed {}, the limit. To list more, raise --limit.", arguments.limit));
     }
     Ok(true)
-}
-
-fn age_of(request: &Overview) -> String {
-    request.since.map_or_else(|| "-".to_owned(), |since| age(request.now - since))
 }

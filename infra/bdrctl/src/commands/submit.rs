@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::advised::Advised;
 use crate::arguments::SubmitArguments;
 use crate::operator::Operator;
-use crate::output::Printer;
+use crate::output::{Printer, state_of};
 
 /// Publishes an existing request, or inserts and publishes a new one.
 pub(crate) async fn run(
@@ -43,7 +43,7 @@ pub(crate) async fn run(
 async fn open(operator: &Operator, bdr_id: Uuid) -> Result<Overview> {
     let request = operator.request(bdr_id).await?;
     let problem =
-        || format!("request {bdr_id} is {}: process-bdr-job would skip it", request.status);
+        || format!("process-bdr-job would skip request {bdr_id}: it {}", state_of(&request));
     match request.remedy() {
         Some(Remedy::Wait) if request.status == "processing" => Ok(request),
         Some(Remedy::Publish) => Ok(request),

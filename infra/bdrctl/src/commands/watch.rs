@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::advised::Advised;
 use crate::arguments::WatchArguments;
 use crate::operator::Operator;
-use crate::output::Printer;
+use crate::output::{Printer, age_of, note, state_of};
 
 /// Pause between two reads of the row, each a look-up by primary key.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -43,7 +43,7 @@ pub async fn watch(
             seen(&request, begun.elapsed())?;
             last = Some(state);
         }
-        if !STATES[..2].contains(&request.status.as_str()) {
+        if !is_open(&request) {
             return Ok(request);
         }
         if begun.elapsed() >= timeout {
@@ -57,6 +57,10 @@ pub async fn watch(
     }
 }
 
+fn is_open(request: &Overview) -> bool {
+    STATES[..2].contains(&request.status.as_str())
+}
+
 /// Watches a request. Returns whether it did not fail.
 pub(crate) async fn run(
     operator: &Operator,
@@ -64,21 +68,35 @@ pub(crate) async fn run(
     printer: Printer,
 ) -> Result<bool> {
     let bar = bar()?;
+    let mut is_first = true;
     let watched = watch(operator, arguments.bdr_id, arguments.timeout, |request, after| {
         let position = STATES.iter().position(|state| *state == request.status);
         bar.set_position(position.map_or(STATES.len(), |state| state + 1) as u64);
         bar.set_message(request.status.clone());
         let seconds = after.as_secs_f64();
         bar.suspend(|| {
+            let since = serde_json::to_value(request)?["since"].take();
             let line = json!({
-                "bdr_id": request.bdr_id, "status": request.status, "after_seconds": seconds,
+                "bdr_id": request.bdr_id, "status": request.status, "since": since,
+                "after_seconds": seconds,
             });
-            printer.line(&line, || format!("  {:<12} after {seconds:.2} s", request.status))
+            // The first state began before the watch; its age is that of the state.
+            let when = match (is_first, is_open(request)) {
+                (true, true) => format!("for {}", age_of(request)),
+                (true, false) => format!("{} ago", age_of(request)),
+                (false, _) => format!("after {seconds:.2} s"),
+            };
+            is_first = false;
+            printer.line(&line, || format!("  {:<12} {when}", request.status))
         })
     });
     let watched = watched.await;
     bar.finish_and_clear();
-    Ok(watched?.status != "failed")
+    let request = watched?;
+    if request.awaits_cleanup {
+        note(&format!("Request {} {}.", request.bdr_id, state_of(&request)));
+    }
+    Ok(request.status != "failed")
 }
 
 /// Returns a progress bar, hidden unless standard error is a terminal.

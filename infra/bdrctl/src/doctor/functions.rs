@@ -8,6 +8,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::diagnosis::Diagnosis;
+use crate::error_kind::ErrorKind;
 use crate::operator::Operator;
 
 /// The required variables of process-bdr-job. Each function also needs the database.
@@ -160,7 +161,7 @@ async fn invocation(operator: &Operator, diagnosis: &mut Diagnosis) {
             diagnosis.ok(CHECK, "starts and reads the database");
         }
         Ok(_) => diagnosis.error(CHECK, "returned an unexpected response", DEPLOY),
-        Err(error) if error.chain().count() == 1 => {
+        Err(error) if error.chain().count() == 1 && ErrorKind::of(&error) == ErrorKind::Failed => {
             let advice =
                 "Read its log. Common causes are the database, its secret and the network.";
             diagnosis.error(CHECK, error, advice);

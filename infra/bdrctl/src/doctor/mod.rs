@@ -13,21 +13,19 @@ mod vault;
 
 use anyhow::Result;
 
-use crate::advised::advice;
+use crate::arguments::DoctorArguments;
 use crate::operator::Operator;
 use crate::output::Printer;
-use diagnosis::{Diagnosis, Level, reason};
+use diagnosis::{Diagnosis, Level};
 
 /// Runs all checks. Returns whether none found an error.
-pub(crate) async fn run(operator: &Operator, printer: Printer) -> Result<bool> {
+pub(crate) async fn run(
+    operator: &Operator,
+    arguments: &DoctorArguments,
+    printer: Printer,
+) -> Result<bool> {
     let mut diagnosis = Diagnosis::default();
-    match operator.outputs.queue_url().await {
-        Ok(_) => diagnosis.ok("stack", "outputs are readable"),
-        Err(error) => {
-            let advice = advice(&error).unwrap_or("Most other checks need the outputs.");
-            diagnosis.error("stack", reason(&error), advice);
-        }
-    }
+    diagnosis.stack(&operator.outputs.queue_url().await);
     functions::check(operator, &mut diagnosis).await;
     permissions::check(operator, &mut diagnosis).await;
     queues::check(operator, &mut diagnosis).await;
@@ -35,6 +33,7 @@ pub(crate) async fn run(operator: &Operator, printer: Printer) -> Result<bool> {
     vault::check(operator, &mut diagnosis).await;
     email::check(operator, &mut diagnosis).await;
     database::check(operator, &mut diagnosis).await;
-    printer.result(&diagnosis.findings, || diagnosis.text())?;
+    printer
+        .result(&diagnosis.findings, || diagnosis.text(arguments.all, console::colors_enabled()))?;
     Ok(diagnosis.count(Level::Error) == 0)
 }
