@@ -79,7 +79,8 @@ fn a_healthy_stack_has_no_errors_and_one_unchecked_finding() {
 
 /// Returns the findings that do not depend on other scenarios, which leave requests and messages.
 fn without_those_of_others(text: &str) -> String {
-    let others = ["dead-letter queue: holds", "dead-letter queue: is empty", "requests: "];
+    let others =
+        ["dead-letter queue: holds", "dead-letter queue: is empty", "requests: ", "public ids: "];
     let mut is_left_out = false;
     let lines = text.lines().filter(|line| {
         if !line.starts_with("  ") {

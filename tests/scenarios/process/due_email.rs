@@ -88,7 +88,8 @@ fn the_mark_of_a_row_that_was_open_sends_nothing_and_is_deleted_after_two_days()
         let first = (Target::Containing("SET status = 'ready'".to_owned()), Fault::LostRequest);
         let script = Arc::new(Script::new([vec![first], vec![gone; 1000]].concat()));
         let proxy = DatabaseWire::start(script, &s.database_url).await.unwrap();
-        let mut worker = s.worker(&[("DATABASE_URL", proxy.url())]).await;
+        let url = format!("{}?sslmode=disable", proxy.url());
+        let mut worker = s.worker(&[("DATABASE_URL", &url)]).await;
         worker.time_left = Duration::from_secs(24);
         assert_ne!(worker.receive(bdr_id).await, Delivery::Acknowledged);
         assert_eq!(s.row(bdr_id).await["status"], "processing");
