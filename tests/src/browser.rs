@@ -54,17 +54,21 @@ impl Browser {
         let vault = cors::vault(s).await;
         let folder = tempfile::tempdir_in(s.stack.scratch_directory()).unwrap();
         let supervisor = Workspace::find().unwrap().root().join("infra/local-stack/supervisor.py");
-        let mut command = Command::new(s.stack.python());
-        command.arg("-I").arg(supervisor).arg("--").arg(driver).arg("--port=0");
-        command.env("HOME", folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let port = loop {
-            let line = lines.next_line().await.unwrap().expect("chromedriver's port");
-            if let Some((_, port)) = line.split_once("started successfully on port ") {
-                break port.trim_end_matches('.').to_owned();
+        let start = async || {
+            let mut command = Command::new(s.stack.python());
+            command.arg("-I").arg(&supervisor).arg("--").arg(driver).arg("--port=0");
+            command.env("HOME", folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut child = command.spawn().unwrap();
+            let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+            while let Some(line) = lines.next_line().await.unwrap() {
+                if let Some((_, port)) = line.split_once("started successfully on port ") {
+                    return Ok(Some((port.trim_end_matches('.').to_owned(), (child, lines))));
+                }
             }
+            // It ends if another process has the IPv6 port of the IPv4 port that it got.
+            Ok(None)
         };
+        let (port, driver) = s.wait("chromedriver's port", start).await;
         let mut flags = FLAGS.map(str::to_owned).to_vec();
         flags.push(format!("--user-data-dir={}", folder.path().join("profile").display()));
         let (_, aws) = s.stack.endpoint().split_once("://").unwrap();
@@ -82,7 +86,7 @@ impl Browser {
             session: format!("http://127.0.0.1:{port}/session"),
             folder,
             _vault: vault,
-            _driver: (child, lines),
+            _driver: driver,
         };
         let asked = json!({ "capabilities": { "alwaysMatch": capabilities } });
         let session = browser.post("", asked).await;
