@@ -134,7 +134,8 @@ impl OutputError {
 
 /// Asks on standard error for a confirmation. Returns the answer on standard input, or `None` without one.
 pub(crate) fn confirm(question: &str) -> Result<Option<bool>> {
-    write!(stderr(), "{question} [y/N] ")?;
+    // In one write, so that a terminal does not echo an early answer in the middle of the question.
+    stderr().write_all(format!("{question} [y/N] ").as_bytes())?;
     let mut reply = String::new();
     if io::stdin().read_line(&mut reply)? == 0 {
         note("");
