@@ -136,8 +136,9 @@ async fn ctrl_c_removes_the_spinners() {
     {
         shown += &String::from_utf8_lossy(&line);
         shown.push('\n');
-        // At least one step has begun when another one has ended.
-        if line.windows(3).any(|part| part == "✓".as_bytes()) && !shown.contains("Stopping.") {
+        // A step may end before its spinner is drawn. Another step has begun when one has ended.
+        let has_ended = line.windows(3).any(|part| part == "✓".as_bytes());
+        if has_ended && spins(&shown) && !shown.contains("Stopping.") {
             let _ = stdin.write_all(b"\x03").await;
         }
     }
