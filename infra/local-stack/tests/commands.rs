@@ -123,6 +123,8 @@ async fn ctrl_c_removes_the_spinners() {
     let demo = format!("{} demo", env!("CARGO_BIN_EXE_local-stack"));
     let mut terminal = Command::new("script")
         .args(["--quiet", "--flush", "--return", "--command", &demo, "/dev/null"])
+        // Without it the terminal has no spinners.
+        .env("TERM", "xterm")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
