@@ -107,10 +107,10 @@ pub fn scenario_apart(test: impl AsyncFnOnce(Scenario)) {
     });
 }
 
-/// Returns the URL with another database's name.
+/// Returns the URL with another database's name, and like `url` without TLS, which the server lacks.
 fn in_database(url: &str, name: &str) -> String {
     let (server, _) = url.rsplit_once('/').unwrap();
-    format!("{server}/{name}")
+    format!("{server}/{name}?sslmode=disable")
 }
 
 fn run(
@@ -231,6 +231,7 @@ impl Scenario {
     #[must_use]
     pub fn admin_database_url(&self) -> String {
         let (_, name) = self.database_url.rsplit_once('/').unwrap();
+        let name = name.trim_end_matches("?sslmode=disable");
         in_database(self.stack.admin_database_url(), name)
     }
 

@@ -12,7 +12,6 @@ use bdr_tests::{Artwork, Delivery, Scenario, scenario_apart};
 use local_stack::remote::RemoteHost;
 use local_stack::seed;
 use serde_json::{Value, json};
-use shared::vault::Vault;
 use uuid::Uuid;
 
 /// Returns what an erasure answers without errors.
@@ -249,8 +248,7 @@ async fn before_ready(s: &Scenario, meanwhile: impl AsyncFnOnce(Uuid)) -> Uuid {
     let held = vec![(Target::Containing("SET status = 'ready'".to_owned()), Fault::Hold)];
     let script = Arc::new(Script::new(held));
     let proxy = DatabaseWire::start(Arc::clone(&script), &s.database_url).await.unwrap();
-    let url = format!("{}?sslmode=disable", proxy.url());
-    let worker = s.worker(&[("DATABASE_URL", &url)]).await;
+    let worker = s.worker(&[("DATABASE_URL", proxy.url())]).await;
     let (delivery, ()) = futures_util::join!(worker.receive(bdr_id), async {
         script.wait_for_hold().await;
         assert!(s.archive(bdr_id).await.is_some());
@@ -312,12 +310,7 @@ fn an_object_that_cannot_be_deleted_is_reported() {
         let routes = get(answers).post(async move || denied);
         let vault = Router::new().route("/vault/", routes.clone()).route("/vault", routes);
         let host = RemoteHost::with_routes(vault).unwrap();
-        let s3 = aws_sdk_s3::config::Builder::from(&s.stack.sdk_config())
-            .endpoint_url(host.url(""))
-            .force_path_style(true)
-            .build();
-        let mut cleaner = Cleaner::new(&s, &[]).await;
-        cleaner.handler.cleanup.vault = Vault::new(aws_sdk_s3::Client::from_conf(s3), "vault");
+        let cleaner = super::cleaner_with_vault_at(&s, &host).await;
         let answer = cleaner.run(json!({"erase": {"user_sqid": "u"}})).await.unwrap();
         assert_eq!((&answer["status"], &answer["erased"]), (&json!("success"), &json!(1)));
         let errors = answer["errors"].as_array().unwrap();

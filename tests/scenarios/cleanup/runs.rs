@@ -108,12 +108,7 @@ fn a_zip_that_cannot_be_deleted_does_not_block_the_others() {
         let vault = Router::new().route("/vault/", post(async move || denied.clone()));
         let vault = vault.clone().route("/vault", post(async || ""));
         let host = RemoteHost::with_routes(vault).unwrap();
-        let s3 = aws_sdk_s3::config::Builder::from(&s.stack.sdk_config())
-            .endpoint_url(host.url(""))
-            .force_path_style(true)
-            .build();
-        let mut cleaner = Cleaner::new(&s, &[]).await;
-        cleaner.handler.cleanup.vault = Vault::new(aws_sdk_s3::Client::from_conf(s3), "vault");
+        let cleaner = super::cleaner_with_vault_at(&s, &host).await;
         for cleaned_up in [2, 0] {
             let report = cleaner.run(json!({"only": ["expire"]})).await.unwrap();
             assert_eq!(

@@ -172,7 +172,7 @@ async fn claim_late(s: &Scenario, status: &str, text: &str) {
     s.set(bdr_id, &format!("status = '{status}', started_at = now()")).await;
     let script = Arc::new(Script::new(vec![(Target::Containing(text.to_owned()), Fault::Hold)]));
     let proxy = DatabaseWire::start(Arc::clone(&script), &s.database_url).await.unwrap();
-    let requests = requests(&format!("{}?sslmode=disable", proxy.url()));
+    let requests = requests(proxy.url());
     // A statement is retried on a connection that existed before.
     assert!(requests.find(bdr_id).await.unwrap().is_some());
     let Claimed::Ours(claim) = requests.claim(bdr_id).await.unwrap() else {

@@ -10,10 +10,10 @@ use serde_json::json;
 use shared::clock::Clock;
 use uuid::Uuid;
 
-/// Processes the request through a proxy to a database that executes the statement with this text and
-/// never responds again.
-async fn close_without_a_response(s: &Scenario, bdr_id: Uuid, statement: &str) {
-    let lost = (Target::Containing(statement.to_owned()), Fault::LostAnswer);
+/// Processes the request through a proxy to a database that never responds again from the statement with
+/// this text on. `fault` tells whether it still executes that statement.
+async fn receive_in_silence(s: &Scenario, bdr_id: Uuid, statement: &str, fault: Fault) {
+    let lost = (Target::Containing(statement.to_owned()), fault);
     let gone = (Target::After(1), Fault::LostRequest);
     let script = Arc::new(Script::new([vec![lost], vec![gone; 1000]].concat()));
     let proxy = DatabaseWire::start(script, &s.database_url).await.unwrap();
@@ -55,7 +55,7 @@ fn a_database_that_falls_silent_after_ready_costs_no_email() {
         let present = s.artwork(Artwork::default()).await;
         let absent = s.artwork(Artwork { file: None, ..Artwork::default() }).await;
         let bdr_id = s.request(&[present, absent]).await;
-        close_without_a_response(&s, bdr_id, "SET status = 'ready'").await;
+        receive_in_silence(&s, bdr_id, "SET status = 'ready'", Fault::LostAnswer).await;
         assert_eq!(s.row(bdr_id).await["status"], "ready");
         assert!(is_marked(&s, bdr_id).await);
         assert_eq!(receive_twice(&s, bdr_id).await, outcomes("ready"));
@@ -70,7 +70,7 @@ fn a_database_that_falls_silent_after_ready_costs_no_email() {
 fn a_database_that_falls_silent_after_a_failure_costs_no_email() {
     scenario(async |s| {
         let bdr_id = s.request(&[i32::MAX]).await;
-        close_without_a_response(&s, bdr_id, "SET status = 'failed'").await;
+        receive_in_silence(&s, bdr_id, "SET status = 'failed'", Fault::LostAnswer).await;
         assert_eq!(s.row(bdr_id).await["status"], "failed");
         assert_eq!(receive_twice(&s, bdr_id).await, outcomes("failed"));
         let emails = s.emails().await;
@@ -83,15 +83,7 @@ fn a_database_that_falls_silent_after_a_failure_costs_no_email() {
 fn the_mark_of_a_row_that_was_open_sends_nothing_and_is_deleted_after_two_days() {
     scenario_apart(async |s| {
         let bdr_id = s.request(&[s.artwork(Artwork::default()).await]).await;
-        // The database executes nothing: the row stays `processing`.
-        let gone = (Target::After(1), Fault::LostRequest);
-        let first = (Target::Containing("SET status = 'ready'".to_owned()), Fault::LostRequest);
-        let script = Arc::new(Script::new([vec![first], vec![gone; 1000]].concat()));
-        let proxy = DatabaseWire::start(script, &s.database_url).await.unwrap();
-        let url = format!("{}?sslmode=disable", proxy.url());
-        let mut worker = s.worker(&[("DATABASE_URL", &url)]).await;
-        worker.time_left = Duration::from_secs(24);
-        assert_ne!(worker.receive(bdr_id).await, Delivery::Acknowledged);
+        receive_in_silence(&s, bdr_id, "SET status = 'ready'", Fault::LostRequest).await;
         assert_eq!(s.row(bdr_id).await["status"], "processing");
         assert!(is_marked(&s, bdr_id).await);
         assert_eq!(receive_twice(&s, bdr_id).await, outcomes("ready"));
