@@ -11,9 +11,9 @@ use uuid::Uuid;
 
 use crate::archive::StoredArchive;
 use crate::attempt::Attempt;
-use crate::email::{EmailOutcome, Notice};
+use crate::email::Notice;
 use crate::job::Job;
-use crate::load::{Artist, Recipient};
+use crate::load::Recipient;
 use crate::outcome::AttemptOutcome;
 use crate::phases::{Phase, Phases};
 
@@ -96,26 +96,23 @@ impl Job {
         let due = due.map_err(|error| error.context("failed to take the due e-mail over"))?;
         let Some(DueEmail { claim, row }) = due else { return Ok(None) };
         phases.enter(Phase::Notify);
+        let stop_at = attempt.email_stop_at();
         let outcome = match row {
             DueRow::Ready { expires_at } => {
                 let Some(archive) = archive else {
                     tracing::error!("the mark of a due e-mail has no archive; the e-mail is lost");
                     return Ok(None);
                 };
-                let email = match recipient.and_then(Artist::from_recipient) {
-                    Some(artist) => {
-                        let notice =
-                            Notice::Ready { artist: &artist, archive: &archive, expires_at };
-                        self.notifier.notify(&claim, notice, attempt.email_stop_at()).await
-                    }
-                    None => EmailOutcome::Skipped("the artist or their public id is gone"),
-                };
+                let email = self
+                    .notifier
+                    .notify_ready(&claim, recipient, &archive, expires_at, stop_at)
+                    .await;
                 AttemptOutcome::Ready { archive, email }
             }
             DueRow::Failed => {
                 let failure = Failure::permanent("an earlier attempt failed", message);
                 let notice = Notice::Failed { failure: &failure };
-                let email = self.notifier.notify(&claim, notice, attempt.email_stop_at()).await;
+                let email = self.notifier.notify(&claim, notice, stop_at).await;
                 AttemptOutcome::Failed { failure, email }
             }
         };

@@ -17,10 +17,9 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::attempt::Attempt;
-use crate::email::{EmailOutcome, Notice};
 use crate::handler::{BatchResponse, Handler};
 use crate::job::Job;
-use crate::load::{Artist, Recipient};
+use crate::load::Recipient;
 
 /// The response to an event.
 #[derive(Debug, Serialize)]
@@ -129,13 +128,8 @@ impl Job {
             None => Ok(None),
         };
         let recipient = recipient.map_err(|error| error.context("failed to look the artist up"))?;
-        let email = match recipient.and_then(Artist::from_recipient) {
-            Some(artist) => {
-                let notice = Notice::Ready { artist: &artist, archive: &archive, expires_at };
-                self.notifier.notify(&claim, notice, stop_at).await
-            }
-            None => EmailOutcome::Skipped("the artist or their public id is gone"),
-        };
+        let email =
+            self.notifier.notify_ready(&claim, recipient, &archive, expires_at, stop_at).await;
         Ok(NotifyAnswer::Ok { email: email.as_str(), reason: email.skip_reason() })
     }
 }

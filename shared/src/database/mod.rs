@@ -35,7 +35,8 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Time limit for a connection, TLS and authentication included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time limit for a statement. All statements use an index and touch at most a page of rows.
+/// Time limit for a statement, and for each row of streamed comments. All statements use an index, and
+/// those of the cleanup touch at most a page of rows.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(20);
 /// Time limit for the first statement on a connection that a pause may have broken.
 const AFTER_PAUSE_TIMEOUT: Duration = Duration::from_secs(3);

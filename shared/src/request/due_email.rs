@@ -2,7 +2,6 @@
 //! send the e-mail.
 
 use time::OffsetDateTime;
-use tokio::time::Instant;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
@@ -47,8 +46,8 @@ pub struct EmailRow {
 
 /// Reads a row for its e-mail.
 const EMAIL_ROW: &str = "
-    SELECT r.status, r.file_path, r.expires_at, r.started_at,
-           r.user_id::bigint AS user_id, r.post_ids::bigint[] AS post_ids, r.include_comments, r.include_reactions, r.send_email, now() AS now
+    SELECT r.status, r.file_path, r.expires_at, r.started_at, r.user_id::bigint,
+           r.post_ids::bigint[], r.include_comments, r.include_reactions, r.send_email, now() AS now
       FROM batch_download_requests AS r
      WHERE r.id = $1";
 
@@ -58,8 +57,7 @@ const TAKE_EMAIL: &str = "
     UPDATE batch_download_requests AS r
        SET started_at = $3
      WHERE r.id = $1 AND r.status IN ('ready', 'failed') AND r.started_at IN ($2, $3)
- RETURNING r.status, r.expires_at, r.user_id::bigint AS user_id,
-           r.post_ids::bigint[] AS post_ids, r.include_comments,
+ RETURNING r.status, r.expires_at, r.user_id::bigint, r.post_ids::bigint[], r.include_comments,
            r.include_reactions, r.send_email, clock_timestamp() AS executed_at";
 
 /// Largest step from the old token to the new one, in microseconds.
@@ -81,16 +79,7 @@ impl Requests {
         let Some(row) = row else { return Ok(None) };
         let now = column(&row, "now")?;
         let token: Option<OffsetDateTime> = column(&row, "started_at")?;
-        let mut claim = Claim {
-            bdr_id,
-            token: token.unwrap_or(now),
-            executed_at: (now, Instant::now()),
-            user_id: None,
-            post_ids: Vec::new(),
-            include_comments: false,
-            include_reactions: false,
-            send_email: false,
-        };
+        let mut claim = Claim::new(bdr_id, token.unwrap_or(now), now);
         read_columns(&row, &mut claim)?;
         Ok(Some(EmailRow {
             claim,
@@ -124,16 +113,7 @@ impl Requests {
             })
             .await?;
         let Some(row) = row else { return Ok(None) };
-        let mut claim = Claim {
-            bdr_id,
-            token: new,
-            executed_at: (column(&row, "executed_at")?, Instant::now()),
-            user_id: None,
-            post_ids: Vec::new(),
-            include_comments: false,
-            include_reactions: false,
-            send_email: false,
-        };
+        let mut claim = Claim::new(bdr_id, new, column(&row, "executed_at")?);
         read_columns(&row, &mut claim)?;
         let status: String = column(&row, "status")?;
         let row = if RequestState::parse(&status) == Some(RequestState::Ready) {

@@ -41,7 +41,7 @@ const ERASE_REQUEST: &str = erase_where!("s.id = $1");
 
 /// The users with this public id: stored, or not stored and encoded from the id `$2`.
 const USERS: &str = "
-    SELECT u.id::bigint AS id
+    SELECT u.id::bigint
       FROM users AS u
      WHERE u.public_sqid = $1 OR u.id = $2 AND coalesce(u.public_sqid, '') = ''";
 

@@ -81,7 +81,7 @@ pub const GIVE_UP: &str = "
 
 /// Requests that have been `pending` for over an hour: their message may never have been published.
 pub const UNPUBLISHED: &str = "
-    SELECT r.id, r.user_id::bigint AS user_id
+    SELECT r.id, r.user_id::bigint
       FROM batch_download_requests AS r
      WHERE r.status = 'pending'
        AND greatest(r.created_at, r.started_at) < now() - interval '1 hour'

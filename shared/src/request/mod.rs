@@ -270,16 +270,8 @@ impl Requests {
                 .await?;
         }
         let row = row.ok_or(DatabaseError::Contended)?;
-        let mut claim = Claim {
-            bdr_id,
-            token: column(&row, "started_at")?,
-            executed_at: (column(&row, "executed_at")?, Instant::now()),
-            user_id: None,
-            post_ids: Vec::new(),
-            include_comments: false,
-            include_reactions: false,
-            send_email: false,
-        };
+        let token = column(&row, "started_at")?;
+        let mut claim = Claim::new(bdr_id, token, column(&row, "executed_at")?);
         Ok(match read_columns(&row, &mut claim) {
             Ok(()) => Claimed::Ours(claim),
             Err(error) => Claimed::Malformed(claim, error),
@@ -388,6 +380,21 @@ impl Requests {
 type RowState = (String, Option<OffsetDateTime>);
 
 impl Claim {
+    /// Creates a claim whose columns are not read yet. The server executed its statement at
+    /// `executed_at`, and the response has just arrived.
+    fn new(bdr_id: Uuid, token: OffsetDateTime, executed_at: OffsetDateTime) -> Self {
+        Self {
+            bdr_id,
+            token,
+            executed_at: (executed_at, Instant::now()),
+            user_id: None,
+            post_ids: Vec::new(),
+            include_comments: false,
+            include_reactions: false,
+            send_email: false,
+        }
+    }
+
     /// Converts a local time to the server's clock. The result is never later than the server's
     /// time at that moment, because the response of the claim arrived after its execution.
     fn server_time(&self, at: Instant) -> OffsetDateTime {

@@ -78,6 +78,22 @@ impl Notifier {
         }
     }
 
+    /// Sends the e-mail about a ready request to an artist who was looked up again, and may be gone.
+    pub(crate) async fn notify_ready(
+        &self,
+        claim: &Claim,
+        recipient: Option<Recipient>,
+        archive: &StoredArchive,
+        expires_at: OffsetDateTime,
+        stop_at: Instant,
+    ) -> EmailOutcome {
+        let Some(artist) = recipient.and_then(Artist::from_recipient) else {
+            return EmailOutcome::Skipped("the artist or their public id is gone");
+        };
+        let notice = Notice::Ready { artist: &artist, archive, expires_at };
+        self.notify(claim, notice, stop_at).await
+    }
+
     async fn send_ready(
         &self,
         claim: &Claim,
