@@ -3,8 +3,11 @@
 use std::error::Error;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// The decision about a failure. The code where the error occurs makes it; the caller follows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Decision {
     /// The cause may be transient: network, throttling, a database failover.
     Retry,
@@ -18,6 +21,7 @@ pub struct Failure {
     decision: Decision,
     context: &'static str,
     artist_message: Option<String>,
+    is_too_large: bool,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -42,6 +46,7 @@ impl Failure {
             decision: Decision::Retry,
             context,
             artist_message: None,
+            is_too_large: false,
             source: Some(source.into()),
         }
     }
@@ -52,8 +57,15 @@ impl Failure {
             decision: Decision::Fail,
             context,
             artist_message: Some(artist_message.into()),
+            is_too_large: false,
             source: None,
         }
+    }
+
+    /// Creates the permanent failure of a request that is larger than what is served, with a message to the
+    /// artist.
+    pub fn too_large(context: &'static str, artist_message: impl Into<String>) -> Self {
+        Self { is_too_large: true, ..Self::permanent(context, artist_message) }
     }
 
     /// Creates a permanent failure of the service. The artist gets [`OUR_LASTING_FAULT`], without
@@ -66,6 +78,7 @@ impl Failure {
             decision: Decision::Fail,
             context,
             artist_message: None,
+            is_too_large: false,
             source: Some(source.into()),
         }
     }
@@ -74,6 +87,12 @@ impl Failure {
     #[must_use]
     pub fn decision(&self) -> Decision {
         self.decision
+    }
+
+    /// Returns whether the request is larger than what is served.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        self.is_too_large
     }
 
     /// Returns the row's `error_message`: no internals, at most 500 characters.

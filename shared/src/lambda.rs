@@ -13,7 +13,7 @@ use lambda_runtime::{Context, Error, LambdaEvent, service_fn};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-pub use error::InvocationError;
+pub use error::{ErrorType, InvocationError};
 
 use crate::clock::Clock;
 use crate::config::Environment;

@@ -11,8 +11,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::config::Environment;
 
 /// The crates whose events hold no secrets at any level.
-const OWN_CRATES: [&str; 4] =
-    ["shared", "process_bdr_job", "cleanup_expired_bdrs", "presign_bdr_download"];
+const OWN_CRATES: [&str; 5] =
+    ["shared", "process_bdr_job", "cleanup_expired_bdrs", "presign_bdr_download", "run_canary"];
 
 /// The format and the filter of the log.
 #[derive(Debug, Clone)]

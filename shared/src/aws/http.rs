@@ -1,4 +1,4 @@
-//! The HTTP client of the AWS clients.
+//! The HTTP client of the AWS clients, and of the collector of traces.
 //!
 //! The SDK's own client is also built on hyper, but does not expose two settings that decide about
 //! the memory and the start of a function: how much of a body hyper reads ahead on each connection,
@@ -18,6 +18,9 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::retry::ErrorKind;
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::header::CONTENT_TYPE;
+use http::{Request, StatusCode, Uri};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
@@ -25,6 +28,7 @@ use hyper_util::client::legacy::{Builder, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
 
+use super::Trust;
 use super::connect::{ConnectTimeout, Connector};
 
 /// Maximum that hyper reads ahead of the reader of a body, in bytes per connection. Its default is
@@ -36,7 +40,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// An HTTP client with its own connections.
 #[derive(Debug, Clone)]
-pub(super) struct Http {
+pub(crate) struct Http {
     client: Client<Connector, Body>,
 }
 
@@ -53,6 +57,27 @@ impl Http {
     /// Creates a client that opens a connection for every request.
     pub(super) fn unpooled(connector: Connector) -> Self {
         Self::new(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0), connector)
+    }
+
+    /// Creates a client that opens a connection for every request, with this trust.
+    pub(crate) fn of_new_connections(trust: &Trust) -> Self {
+        Self::unpooled(Connector::new(trust))
+    }
+
+    /// Sends a POST request. Returns the status of the response, whose body is not read, or an error if
+    /// there is no response.
+    ///
+    /// Boxed: an `async fn` would be compiled in the function's crate, with another copy of hyper's client.
+    pub(crate) fn post(
+        &self,
+        url: Uri,
+        content_type: &'static str,
+        body: Vec<u8>,
+    ) -> BoxFuture<'static, Result<StatusCode, BoxError>> {
+        let request = Request::post(url).header(CONTENT_TYPE, content_type);
+        let request = request.body(SdkBody::from(body).boxed_unsync());
+        let sent = request.map(|request| self.client.request(request));
+        Box::pin(async move { Ok(sent?.await?.status()) })
     }
 
     fn new(builder: &mut Builder, connector: Connector) -> Self {

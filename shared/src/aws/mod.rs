@@ -19,11 +19,11 @@ use aws_sdk_s3::config::{
 use aws_smithy_runtime_api::shared::IntoShared;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
+pub(crate) use http::Http;
 pub use trust::Trust;
 
 use crate::config::Environment;
 use connect::Connector;
-use http::Http;
 
 /// Time limit for the head of a response, the connection and the sending of the request included.
 /// A part of 5 MiB in 30 s is 0.17 MiB/s, well below the bandwidth of the smallest function.
@@ -100,14 +100,14 @@ pub fn time_limits() -> TimeoutConfig {
     TimeoutConfig::builder().read_timeout(READ_TIMEOUT).build()
 }
 
-/// Attempts of a call to S3 that the SDK makes by itself, with jittered backoff of up to 0.5, 1, 2, 4 and 8 s
+/// Attempts of a call to S3, with jittered backoff of up to 0.5, 1, 2, 4 and 8 s
 /// on average: 15 s in all, which outlasts a burst of throttling. The caller's deadline bounds them.
 const S3_ATTEMPTS: u32 = 6;
 
 /// Creates an S3 client. `path_style` is for endpoints without a host name per bucket.
 ///
-/// Every upload carries a CRC32 that S3 verifies. Downloads are not verified by a checksum: TLS,
-/// the length and the CRC32 in the ZIP protect them.
+/// Every upload carries a CRC32 that S3 verifies. The SDK does not verify downloads: the lean client sends
+/// those of artworks, and their CRC32 is compared where it is needed for the ZIP anyway.
 #[must_use]
 pub fn s3(config: &SdkConfig, path_style: bool) -> aws_sdk_s3::Client {
     aws_sdk_s3::Client::from_conf(

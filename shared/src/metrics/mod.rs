@@ -65,6 +65,15 @@ pub const MISSING_SHARE: Metric =
 /// Seconds from the time at which the message was sent to the `ready` row and its e-mail: the artist's
 /// wait, with all attempts. A redrive by an operator and a republish by the cleanup send the message again.
 pub const WAIT: Metric = Metric { name: "bdr_wait_seconds", unit: "Seconds", dimensions: OF_STACK };
+/// The same for a large export, whose hours would hide the seconds of the others.
+pub const EXPORT_WAIT: Metric =
+    Metric { name: "bdr_export_wait_seconds", unit: "Seconds", dimensions: OF_STACK };
+/// Seconds of an invocation that wrote a segment of a large export.
+pub const SEGMENT_DURATION: Metric =
+    Metric { name: "bdr_segment_duration_seconds", unit: "Seconds", dimensions: OF_STACK };
+/// Bytes of such a segment.
+pub const SEGMENT_SIZE: Metric =
+    Metric { name: "bdr_segment_size_bytes", unit: "Bytes", dimensions: OF_STACK };
 /// Attempts by outcome. An attempt with the outcome `ready` emits 1 for `ready` and 0 for `failed`,
 /// so that the average of `failed` is the share of failed requests.
 pub const STATUS: Metric =
@@ -92,14 +101,22 @@ pub const CLEANUP_ERRORS: Metric =
 pub const CLEANUP_COMPLETED: Metric =
     Metric { name: "bdr_cleanup_completed_total", unit: "Count", dimensions: OF_STACK };
 
+/// Runs of the canary: 1 if the request of the run before became `ready` with a complete ZIP, 0
+/// otherwise.
+pub const CANARY_SUCCEEDED: Metric =
+    Metric { name: "bdr_canary_succeeded_total", unit: "Count", dimensions: OF_STACK };
+
 /// All metrics.
-pub const ALL: [Metric; 13] = [
+pub const ALL: [Metric; 17] = [
     PROCESSING_DURATION,
     FILE_SIZE,
     ARTWORKS,
     ARTWORKS_FAILED,
     MISSING_SHARE,
     WAIT,
+    EXPORT_WAIT,
+    SEGMENT_DURATION,
+    SEGMENT_SIZE,
     STATUS,
     EMAIL_FAILED,
     RETRIED,
@@ -107,6 +124,7 @@ pub const ALL: [Metric; 13] = [
     CLEANUP_EXPIRED,
     CLEANUP_ERRORS,
     CLEANUP_COMPLETED,
+    CANARY_SUCCEEDED,
 ];
 
 /// A sink for whole lines.

@@ -29,28 +29,6 @@ pub enum DueRow {
     Failed,
 }
 
-/// A row as its e-mail needs it.
-#[derive(Debug)]
-pub struct EmailRow {
-    /// The request. Its row may be closed, so only the e-mail step uses it.
-    pub claim: Claim,
-    /// `status` as stored.
-    pub status: String,
-    /// `file_path`.
-    pub file_path: Option<String>,
-    /// `expires_at`.
-    pub expires_at: Option<OffsetDateTime>,
-    /// The current time of the database, whose clock sets `expires_at`.
-    pub now: OffsetDateTime,
-}
-
-/// Reads a row for its e-mail.
-const EMAIL_ROW: &str = "
-    SELECT r.status, r.file_path, r.expires_at, r.started_at, r.user_id::bigint,
-           r.post_ids::bigint[], r.include_comments, r.include_reactions, r.send_email, now() AS now
-      FROM batch_download_requests AS r
-     WHERE r.id = $1";
-
 /// Replaces the token of a closed row, so that one attempt sends its e-mail. A retry recognizes the
 /// token that it set.
 const TAKE_EMAIL: &str = "
@@ -64,32 +42,6 @@ const TAKE_EMAIL: &str = "
 const MAX_STEP_MICROS: i64 = 1_000_000;
 
 impl Requests {
-    /// Returns the row of `bdr_id` for its e-mail, if it exists. Changes nothing. This is the first statement
-    /// of an invocation.
-    ///
-    /// # Errors
-    /// When the database does not respond, or the row is malformed.
-    pub async fn email_row(&self, bdr_id: Uuid) -> Result<Option<EmailRow>, DatabaseError> {
-        let row = self
-            .database
-            .execute_idempotent(|client| async move {
-                client.query_typed_opt(EMAIL_ROW, &[(&bdr_id, Type::UUID)]).await
-            })
-            .await?;
-        let Some(row) = row else { return Ok(None) };
-        let now = column(&row, "now")?;
-        let token: Option<OffsetDateTime> = column(&row, "started_at")?;
-        let mut claim = Claim::new(bdr_id, token.unwrap_or(now), now);
-        read_columns(&row, &mut claim)?;
-        Ok(Some(EmailRow {
-            claim,
-            status: column(&row, "status")?,
-            file_path: column(&row, "file_path")?,
-            expires_at: column(&row, "expires_at")?,
-            now,
-        }))
-    }
-
     /// Takes over the e-mail of a row that the attempt with `token` closed. Returns `None` if the row is
     /// open, was closed by another attempt, or another attempt took the e-mail over.
     ///

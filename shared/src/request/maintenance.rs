@@ -41,8 +41,19 @@ pub struct Expired {
 pub enum Stuck {
     /// `processing` for 6 h: longer than all attempts and their delays together.
     Processing,
-    /// `pending` for 7 days, although the cleanup published it again every hour.
+    /// `pending` for 7 days, although the cleanup published it again.
     Pending,
+}
+
+/// Which of the requests that have been `pending` for over an hour are published again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Republication {
+    /// All.
+    All,
+    /// Those whose turn it is in this hour: a request has eight turns in its seven days, in the first hour
+    /// and once within every further span of 2, 4, 8, … 128 h. Its id chooses the hour of the span, so that
+    /// requests that became `pending` together have their later turns apart.
+    InTurn,
 }
 
 // Statements that search for rows are public so that a test can check their plans. Their indexes
@@ -65,7 +76,16 @@ const EXPIRE: &str = "
      WHERE r.id = ANY ($1) AND r.status = 'ready' AND r.expires_at < now()
  RETURNING r.id";
 
-/// Marks a page of requests `failed` that have been in a state for over `$2` hours.
+/// A page of requests that have been in a state for over `$2` hours, without the requests `$4`.
+pub const STUCK: &str = "
+    SELECT r.id, r.started_at
+      FROM batch_download_requests AS r
+     WHERE r.status = $1 AND greatest(r.created_at, r.started_at) < now() - make_interval(hours => $2)
+       AND r.id <> ALL ($4)
+     LIMIT $3";
+
+/// Marks a page of requests `failed` that have been in a state for over `$2` hours; only of the requests
+/// `$5`, unless it is null.
 pub const GIVE_UP: &str = "
     UPDATE batch_download_requests AS r
        SET status = 'failed', error_message = $3, completed_at = now()
@@ -75,17 +95,33 @@ pub const GIVE_UP: &str = "
                               WHERE s.status = $1
                                 AND greatest(s.created_at, s.started_at)
                                     < now() - make_interval(hours => $2)
+                                AND ($5::uuid[] IS NULL OR s.id = ANY ($5))
                               LIMIT $4
                                 FOR UPDATE SKIP LOCKED))
  RETURNING r.id";
 
-/// Requests that have been `pending` for over an hour: their message may never have been published.
+/// Requests that have been `pending` for over an hour, oldest first: their message may never have been
+/// published.
 pub const UNPUBLISHED: &str = "
     SELECT r.id, r.user_id::bigint
       FROM batch_download_requests AS r
      WHERE r.status = 'pending'
        AND greatest(r.created_at, r.started_at) < now() - interval '1 hour'
      ORDER BY greatest(r.created_at, r.started_at), r.id
+     LIMIT $1";
+
+/// Requests whose turn it is in this hour ([`Republication::InTurn`]). First turns precede others, whose
+/// message was published before. Among the rest a page takes other rows in every run. Times are compared
+/// and not subtracted, because they may be infinite.
+pub const UNPUBLISHED_IN_TURN: &str = "
+    SELECT r.id, r.user_id::bigint
+      FROM batch_download_requests AS r
+     CROSS JOIN LATERAL (SELECT (1 << n) + (hashtext(r.id::text) & ((1 << n) - 1)) AS hours
+                           FROM generate_series(0, 7) AS n) AS turn
+     WHERE r.status = 'pending'
+       AND greatest(r.created_at, r.started_at) <= now() - make_interval(hours => turn.hours)
+       AND greatest(r.created_at, r.started_at) > now() - make_interval(hours => turn.hours + 1)
+     ORDER BY turn.hours, hashtext(r.id::text || now()::text)
      LIMIT $1";
 
 /// The states of requests. Those that do not exist have no row.
@@ -111,6 +147,13 @@ impl Stuck {
         match self {
             Self::Processing => "processing",
             Self::Pending => "pending",
+        }
+    }
+
+    fn hours(self) -> i32 {
+        match self {
+            Self::Processing => 6,
+            Self::Pending => 7 * 24,
         }
     }
 }
@@ -148,31 +191,60 @@ impl Requests {
         Ok(self.rows(EXPIRE, &[(&bdr_ids, Type::UUID_ARRAY)]).await?.len())
     }
 
-    /// Marks a page of requests `failed` that are stuck as `stuck` says, with `message` as their
-    /// `error_message`. Returns their ids.
+    /// Returns a page of requests that are stuck as `stuck` says, with their tokens, without those in
+    /// `without`.
     ///
     /// # Errors
     /// When the database does not respond.
-    pub async fn give_up(&self, stuck: Stuck, message: &str) -> Result<Vec<Uuid>, DatabaseError> {
-        let hours = match stuck {
-            Stuck::Processing => 6,
-            Stuck::Pending => 7 * 24,
-        };
+    pub async fn stuck(
+        &self,
+        stuck: Stuck,
+        without: &[Uuid],
+    ) -> Result<Vec<(Uuid, Option<OffsetDateTime>)>, DatabaseError> {
         let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
             (&stuck.state(), Type::TEXT),
-            (&hours, Type::INT4),
+            (&stuck.hours(), Type::INT4),
+            (&PAGE, Type::INT8),
+            (&without, Type::UUID_ARRAY),
+        ];
+        let rows = self.rows(STUCK, &parameters).await?;
+        rows.iter().map(|row| Ok((column(row, "id")?, column(row, "started_at")?))).collect()
+    }
+
+    /// Marks a page of requests `failed` that are stuck as `stuck` says, with `message` as their
+    /// `error_message`; only those in `only`, if given. Returns their ids.
+    ///
+    /// # Errors
+    /// When the database does not respond.
+    pub async fn give_up(
+        &self,
+        stuck: Stuck,
+        message: &str,
+        only: Option<&[Uuid]>,
+    ) -> Result<Vec<Uuid>, DatabaseError> {
+        let parameters: [(&(dyn ToSql + Sync), Type); 5] = [
+            (&stuck.state(), Type::TEXT),
+            (&stuck.hours(), Type::INT4),
             (&message, Type::TEXT),
             (&PAGE, Type::INT8),
+            (&only, Type::UUID_ARRAY),
         ];
         self.ids(GIVE_UP, &parameters).await
     }
 
-    /// Returns at most a page of requests that have been `pending` for over an hour, oldest first.
+    /// Returns at most a page of requests that have been `pending` for over an hour.
     ///
     /// # Errors
     /// When the database does not respond.
-    pub async fn unpublished(&self) -> Result<Vec<Publication>, DatabaseError> {
-        let rows = self.rows(UNPUBLISHED, &[(&PAGE, Type::INT8)]).await?;
+    pub async fn unpublished(
+        &self,
+        republication: Republication,
+    ) -> Result<Vec<Publication>, DatabaseError> {
+        let statement = match republication {
+            Republication::All => UNPUBLISHED,
+            Republication::InTurn => UNPUBLISHED_IN_TURN,
+        };
+        let rows = self.rows(statement, &[(&PAGE, Type::INT8)]).await?;
         let publication =
             |row| Ok(Publication { bdr_id: column(row, "id")?, user_id: column(row, "user_id")? });
         rows.iter().map(publication).collect()

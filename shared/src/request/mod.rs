@@ -5,10 +5,11 @@
 //! pending ──claim──▶ processing ──ready──▶ ready ──expire──▶ expired
 //!    ▲                 │     │
 //!    └────release──────┘     └──fail, give up──▶ failed   (pending gives up after a week)
-//!    └───────────────────reopen (an operator)──────┘
+//!    └───────────────────reopen (an operator)──────┘   (resume: failed ──▶ processing, of a large export)
 //! ```
 //!
-//! An erasure marks a request in any state `expired`.
+//! An erasure marks a request in any state `expired`. The canary's request returns from `ready` and `failed` to
+//! `pending` every hour.
 //!
 //! No lock is held while bytes move. A claim sets `started_at`, which is the fencing token of the
 //! attempt: `release` and `fail` change the row only while it holds that token. Any attempt may set
@@ -24,11 +25,13 @@
 //! has given it up. `claim` and `ready` are written so that this does no harm ([`Requests::claim`],
 //! [`Requests::ready`]); `release` and `fail` change nothing without their token.
 
+mod canary;
 mod download;
 mod due_email;
 mod erasure;
 mod maintenance;
 mod operator;
+mod row;
 
 use std::sync::Arc;
 
@@ -39,9 +42,13 @@ use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 pub use download::Download;
-pub use due_email::{DueEmail, DueRow, EmailRow};
-pub use maintenance::{EXPIRED, Expired, ExpiryCursor, GIVE_UP, PAGE, PURGE, Stuck, UNPUBLISHED};
-pub use operator::{Filter, NewRequest, Overview, Remedy};
+pub use due_email::{DueEmail, DueRow};
+pub use maintenance::{
+    EXPIRED, Expired, ExpiryCursor, GIVE_UP, PAGE, PURGE, Republication, STUCK, Stuck, UNPUBLISHED,
+    UNPUBLISHED_IN_TURN,
+};
+pub use operator::{Filter, MAX_ATTEMPT_DURATION, NewRequest, Overview, Remedy};
+pub use row::RequestRow;
 
 use crate::database::{Database, DatabaseError, column};
 use crate::vault::ArchiveKey;

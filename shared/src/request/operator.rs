@@ -15,9 +15,9 @@ use crate::failure::Failure;
 
 /// Maximum duration of an attempt: 15 min (AWS Lambda, "Function timeout") and 1 min for the
 /// difference of clocks. An attempt that has been `processing` for longer is dead.
-const MAX_ATTEMPT_DURATION: time::Duration = time::Duration::minutes(16);
+pub const MAX_ATTEMPT_DURATION: time::Duration = time::Duration::minutes(16);
 /// [`MAX_ATTEMPT_DURATION`] in seconds, for `make_interval`.
-const MAX_ATTEMPT_SECONDS: f64 = 960.0;
+pub(super) const MAX_ATTEMPT_SECONDS: f64 = 960.0;
 
 /// A request with the columns an operator needs. Times are those of the database's clock.
 #[derive(Debug, Clone, Serialize)]
@@ -149,6 +149,14 @@ const REOPEN: &str = "
             OR r.started_at < clock_timestamp() - make_interval(secs => $2))
  RETURNING r.id";
 
+/// Takes the row of a failed export over, for another execution of it, as a claim does. Its attempt has ended.
+const RESUME: &str = "
+    UPDATE batch_download_requests AS r
+       SET status = 'processing', error_message = NULL, completed_at = NULL,
+           started_at = greatest(clock_timestamp(), r.started_at + interval '1 microsecond')
+     WHERE r.id = $1 AND r.status IN ('failed', 'processing') AND r.started_at = $2
+ RETURNING r.started_at";
+
 impl Overview {
     /// Returns the action that gets the request processed, or `None` for an unknown state.
     #[must_use]
@@ -245,6 +253,20 @@ impl Requests {
         });
         // Only the API's role may insert, whatever the adapter.
         inserted.await.map(drop).map_err(DatabaseError::unexplained)
+    }
+
+    /// Takes over the row of an export whose execution has ended, if it still has this fencing token.
+    /// Returns its new one. If the response is lost, the row is `processing`, and no execution has its token.
+    ///
+    /// # Errors
+    /// When the database does not respond.
+    pub async fn resume(
+        &self,
+        bdr_id: Uuid,
+        token: OffsetDateTime,
+    ) -> Result<Option<OffsetDateTime>, DatabaseError> {
+        let rows = self.rows(RESUME, &[(&bdr_id, Type::UUID), (&token, Type::TIMESTAMPTZ)]).await?;
+        rows.first().map(|row| column(row, "started_at")).transpose()
     }
 
     /// Reopens a `failed` request. Runs `while_locked` while the row is locked, so that no attempt

@@ -87,7 +87,7 @@ impl Vault {
         Ok(listed.collect())
     }
 
-    /// Deletes at most [`MAX_DELETED_PER_CALL`] ZIPs. With an ETag, deletes only an object with
+    /// Deletes at most [`MAX_DELETED_PER_CALL`] objects under `bdr/`. With an ETag, deletes only an object with
     /// that ETag (which requires `s3:GetObject` too). Without an ETag, a missing object counts as
     /// deleted. Returns those that were not deleted.
     ///
@@ -95,11 +95,11 @@ impl Vault {
     /// When S3 rejects the whole call.
     pub async fn delete_archives(
         &self,
-        archives: impl IntoIterator<Item = (&ArchiveKey, Option<&str>)>,
+        archives: impl IntoIterator<Item = (impl AsRef<str>, Option<&str>)>,
     ) -> Result<HashMap<String, NotDeleted>, VaultError> {
         let objects = archives.into_iter().map(|(key, e_tag)| {
             let e_tag = e_tag.map(str::to_owned);
-            ObjectIdentifier::builder().key(key.as_str()).set_e_tag(e_tag).build()
+            ObjectIdentifier::builder().key(key.as_ref()).set_e_tag(e_tag).build()
         });
         let errors = self.delete_objects(objects).await?;
         let not_deleted = errors.into_iter().filter_map(|error| {

@@ -3,6 +3,7 @@
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId;
 use aws_smithy_types::error::display::DisplayErrorContext;
+use zip_to_s3::s3;
 
 use crate::failure::Decision;
 
@@ -73,6 +74,17 @@ where
             return Self::Congested(text);
         }
         classify(error.code(), status, text)
+    }
+}
+
+impl From<s3::Error> for VaultError {
+    fn from(error: s3::Error) -> Self {
+        let text = error.to_string();
+        match error.kind() {
+            s3::ErrorKind::Timeout => Self::Congested(text),
+            s3::ErrorKind::Body | s3::ErrorKind::Checksum => Self::Body(text),
+            _ => classify(error.code(), error.status(), text),
+        }
     }
 }
 

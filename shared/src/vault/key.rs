@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::sqid::Sqid;
@@ -27,6 +29,30 @@ pub struct ArchiveKey(String);
 /// because the row may not name the artist's public id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EmailMarkKey(String);
+
+/// A large export: an execution of the state machine for one request. Its keys, except that of its ZIP,
+/// are `bdr/{user_sqid}/{bdr_id}/{token}/...`, with the fencing token in microseconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Export {
+    /// The request.
+    pub bdr_id: Uuid,
+    /// The public id of its artist.
+    pub user_sqid: Sqid,
+    /// The fencing token of the attempt that began it, or of the operator who resumed it, in microseconds
+    /// since 1970.
+    pub token: i64,
+    /// The span of that attempt, if tracing is on: the header that continues its trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+    /// The token of the first export whose plan and segments this one continues, if an operator resumed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumes: Option<i64>,
+}
+
+/// The key of an object that exists only while a large export runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportKey(String);
 
 /// A set of keys under `bdr/` that an erasure deletes: those of a user, or of a request. Those of a
 /// request are its ZIP and everything under `bdr/{user_sqid}/{bdr_id}/`.
@@ -120,6 +146,118 @@ impl ArchiveKey {
     }
 }
 
+impl Export {
+    /// Creates the export that the attempt with this fencing token begins.
+    #[must_use]
+    pub fn new(user: &Sqid, bdr_id: Uuid, token: OffsetDateTime) -> Self {
+        let (user_sqid, token) = (user.clone(), micros(token));
+        Self { bdr_id, user_sqid, token, traceparent: None, resumes: None }
+    }
+
+    /// Returns the export that continues this one with another fencing token.
+    #[must_use]
+    pub fn resumed(&self, token: OffsetDateTime) -> Self {
+        let resumes = Some(self.resumes.unwrap_or(self.token));
+        Self { token: micros(token), resumes, ..self.clone() }
+    }
+
+    /// Returns whether this attempt began the export.
+    #[must_use]
+    pub fn is_of(&self, token: OffsetDateTime) -> bool {
+        micros(token) == self.token
+    }
+
+    /// Returns the name of the execution, unique for each export.
+    #[must_use]
+    pub fn execution_name(&self) -> String {
+        format!("{}-{}", self.bdr_id, self.token)
+    }
+
+    /// Returns the key of the ZIP.
+    #[must_use]
+    pub fn archive(&self) -> ArchiveKey {
+        ArchiveKey::new(&self.user_sqid, self.bdr_id)
+    }
+
+    /// Returns the key of the plan.
+    #[must_use]
+    pub fn plan(&self) -> ExportKey {
+        self.key("plan.json")
+    }
+
+    /// Returns the key of the posts of a segment.
+    #[must_use]
+    pub fn posts(&self, segment: u32) -> ExportKey {
+        self.key(&format!("posts-{segment:05}.json"))
+    }
+
+    /// Returns the key of a segment of the ZIP.
+    #[must_use]
+    pub fn segment(&self, segment: u32) -> ExportKey {
+        self.key(&format!("segment-{segment:05}"))
+    }
+
+    /// Returns the key of the manifest of a segment.
+    #[must_use]
+    pub fn manifest(&self, segment: u32) -> ExportKey {
+        self.key(&format!("manifest-{segment:05}.json"))
+    }
+
+    /// Returns the prefix of the keys of the export, except that of its ZIP.
+    pub(super) fn prefix(&self) -> String {
+        let Self { bdr_id, user_sqid, token, resumes, .. } = self;
+        format!("{ARCHIVE_PREFIX}{user_sqid}/{bdr_id}/{}/", resumes.unwrap_or(*token))
+    }
+
+    fn key(&self, name: &str) -> ExportKey {
+        ExportKey(format!("{}{name}", self.prefix()))
+    }
+}
+
+/// Returns the name of the execution of the export that the attempt with this fencing token began, of at
+/// most 80 characters (AWS Step Functions, "`StartExecution`").
+#[must_use]
+pub fn execution_name(bdr_id: Uuid, token: OffsetDateTime) -> String {
+    format!("{bdr_id}-{}", micros(token))
+}
+
+/// Returns a fencing token in microseconds since 1970.
+fn micros(token: OffsetDateTime) -> i64 {
+    i64::try_from(token.unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX)
+}
+
+impl ExportKey {
+    /// Returns the request whose export has this key; `None` for the key of another object.
+    #[must_use]
+    pub fn parse(key: &str) -> Option<Uuid> {
+        let mut places = key.strip_prefix(ARCHIVE_PREFIX)?.split('/');
+        Sqid::parse(places.next()?)?;
+        let bdr_id = Uuid::parse_str(places.next()?).ok()?;
+        let token: i64 = places.next()?.parse().ok()?;
+        let is_name = places.next().is_some_and(|name| !name.is_empty());
+        let is_whole = places.next().is_none() && key.contains(&format!("/{bdr_id}/{token}/"));
+        (is_name && is_whole).then_some(bdr_id)
+    }
+
+    /// Returns the key as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ExportKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl AsRef<str> for ArchiveKey {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
 impl EmailMarkKey {
     /// Creates the key of the mark of a request.
     pub(super) fn new(bdr_id: Uuid) -> Self {
@@ -199,7 +337,7 @@ impl fmt::Display for ArchiveKey {
 
 #[cfg(test)]
 mod tests {
-    use super::{ArchiveKey, ArtworkKey, Erasable, InvalidArtworkKey};
+    use super::{ArchiveKey, ArtworkKey, Erasable, Export, ExportKey, InvalidArtworkKey};
     use crate::sqid::Sqid;
 
     #[test]
@@ -276,6 +414,35 @@ mod tests {
             format!("bdr/u5/{}.zip", uuid::Uuid::from_u128(8)),
         ] {
             assert!(!of_request.contains(&key) && !of_any.contains(&key), "{key}");
+        }
+    }
+
+    #[test]
+    fn the_keys_of_an_export_name_its_request_and_token() {
+        let (user, id) = (Sqid::parse("u5").unwrap(), uuid::Uuid::from_u128(7));
+        let token = time::OffsetDateTime::UNIX_EPOCH + time::Duration::microseconds(1_234_567);
+        let export = Export::new(&user, id, token);
+        let keys = [export.plan(), export.posts(0), export.segment(12), export.manifest(3)];
+        assert_eq!(keys[2].as_str(), format!("bdr/u5/{id}/1234567/segment-00012"));
+        for key in &keys {
+            assert_eq!(ExportKey::parse(key.as_str()), Some(id));
+            assert!(Erasable::of_request(&user, id).contains(key.as_str()));
+        }
+        assert!(export.is_of(token) && export.execution_name().len() <= 80);
+        let later = token + time::Duration::microseconds(1);
+        assert!(!export.is_of(later));
+        let resumed = export.resumed(later).resumed(later + time::Duration::microseconds(1));
+        assert_eq!((resumed.plan(), resumed.token), (export.plan(), 1_234_569));
+        assert_eq!(super::execution_name(id, token), export.execution_name());
+        for key in [
+            export.archive().as_str().to_owned(),
+            format!("bdr/u5/{id}/1234567/"),
+            format!("bdr/u5/{id}/01/plan.json"),
+            format!("bdr/u5/{id}/x/plan.json"),
+            format!("bdr/u5/{id}/1/a/plan.json"),
+            format!("bdr/{id}/1/plan.json"),
+        ] {
+            assert_eq!(ExportKey::parse(&key), None, "{key}");
         }
     }
 

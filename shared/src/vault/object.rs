@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use super::read::{body_size, read_whole};
+use super::read::{announced, read_whole};
 use super::{ArchiveKey, Vault, VaultError};
 
 /// Age below which a ZIP can be adopted: another attempt at the same opening of the request wrote
@@ -14,8 +14,22 @@ const MAX_ADOPTED_AGE: Duration = Duration::from_hours(12);
 /// attempt that adopted the ZIP may still be about to mark its row `ready`.
 const MIN_DELETED_AGE: Duration = Duration::from_mins(12 * 60 + 15);
 
+/// Signature of the end of central directory record (APPNOTE.TXT, 4.3.16).
+const END_SIGNATURE: &[u8] = b"PK\x05\x06";
+/// Size of that record, in bytes. Its last two bytes are the length of the comment that follows.
+const END_SIZE: usize = 22;
+
 /// Maximum size of the end that [`Vault::archive_end`] reads, in bytes.
 const MAX_END_SIZE: u16 = 1024;
+
+/// Returns the comment of a ZIP from its last bytes, if they are those of a whole ZIP.
+#[must_use]
+pub fn archive_comment(end: &[u8]) -> Option<&[u8]> {
+    let at = end.windows(END_SIGNATURE.len()).rposition(|bytes| bytes == END_SIGNATURE)?;
+    let (record, comment) = end.get(at..)?.split_first_chunk::<END_SIZE>()?;
+    let [.., low, high] = *record;
+    (usize::from(u16::from_le_bytes([low, high])) == comment.len()).then_some(comment)
+}
 
 /// A ZIP in the vault.
 #[derive(Debug, Clone)]
@@ -116,12 +130,13 @@ impl Vault {
             Err(VaultError::NotFound | VaultError::Conflict(_)) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let size = body_size(response.content_length)?;
-        let size =
-            u16::try_from(size).ok().filter(|size| *size <= MAX_END_SIZE).ok_or_else(|| {
-                VaultError::Body(format!("the response has {size} bytes instead of {MAX_END_SIZE}"))
-            })?;
-        let size = usize::from(size);
-        read_whole(response.body, Vec::with_capacity(size), size).await.map(Some)
+        let body = announced(response.content_length, response.body)?;
+        let size = body.remaining();
+        if size > u64::from(MAX_END_SIZE) {
+            return Err(VaultError::Body(format!(
+                "the response has {size} bytes instead of {MAX_END_SIZE}"
+            )));
+        }
+        read_whole(body).await.map(Some)
     }
 }

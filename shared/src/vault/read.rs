@@ -4,22 +4,22 @@
 use std::time::Duration;
 
 use aws_sdk_s3::primitives::ByteStream;
-use bytes::Bytes;
 use tokio::time::timeout;
+use zip_to_s3::s3::{self, Body};
 
 use super::buffers::BufferPool;
+use super::chunks::{Chunk, Chunks, crc32_of};
 use super::{ArtworkKey, Vault, VaultError};
 
-/// Size from which a file is read into a buffer of the pool, in bytes. The allocator would map and
-/// zero as much memory each time (`MALLOC_MMAP_THRESHOLD_` in the template).
-const MIN_POOLED_SIZE: usize = 1024 * 1024;
-/// Time limit for the next chunk of a body. There is no back-pressure during [`OpenArtwork::read`].
-const CHUNK_TIMEOUT: Duration = Duration::from_secs(15);
+/// Time limit for the next bytes of a body. There is no back-pressure during [`OpenArtwork::read`].
+pub(super) const NEXT_BYTES_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The file of an artwork whose size is known and whose body is not read yet.
 pub struct OpenArtwork {
     size: u64,
-    body: ByteStream,
+    pub(super) crc32: Option<u32>,
+    pub(super) e_tag: Option<String>,
+    body: Body,
     buffers: BufferPool,
 }
 
@@ -29,11 +29,36 @@ impl Vault {
     /// # Errors
     /// [`VaultError::NotFound`] when it does not exist; another error when the S3 request fails.
     pub async fn open(&self, key: &ArtworkKey) -> Result<OpenArtwork, VaultError> {
-        let request = self.reads().get_object().bucket(&*self.bucket).key(key.as_str()).send();
-        // Boxed: the future has kilobytes, which would move with the caller's task.
-        let response = Box::pin(request).await?;
-        let size = body_size(response.content_length)?;
-        Ok(OpenArtwork { size, body: response.body, buffers: self.artwork_buffers.clone() })
+        let request = self.lean.get(&self.bucket, key.as_str(), None, None);
+        // Boxed: the future has kilobytes, which would stay with the caller's task.
+        let object = Box::pin(request).await?;
+        let buffers = self.buffers.clone();
+        let s3::Object { size, e_tag, crc32, body, .. } = object;
+        Ok(OpenArtwork { size, crc32, e_tag, body, buffers })
+    }
+}
+
+impl Vault {
+    /// Returns an object of at most `max` bytes, if there is one.
+    ///
+    /// # Errors
+    /// When the S3 request fails, or the object is larger.
+    pub(super) async fn small_object(
+        &self,
+        key: &str,
+        max: u64,
+    ) -> Result<Option<Vec<u8>>, VaultError> {
+        let get = self.client.get_object().bucket(&*self.bucket).key(key).send().await;
+        let response = match get.map_err(VaultError::from) {
+            Ok(response) => response,
+            Err(VaultError::NotFound) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let body = announced(response.content_length, response.body)?;
+        if body.remaining() > max {
+            return Err(VaultError::Body(format!("{key} is larger than {max} bytes")));
+        }
+        read_whole(body).await.map(Some)
     }
 }
 
@@ -44,52 +69,53 @@ impl OpenArtwork {
         self.size
     }
 
-    /// Reads the whole file. Holds at most `size` bytes.
+    /// Reads the whole file. Holds at most `size` bytes. Returns its chunks, and the CRC32 of them all.
     ///
     /// # Errors
-    /// [`VaultError::Body`] when the body ends early, stalls, or has another length than `size`.
-    pub async fn read(self) -> Result<Bytes, VaultError> {
-        let size = usize::try_from(self.size)
-            .map_err(|_| VaultError::Body("the object is larger than the address space".into()))?;
-        // Copied: a chunk keeps the buffer of its connection in use, which is larger and which the
-        // connection reuses once it is free.
-        let is_large = size >= MIN_POOLED_SIZE;
-        let whole = if is_large { self.buffers.take(size) } else { Vec::with_capacity(size) };
-        let whole = read_whole(self.body, whole, size).await?;
-        Ok(if is_large { self.buffers.lend(whole) } else { Bytes::from(whole) })
-    }
-}
-
-/// Returns the size of a body of S3 in bytes.
-pub(super) fn body_size(content_length: Option<i64>) -> Result<u64, VaultError> {
-    content_length
-        .and_then(|length| u64::try_from(length).ok())
-        .ok_or_else(|| VaultError::Body("the response has no Content-Length".into()))
-}
-
-/// Reads a whole body of `size` bytes into the empty buffer `whole`.
-pub(super) async fn read_whole(
-    mut body: ByteStream,
-    mut whole: Vec<u8>,
-    size: usize,
-) -> Result<Vec<u8>, VaultError> {
-    loop {
-        let chunk = timeout(CHUNK_TIMEOUT, body.next())
-            .await
-            .map_err(|_| VaultError::Body("the body stalled".into()))?;
-        match chunk {
-            Some(Ok(chunk)) if whole.len() + chunk.len() <= size => {
-                whole.extend_from_slice(&chunk);
-            }
-            Some(Ok(_)) => {
-                return Err(VaultError::Body("the body is longer than its Content-Length".into()));
-            }
-            Some(Err(error)) => return Err(VaultError::Body(error.to_string())),
-            // Read to the end of the body, so that the connection can serve the next request.
-            None if whole.len() < size => {
-                return Err(VaultError::Body("the body is shorter than its Content-Length".into()));
-            }
-            None => return Ok(whole),
+    /// [`VaultError::Body`] when the body ends early, stalls, or has another length than `size` or another
+    /// CRC32 than S3 states.
+    pub async fn read(self) -> Result<(Vec<Chunk>, u32), VaultError> {
+        let size = address_space(self.size)?;
+        let mut chunks = Chunks::new(self.buffers, size);
+        read_to_end(self.body, |bytes| chunks.append(bytes)).await?;
+        let chunks = chunks.finish();
+        let crc32 = crc32_of(&chunks);
+        if self.crc32.is_some_and(|stated| stated != crc32) {
+            return Err(VaultError::Body("the bytes have another CRC32 than S3 states".into()));
         }
+        Ok((chunks, crc32))
     }
+
+    pub(super) fn into_body(self) -> Body {
+        self.body
+    }
+}
+
+/// Returns a body of the SDK with its announced length.
+pub(super) fn announced(length: Option<i64>, body: ByteStream) -> Result<Body, VaultError> {
+    let length = length.and_then(|length| u64::try_from(length).ok());
+    let missing = || VaultError::Body("the response has no Content-Length".into());
+    Ok(Body::new(body.into_inner(), length.ok_or_else(missing)?))
+}
+
+/// Reads a whole body.
+pub(super) async fn read_whole(body: Body) -> Result<Vec<u8>, VaultError> {
+    let mut whole = Vec::new();
+    whole.reserve_exact(address_space(body.remaining())?);
+    read_to_end(body, |bytes| whole.extend_from_slice(bytes)).await?;
+    Ok(whole)
+}
+
+/// Reads a body to its end, so that its connection can serve the next request.
+async fn read_to_end(mut body: Body, mut append: impl FnMut(&[u8])) -> Result<(), VaultError> {
+    let stalled = |_| VaultError::Body("the body stalled".into());
+    while let Some(bytes) = timeout(NEXT_BYTES_TIMEOUT, body.next()).await.map_err(stalled)? {
+        append(&bytes?);
+    }
+    Ok(())
+}
+
+fn address_space(size: u64) -> Result<usize, VaultError> {
+    usize::try_from(size)
+        .map_err(|_| VaultError::Body("the object is larger than the address space".into()))
 }

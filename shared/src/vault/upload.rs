@@ -1,9 +1,8 @@
 //! Writes a ZIP into the vault while it is created.
 //!
-//! [`Upload`] is a sink. It splits the ZIP into parts and sends up to six of them while the next
-//! one fills; a writer that is faster than S3 waits. Memory: [`PART_BUFFERS`] × [`part_size`]. A
-//! ZIP smaller than one part is sent by `PutObject`. In both cases the object appears whole or not
-//! at all, and never replaces another one (`If-None-Match: *`).
+//! [`Upload`] is a sink. It splits the ZIP into parts and sends them while the next one fills; a writer
+//! that is faster than S3 waits. A ZIP smaller than one part is sent by `PutObject`. In both cases the
+//! object appears whole or not at all, and never replaces another one (`If-None-Match: *`).
 //!
 //! Parts of an incomplete multipart upload cost money and do not show in a listing of objects. So
 //! an upload is aborted however its attempt ends. The attempt that succeeds aborts the uploads of
@@ -12,12 +11,18 @@
 //! Limits ("Amazon S3 multipart upload limits"): at most 10,000 parts of 5 MiB to 5 GiB; only the
 //! last part may be smaller.
 
+mod copy;
+mod resume;
+mod sizes;
+
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
@@ -27,32 +32,21 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument;
+use zip_to_s3::s3::{body_of, encode_crc32, with_retries};
 
-use super::buffers::BufferPool;
-use super::{ArchiveKey, Vault, VaultError};
+pub(super) use copy::CopyPermission;
+pub use resume::{MAX_JOINED_BYTES, SuspendedUpload, copied_parts};
+pub use sizes::{MAX_UPLOAD_BYTES, MIN_PART_MEMORY, PartSizes};
+
+use super::buffers::{BUFFER_SIZE, BufferPool};
+use super::part::{FillingPart, cut};
+use super::{ArchiveKey, Export, ExportKey, Vault, VaultError};
 
 const MIB: usize = 1024 * 1024;
-/// Maximum parts in flight while the next one fills. With two of them 2 GB took 2.5 times as long
-/// at a latency of 30 ms. Each one needs 5 MiB of memory.
-const MAX_IN_FLIGHT: usize = 6;
-/// Maximum part buffers in use at once.
-pub const PART_BUFFERS: usize = MAX_IN_FLIGHT + 1;
 /// Maximum number of parts ("Amazon S3 multipart upload limits").
-const MAX_PARTS: i32 = 10_000;
+pub const MAX_PARTS: u16 = 10_000;
 /// Time limit for the id of an upload to abort, and again for the abort.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Returns the size of part `number` (from 1), in bytes. The first 2,000 parts have the minimum
-/// that S3 accepts. Later ones are larger, so that 10,000 parts hold 119 GiB: more than a function
-/// can transfer in its 15 minutes.
-#[must_use]
-pub const fn part_size(number: i32) -> usize {
-    match number {
-        ..=2_000 => 5 * MIB,
-        2_001..=4_000 => 8 * MIB,
-        _ => 16 * MIB,
-    }
-}
 
 type UploadId = Shared<BoxFuture<'static, Result<Arc<str>, Arc<VaultError>>>>;
 
@@ -60,18 +54,26 @@ type UploadId = Shared<BoxFuture<'static, Result<Arc<str>, Arc<VaultError>>>>;
 /// after a panic or a cancellation, aborts it in the background.
 pub struct Upload {
     vault: Vault,
-    key: ArchiveKey,
+    key: Arc<str>,
     /// The current part.
-    buffer: Vec<u8>,
+    part: FillingPart,
     buffers: BufferPool,
-    /// Number of bytes written.
+    sizes: PartSizes,
+    /// Bytes of the parts in flight.
+    in_flight_bytes: usize,
+    /// Number of bytes written or copied.
     size: u64,
+    /// Number of bytes of artworks that S3 copies.
+    copied_bytes: u64,
     /// Number of parts sent or in flight.
-    parts: i32,
-    in_flight: JoinSet<Result<CompletedPart, VaultError>>,
+    parts: u16,
+    /// Parts in flight, each with its size.
+    in_flight: JoinSet<Result<(CompletedPart, usize), VaultError>>,
     sent: Vec<CompletedPart>,
     /// The id of the multipart upload; set when the first part is sent.
     id: Option<UploadId>,
+    /// Whether a later invocation can continue the upload, which therefore survives a failure.
+    is_resumed: bool,
     failure: Option<VaultError>,
     /// The start of the current wait of the writer for a part in flight.
     waiting_since: Option<Instant>,
@@ -95,17 +97,31 @@ pub enum Finished {
 impl Vault {
     /// Starts an upload. Sends nothing until the first part is full.
     #[must_use]
-    pub fn upload(&self, key: ArchiveKey) -> Upload {
+    pub fn upload(&self, key: &ArchiveKey) -> Upload {
+        self.upload_to(key.as_str())
+    }
+
+    /// Starts the upload of a segment of a large export.
+    #[must_use]
+    pub fn upload_segment(&self, key: &ExportKey) -> Upload {
+        self.upload_to(key.as_str())
+    }
+
+    fn upload_to(&self, key: &str) -> Upload {
         Upload {
             vault: self.clone(),
-            key,
-            buffer: Vec::new(),
-            buffers: BufferPool::new(PART_BUFFERS, part_size(MAX_PARTS)),
+            key: key.into(),
+            part: FillingPart::default(),
+            buffers: self.buffers.clone(),
+            sizes: PartSizes::default(),
+            in_flight_bytes: 0,
             size: 0,
+            copied_bytes: 0,
             parts: 0,
             in_flight: JoinSet::new(),
             sent: Vec::new(),
             id: None,
+            is_resumed: false,
             failure: None,
             waiting_since: None,
             waited: Duration::ZERO,
@@ -114,10 +130,86 @@ impl Vault {
 }
 
 impl Upload {
+    /// Sends parts of these sizes.
+    #[must_use]
+    pub fn with_parts(mut self, sizes: PartSizes) -> Self {
+        self.sizes = sizes;
+        self
+    }
+
+    /// Appends bytes with this CRC32. Those of a buffer of the pool are not copied: they are sent from where they
+    /// are. More at once are copied, because all of them would stay in use until the last part with some is sent.
+    ///
+    /// # Errors
+    /// When the upload has failed, as a write.
+    pub async fn append(&mut self, mut bytes: Bytes, mut crc32: u32) -> io::Result<()> {
+        let are_copied = bytes.len() > BUFFER_SIZE;
+        while !bytes.is_empty() {
+            let room = poll_fn(|cx| self.poll_room(cx, bytes.len())).await?;
+            let size = room.min(bytes.len());
+            self.size += size as u64;
+            if are_copied {
+                self.part.copy(&bytes.split_to(size), &self.buffers);
+            } else {
+                let (start, of_start) = cut(&mut bytes, &mut crc32, size);
+                self.part.append(start, of_start, &self.buffers);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the size of the current part when it is full, in bytes.
+    #[must_use]
+    pub fn part_size(&self) -> usize {
+        self.sizes.size(self.parts + 1)
+    }
+
+    /// Waits until the current part and the memory have room for `wanted` bytes, or for the rest of the part if that
+    /// is less. Returns the room in bytes. Sends a full part first.
+    fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<io::Result<usize>> {
+        if self.failure.is_some() {
+            return Poll::Ready(Err(io::Error::other("the upload failed earlier")));
+        }
+        if self.part.size() == self.part_size()
+            && let Err(error) = self.send_part()
+        {
+            return Poll::Ready(Err(self.fail(error)));
+        }
+        let (size, memory) = self.sizes.limits(self.parts + 1);
+        let room = loop {
+            let of_part = size - self.part.size();
+            let of_memory = memory.saturating_sub(self.in_flight_bytes + self.part.size());
+            if of_memory >= wanted.min(of_part) {
+                break of_part.min(of_memory);
+            }
+            let Poll::Ready(sent) = self.in_flight.poll_join_next(cx) else {
+                self.waiting_since.get_or_insert_with(Instant::now);
+                return Poll::Pending;
+            };
+            match sent {
+                Some(Ok(Ok((part, bytes)))) => {
+                    self.sent.push(part);
+                    self.in_flight_bytes -= bytes;
+                }
+                Some(Ok(Err(error))) => return Poll::Ready(Err(self.fail(error))),
+                Some(Err(error)) => {
+                    let error = VaultError::Service(error.to_string());
+                    return Poll::Ready(Err(self.fail(error)));
+                }
+                // No part is in flight, so the memory has room for the rest of this one.
+                None => break of_part,
+            }
+        };
+        if let Some(since) = self.waiting_since.take() {
+            self.waited += since.elapsed();
+        }
+        Poll::Ready(Ok(room))
+    }
+
     /// Sends the rest and completes the object before `until`.
     ///
     /// # Errors
-    /// When an S3 request fails or the time is up. The upload is then aborted.
+    /// When an S3 request fails or the time is up. The upload is then aborted, unless it was resumed.
     pub async fn finish(mut self, until: Instant) -> Result<Finished, VaultError> {
         let ending = async {
             if self.id.is_none() { self.put_whole().await } else { self.complete().await }
@@ -128,12 +220,16 @@ impl Upload {
                 self.id = None;
                 Ok(Finished::Created { size_bytes: self.size, e_tag })
             }
-            Err(error) => {
+            Err(VaultError::Conflict(_)) => {
                 self.abort().await;
-                match error {
-                    VaultError::Conflict(_) => Ok(Finished::Conflict),
-                    error => Err(error),
+                Ok(Finished::Conflict)
+            }
+            Err(error) => {
+                // A resumed upload has what other invocations made. The next one continues it.
+                if !self.is_resumed {
+                    self.abort().await;
                 }
+                Err(error)
             }
         }
     }
@@ -145,6 +241,12 @@ impl Upload {
         if let Some(upload_id) = self.id.take() {
             self.vault.abort_once_created(&self.key, upload_id).await;
         }
+    }
+
+    /// Returns the number of bytes written or copied.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
     }
 
     /// Returns the time that the writer waited for parts in flight.
@@ -161,16 +263,17 @@ impl Upload {
 
     /// Returns the ETag of the object.
     async fn put_whole(&mut self) -> Result<Option<String>, VaultError> {
+        let (segments, crc32) = self.part.take(&self.buffers);
         let put = self
             .vault
             .client
             .put_object()
             .bucket(&*self.vault.bucket)
-            .key(self.key.as_str())
+            .key(&*self.key)
             .content_type("application/zip")
             .if_none_match("*")
-            .checksum_algorithm(ChecksumAlgorithm::Crc32)
-            .body(ByteStream::from(std::mem::take(&mut self.buffer)))
+            .checksum_crc32(encode_crc32(crc32))
+            .body(ByteStream::new(body_of(segments)))
             .customize()
             .disable_payload_signing() // CRC32 and TLS protect the body at half the CPU time
             .send()
@@ -180,12 +283,10 @@ impl Upload {
 
     /// Returns the ETag of the object.
     async fn complete(&mut self) -> Result<Option<String>, VaultError> {
-        if !self.buffer.is_empty() {
+        if self.part.size() > 0 {
             self.send_part()?;
         }
-        while let Some(part) = self.in_flight.join_next().await {
-            self.sent.push(part.map_err(|error| VaultError::Service(error.to_string()))??);
-        }
+        self.wait_for_parts(0).await?;
         self.sent.sort_unstable_by_key(|part| part.part_number);
         let upload_id =
             self.upload_id().await.map_err(|error| VaultError::Service(error.to_string()))?;
@@ -194,7 +295,7 @@ impl Upload {
             .client
             .complete_multipart_upload()
             .bucket(&*self.vault.bucket)
-            .key(self.key.as_str())
+            .key(&*self.key)
             .upload_id(&*upload_id)
             .if_none_match("*")
             .multipart_upload(
@@ -207,24 +308,43 @@ impl Upload {
         Ok(completed.e_tag)
     }
 
+    /// Waits until at most `max` parts are in flight.
+    pub(super) async fn wait_for_parts(&mut self, max: usize) -> Result<(), VaultError> {
+        while self.in_flight.len() > max {
+            let Some(part) = self.in_flight.join_next().await else { break };
+            let (part, bytes) = part.map_err(|error| VaultError::Service(error.to_string()))??;
+            self.in_flight_bytes -= bytes;
+            self.sent.push(part);
+        }
+        Ok(())
+    }
+
     /// Starts a task that sends the full buffer.
     fn send_part(&mut self) -> Result<(), VaultError> {
-        self.parts += 1;
-        if self.parts > MAX_PARTS {
-            return Err(VaultError::Service(format!("the ZIP needs more than {MAX_PARTS} parts")));
-        }
-        let (vault, key, number) = (self.vault.clone(), self.key.clone(), self.parts);
-        let body = self.buffers.lend(std::mem::take(&mut self.buffer));
+        let number = self.next_number()?;
+        let (vault, key) = (self.vault.clone(), self.key.clone());
+        let size = self.part.size();
+        let (body, crc32) = self.part.take(&self.buffers);
+        self.in_flight_bytes += size;
         let upload_id = self.upload_id();
         self.in_flight.spawn(
             async move {
                 let upload_id =
                     upload_id.await.map_err(|error| VaultError::Service(error.to_string()))?;
-                vault.send_part(&key, &upload_id, number, body).await
+                Ok((vault.send_part(&key, &upload_id, number, body, crc32).await?, size))
             }
             .in_current_span(),
         );
         Ok(())
+    }
+
+    /// Returns the number of the next part.
+    fn next_number(&mut self) -> Result<u16, VaultError> {
+        self.parts += 1;
+        if self.parts > MAX_PARTS {
+            return Err(VaultError::Service(format!("the ZIP needs more than {MAX_PARTS} parts")));
+        }
+        Ok(self.parts)
     }
 
     /// Returns the id of the multipart upload. The first call creates the upload in a separate
@@ -256,6 +376,9 @@ impl Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
+        if self.is_resumed {
+            return;
+        }
         let (Some(upload_id), Ok(runtime)) = (self.id.take(), Handle::try_current()) else {
             return;
         };
@@ -274,37 +397,47 @@ impl Vault {
     /// only when the ZIP exists: a live attempt that loses its upload then finds the ZIP. If an
     /// abort fails, the lifecycle rule of the bucket removes the upload.
     pub async fn abort_leftover_uploads(&self, key: &ArchiveKey) {
+        self.abort_uploads(key.as_str(), |found| found == key.as_str()).await;
+    }
+
+    /// Aborts incomplete multipart uploads of the segments of an export that is over, which are those of
+    /// killed invocations. If an abort fails, the lifecycle rule of the bucket removes the upload.
+    pub async fn abort_segment_uploads(&self, export: &Export) {
+        self.abort_uploads(&export.prefix(), |_| true).await;
+    }
+
+    async fn abort_uploads(&self, prefix: &str, is_leftover: impl Fn(&str) -> bool) {
         let listing =
-            self.client.list_multipart_uploads().bucket(&*self.bucket).prefix(key.as_str()).send();
+            self.client.list_multipart_uploads().bucket(&*self.bucket).prefix(prefix).send();
         let listed = match timeout(ABORT_TIMEOUT, listing).await {
             Ok(Ok(listed)) => listed,
             Ok(Err(error)) => return warn_left_to_lifecycle(&error.into()),
             Err(_) => return warn_left_to_lifecycle(&timed_out()),
         };
         for upload in listed.uploads.unwrap_or_default() {
-            if let (Some(upload_id), true) =
-                (upload.upload_id, upload.key.as_deref() == Some(key.as_str()))
+            if let (Some(upload_id), Some(key)) = (upload.upload_id, upload.key)
+                && is_leftover(&key)
             {
-                tracing::info!(key = %key, "aborting the multipart upload of a killed attempt");
-                self.abort_upload(key, &upload_id).await;
+                tracing::info!(key, "aborting the multipart upload of a killed attempt");
+                self.abort_upload(&key, &upload_id).await;
             }
         }
     }
 
     /// Waits for the id of an upload and aborts it. Without the wait, an upload that S3 is creating
     /// would be left over.
-    async fn abort_once_created(&self, key: &ArchiveKey, upload_id: UploadId) {
+    async fn abort_once_created(&self, key: &str, upload_id: UploadId) {
         if let Ok(Ok(upload_id)) = timeout(ABORT_TIMEOUT, upload_id).await {
             self.abort_upload(key, &upload_id).await;
         }
     }
 
-    async fn abort_upload(&self, key: &ArchiveKey, upload_id: &str) {
+    async fn abort_upload(&self, key: &str, upload_id: &str) {
         let aborting = self
             .client
             .abort_multipart_upload()
             .bucket(&*self.bucket)
-            .key(key.as_str())
+            .key(key)
             .upload_id(upload_id)
             .send();
         let aborted = match timeout(ABORT_TIMEOUT, aborting).await {
@@ -317,12 +450,12 @@ impl Vault {
         }
     }
 
-    async fn create_upload(&self, key: &ArchiveKey) -> Result<Arc<str>, VaultError> {
+    async fn create_upload(&self, key: &str) -> Result<Arc<str>, VaultError> {
         let created = self
             .client
             .create_multipart_upload()
             .bucket(&*self.bucket)
-            .key(key.as_str())
+            .key(key)
             .content_type("application/zip")
             // The same algorithm as for the parts; otherwise S3 rejects them.
             .checksum_algorithm(ChecksumAlgorithm::Crc32)
@@ -336,29 +469,21 @@ impl Vault {
 
     async fn send_part(
         &self,
-        key: &ArchiveKey,
+        key: &str,
         upload_id: &str,
-        number: i32,
-        body: Bytes,
+        number: u16,
+        body: Vec<Bytes>,
+        crc32: u32,
     ) -> Result<CompletedPart, VaultError> {
-        let sent = self
-            .client
-            .upload_part()
-            .bucket(&*self.bucket)
-            .key(key.as_str())
-            .upload_id(upload_id)
-            .part_number(number)
-            .checksum_algorithm(ChecksumAlgorithm::Crc32)
-            .body(ByteStream::from(body))
-            .customize()
-            .disable_payload_signing()
-            .send()
-            .await?;
-        Ok(CompletedPart::builder()
-            .part_number(number)
-            .set_e_tag(sent.e_tag)
-            .set_checksum_crc32(sent.checksum_crc32)
-            .build())
+        let bucket = &*self.bucket;
+        let send = || self.lean.upload_part(bucket, key, upload_id, number, body.clone(), crc32);
+        let part = with_retries(self.attempts(), send).await?;
+        Ok(part.completed())
+    }
+
+    /// Returns the attempts that the SDK makes at a request.
+    pub(super) fn attempts(&self) -> u32 {
+        self.client.config().retry_config().map_or(1, RetryConfig::max_attempts)
     }
 }
 
@@ -380,39 +505,9 @@ impl AsyncWrite for Upload {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        if this.failure.is_some() {
-            return Poll::Ready(Err(io::Error::other("the upload failed earlier")));
-        }
-        let room = part_size(this.parts + 1);
-        if this.buffer.len() == room {
-            while this.in_flight.len() >= MAX_IN_FLIGHT {
-                let Poll::Ready(sent) = this.in_flight.poll_join_next(cx) else {
-                    this.waiting_since.get_or_insert_with(Instant::now);
-                    return Poll::Pending;
-                };
-                match sent {
-                    Some(Ok(Ok(part))) => this.sent.push(part),
-                    Some(Ok(Err(error))) => return Poll::Ready(Err(this.fail(error))),
-                    Some(Err(error)) => {
-                        let error = VaultError::Service(error.to_string());
-                        return Poll::Ready(Err(this.fail(error)));
-                    }
-                    None => break,
-                }
-            }
-            if let Some(since) = this.waiting_since.take() {
-                this.waited += since.elapsed();
-            }
-            if let Err(error) = this.send_part() {
-                return Poll::Ready(Err(this.fail(error)));
-            }
-        }
-        let room = part_size(this.parts + 1);
-        if this.buffer.capacity() == 0 {
-            this.buffer = this.buffers.take(room);
-        }
-        let taken = bytes.len().min(room - this.buffer.len());
-        this.buffer.extend_from_slice(&bytes[..taken]);
+        let room = ready!(this.poll_room(cx, bytes.len()))?;
+        let taken = bytes.len().min(room);
+        this.part.copy(&bytes[..taken], &this.buffers);
         this.size += taken as u64;
         Poll::Ready(Ok(taken))
     }
@@ -423,17 +518,5 @@ impl AsyncWrite for Upload {
 
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{MAX_PARTS, part_size};
-
-    #[test]
-    fn ten_thousand_parts_hold_119_gib_within_the_limits_of_s3() {
-        let all: u64 = (1..=MAX_PARTS).map(|number| part_size(number) as u64).sum();
-        assert_eq!(all, 122_000 * 1024 * 1024);
-        assert!((1..=MAX_PARTS).all(|n| (5 << 20..5 << 30).contains(&(part_size(n) as u64))));
     }
 }
