@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use shared::trace::RootSpan;
+use time::OffsetDateTime;
 use tokio::time::Instant;
 
 /// Maximum delay before the next attempt. It outlasts the failover of a database.
@@ -33,11 +35,17 @@ pub struct Attempt {
     pub receive_count: u32,
     /// `maxReceiveCount` of the queue's redrive policy.
     pub max_receive_count: u32,
+    /// The time at which the message was sent, if SQS tells it.
+    pub sent_at: Option<OffsetDateTime>,
+    /// The time at which the attempt began.
+    pub begun_at: Instant,
     /// The time at which Lambda ends the invocation.
     pub deadline: Instant,
     /// The delay before the second attempt, without jitter. Each later delay is four times as long, up to
     /// 10 minutes.
     pub retry_base: Duration,
+    /// The span of the attempt, if tracing is on.
+    pub span: Option<RootSpan>,
 }
 
 impl Attempt {
@@ -152,8 +160,11 @@ mod tests {
             let attempt = Attempt {
                 receive_count,
                 max_receive_count: 4,
+                sent_at: None,
+                begun_at: Instant::now(),
                 deadline: Instant::now(),
                 retry_base: Duration::from_mins(1),
+                span: None,
             };
             for _ in 0..100 {
                 let delay = attempt.retry_delay();

@@ -8,10 +8,14 @@ use shared::aws::Trust;
 use shared::config::{ConfigError, Environment};
 use shared::database::DatabaseSource;
 use shared::sqid::SqidSource;
+use shared::trace::Endpoint;
+use zip_to_s3::plan::Prefer;
 
+use crate::archive::{Extras, SEGMENT_ARTWORKS, Segments};
 use crate::artwork::{VaultUrls, is_extra_format, is_reserved};
-use crate::email::Wording;
+use crate::limits::RequestLimits;
 use crate::memory::{MIB, Memory};
+use crate::wording::Wording;
 
 /// The configuration of `process-bdr-job`.
 #[derive(Clone)]
@@ -32,6 +36,10 @@ pub struct Config {
     pub artist_path: String,
     /// `ARTWORKS_FOLDER`: the folder of the artworks in an archive.
     pub artworks_folder: String,
+    /// `PREFER`: whether S3 copies large artworks where that is cheaper, or wherever it is faster.
+    pub prefer: Prefer,
+    /// `GALLERY_PAGE` and `CHECKSUMS`: what an archive has besides its artworks and their documents.
+    pub extras: Extras,
     /// `EMAIL_FROM`. Without it no e-mail is sent.
     pub email_from: Option<String>,
     /// `EMAIL_CONFIGURATION_SET`: the SES configuration set of the e-mails.
@@ -58,11 +66,24 @@ pub struct Config {
     pub remote_allow_hosts: HashSet<String>,
     /// `STACK_NAME`: the dimension `stack` of the metrics.
     pub stack: String,
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`: the collector of traces. Without it, tracing is off.
+    pub otlp_endpoint: Option<Endpoint>,
     /// `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, in MiB.
     pub memory_mib: u64,
+    /// `MAX_ARTWORKS` and `MAX_ARCHIVE_BYTES`.
+    pub limits: RequestLimits,
     /// `MAX_ARTWORK_BYTES` and the function's memory, divided.
     pub memory: Memory,
+    /// `EXPORT_STATE_MACHINE_ARN`: the state machine of large exports. Without it, there are none.
+    pub state_machine_arn: Option<String>,
+    /// The bytes (`SEGMENT_BYTES`) and artworks beyond which a request becomes a large export.
+    pub segments: Segments,
 }
+
+/// The variable with the ARN of the state machine of large exports.
+const STATE_MACHINE: &str = "EXPORT_STATE_MACHINE_ARN";
+/// What a numeric variable must be.
+const NUMBER: &str = "a whole number of at least 1";
 
 impl Config {
     /// Reads the environment.
@@ -70,11 +91,10 @@ impl Config {
     /// # Errors
     /// When a variable is missing or malformed; the error names it.
     pub fn from_environment(environment: &Environment) -> Result<Self, ConfigError> {
-        let number = "a whole number of at least 1";
         let max_artwork_bytes =
-            environment.parsed("MAX_ARTWORK_BYTES", 64 * MIB, number, |bytes| *bytes >= 1)?;
+            environment.parsed("MAX_ARTWORK_BYTES", 64 * MIB, NUMBER, |bytes| *bytes >= 1)?;
         let memory_mib =
-            environment.parsed("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 512, number, |mib| *mib >= 1)?;
+            environment.parsed("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 512, NUMBER, |mib| *mib >= 1)?;
         Ok(Self {
             trust: Trust::from_environment(environment)?,
             database: DatabaseSource::from_environment(environment)?,
@@ -84,19 +104,16 @@ impl Config {
             wording: wording(environment)?,
             artist_path: artist_path(environment)?,
             artworks_folder: artworks_folder(environment)?,
+            prefer: prefer(environment)?,
+            extras: extras(environment)?,
             email_from: email_from(environment)?,
             email_configuration_set: environment
                 .optional("EMAIL_CONFIGURATION_SET")
                 .map(str::to_owned),
-            email_on_failure: environment.parsed(
-                "EMAIL_ON_FAILURE",
-                true,
-                "`true` or `false`",
-                |_| true,
-            )?,
+            email_on_failure: flag(environment, "EMAIL_ON_FAILURE")?,
             sqids: SqidSource::new(environment.optional("SQIDS_ALPHABET"))?,
             queue_url: environment.required("BDR_QUEUE_URL")?.to_owned(),
-            max_receive_count: environment.parsed("MAX_RECEIVE_COUNT", 4, number, |n| *n >= 1)?,
+            max_receive_count: environment.parsed("MAX_RECEIVE_COUNT", 4, NUMBER, |n| *n >= 1)?,
             lease: Duration::from_secs(environment.parsed(
                 "LEASE_SECONDS",
                 120,
@@ -128,10 +145,48 @@ impl Config {
                 is_authority,
             )?,
             stack: environment.optional("STACK_NAME").unwrap_or("default").to_owned(),
+            otlp_endpoint: otlp_endpoint(environment)?,
             memory_mib,
+            limits: limits(environment)?,
             memory: Memory::plan(memory_mib * MIB, max_artwork_bytes),
+            state_machine_arn: environment
+                .optional(STATE_MACHINE)
+                .map(str::to_owned),
+            segments: Segments {
+                bytes: environment.parsed("SEGMENT_BYTES", 1024 * MIB, NUMBER, |n| *n >= 1)?,
+                artworks: SEGMENT_ARTWORKS,
+            },
         })
     }
+}
+
+fn limits(environment: &Environment) -> Result<RequestLimits, ConfigError> {
+    let limit = |name| environment.parsed(name, u64::MAX, NUMBER, |limit| *limit >= 1);
+    let (artworks, bytes) = (limit("MAX_ARTWORKS")?, limit("MAX_ARCHIVE_BYTES")?);
+    Ok(match environment.optional(STATE_MACHINE) {
+        Some(_) => RequestLimits::with_exports(artworks, bytes),
+        None => RequestLimits::new(artworks, bytes),
+    })
+}
+
+/// Reads a flag that is on by default.
+fn flag(environment: &Environment, variable: &'static str) -> Result<bool, ConfigError> {
+    environment.parsed(variable, true, "`true` or `false`", |_| true)
+}
+
+fn prefer(environment: &Environment) -> Result<Prefer, ConfigError> {
+    match environment.optional("PREFER") {
+        None | Some("price") => Ok(Prefer::Price),
+        Some("speed") => Ok(Prefer::Speed),
+        Some(_) => Err(ConfigError::new("PREFER", "must be `price` or `speed`")),
+    }
+}
+
+fn extras(environment: &Environment) -> Result<Extras, ConfigError> {
+    let gallery_page = flag(environment, "GALLERY_PAGE")?;
+    // A ZIP without the page is that of earlier versions.
+    let checksums = flag(environment, "CHECKSUMS")? && gallery_page;
+    Ok(Extras { gallery_page, checksums })
 }
 
 fn base_url(environment: &Environment) -> Result<String, ConfigError> {
@@ -152,6 +207,13 @@ fn vault_urls(environment: &Environment) -> Result<VaultUrls, ConfigError> {
     let Some(text) = environment.optional(VARIABLE) else { return Ok(VaultUrls::default()) };
     let problem = "must be http(s) URLs in normal form that end in `/`, separated by commas";
     VaultUrls::parse(text).ok_or_else(|| ConfigError::new(VARIABLE, problem))
+}
+
+fn otlp_endpoint(environment: &Environment) -> Result<Option<Endpoint>, ConfigError> {
+    const VARIABLE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    let Some(text) = environment.optional(VARIABLE) else { return Ok(None) };
+    let problem = "must be an http(s) URL without credentials and without a query";
+    Endpoint::parse(text).map(Some).ok_or_else(|| ConfigError::new(VARIABLE, problem))
 }
 
 /// Reads the names of the site, which stand in the subject and in sentences of e-mails.
@@ -231,8 +293,10 @@ fn is_authority(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use shared::config::Environment;
+    use zip_to_s3::plan::Prefer;
 
     use super::Config;
+    use crate::limits::RequestLimits;
 
     const MINIMUM: [(&str, &str); 3] = [
         ("DATABASE_URL", "postgresql://u@localhost/d"),
@@ -247,7 +311,10 @@ mod tests {
         assert_eq!((config.max_receive_count, config.expires_after_days), (4, 7));
         assert_eq!((config.lease.as_secs(), config.retry_base.as_secs()), (120, 60));
         assert_eq!(config.memory.max_artwork_bytes, 67_108_864);
-        assert!(config.email_on_failure);
+        assert_eq!(config.limits, RequestLimits::default());
+        assert!(config.email_on_failure && config.extras.gallery_page && config.extras.checksums);
+        assert_eq!(config.prefer, Prefer::Price);
+        assert!(config.otlp_endpoint.is_none(), "tracing is off");
         assert!(config.email_from.is_none() && config.remote_allow_hosts.is_empty());
     }
 
@@ -267,6 +334,13 @@ mod tests {
             assert_eq!(of("EMAIL_FROM", sender).email_from.as_deref(), Some(sender));
         }
         assert!(!of("EMAIL_ON_FAILURE", "false").email_on_failure);
+        assert_eq!(of("PREFER", "speed").prefer, Prefer::Speed);
+        let page_only = of("CHECKSUMS", "false").extras;
+        assert!(page_only.gallery_page && !page_only.checksums);
+        assert!(
+            !of("GALLERY_PAGE", "false").extras.checksums,
+            "the archive of earlier versions has none"
+        );
     }
 
     #[test]
@@ -277,11 +351,17 @@ mod tests {
             ("BDR_QUEUE_URL", ""),
             ("BASE_URL", "makapix.club"),
             ("EMAIL_ON_FAILURE", "yes"),
+            ("GALLERY_PAGE", "on"),
+            ("CHECKSUMS", "sha256"),
+            ("PREFER", "money"),
             ("MAX_RECEIVE_COUNT", "0"),
             ("LEASE_SECONDS", "0"),
             ("RETRY_BASE_SECONDS", "-1"),
             ("EXPIRES_AFTER_DAYS", "seven"),
             ("MAX_ARTWORK_BYTES", "64MB"),
+            ("MAX_ARTWORKS", "0"),
+            ("MAX_ARCHIVE_BYTES", "1GB"),
+            ("SEGMENT_BYTES", "0"),
             ("SQIDS_ALPHABET", "a"),
             ("EXTRA_FORMATS", "avif,,apng"),
             ("EXTRA_FORMATS", ".avif"),
@@ -302,6 +382,8 @@ mod tests {
             ("ARTWORKS_FOLDER", "a/b"),
             ("ARTWORKS_FOLDER", "CON"),
             ("ARTWORKS_FOLDER", "-x"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:hunter2@localhost:4318"),
             ("EMAIL_FROM", "Makapix"),
             ("EMAIL_FROM", "a@b.org, c@d.org"),
             ("EMAIL_FROM", "Makapix a@b.org"),

@@ -7,7 +7,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use lambda_runtime::LambdaEvent;
+use lambda_runtime::{Context, LambdaEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::clock::Clock;
@@ -15,9 +15,11 @@ use shared::lambda::{InvocationError, time_left};
 use shared::message::Message;
 use shared::metrics::Metrics;
 use shared::queue::Queue;
+use shared::trace::{SpanKind, Tracer};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use tracing::Instrument;
+use tracing::field::display;
 use uuid::Uuid;
 
 use crate::attempt::Attempt;
@@ -43,6 +45,8 @@ pub struct Handler {
     pub clock: Clock,
     /// The writer of metrics.
     pub metrics: Metrics,
+    /// The sender of traces.
+    pub tracer: Tracer,
 }
 
 /// A record of the event. The body is parsed later, so that a malformed body fails only its own message.
@@ -53,6 +57,9 @@ struct SqsRecord {
     receipt_handle: String,
     body: String,
     attributes: Attributes,
+    /// The sender's own attributes, by name.
+    #[serde(default)]
+    message_attributes: Value,
 }
 
 #[derive(Deserialize)]
@@ -62,6 +69,9 @@ struct Attributes {
     /// The time at which the message was sent, in milliseconds since 1970.
     #[serde(default)]
     sent_timestamp: String,
+    /// The sender's span, if it calls SQS with X-Ray's header.
+    #[serde(default, rename = "AWSTraceHeader")]
+    aws_trace_header: Option<String>,
 }
 
 /// The response to the event source.
@@ -87,6 +97,13 @@ impl Attributes {
     }
 }
 
+impl SqsRecord {
+    /// Returns the sender's span, if it is instrumented by OpenTelemetry.
+    fn traceparent(&self) -> Option<&str> {
+        self.message_attributes.pointer("/traceparent/stringValue")?.as_str()
+    }
+}
+
 impl Handler {
     /// Processes the records of an event one after the other.
     ///
@@ -97,11 +114,11 @@ impl Handler {
         event: LambdaEvent<Value>,
     ) -> Result<BatchResponse, InvocationError> {
         let deadline = Instant::now() + time_left(&event.context, &self.clock);
-        let request_id = event.context.request_id;
+        let context = event.context;
         let mut response = BatchResponse::default();
         for record in records(event.payload)? {
             if let MessageFate::Return { .. } =
-                self.attempt_record(&record, &request_id, deadline).await
+                self.attempt_record(&record, &context, deadline).await
             {
                 response
                     .batch_item_failures
@@ -115,27 +132,39 @@ impl Handler {
     async fn attempt_record(
         &self,
         record: &SqsRecord,
-        request_id: &str,
+        context: &Context,
         deadline: Instant,
     ) -> MessageFate {
+        let trace_header = record.attributes.aws_trace_header.as_deref();
+        let callers = [record.traceparent(), trace_header, context.xray_trace_id.as_deref()];
+        let root = self.tracer.begin(&callers, &record.message_id);
         let attempt = Attempt {
             receive_count: record.attributes.approximate_receive_count.parse().unwrap_or(1),
             max_receive_count: self.max_receive_count,
+            sent_at: record.attributes.sent_at(),
+            begun_at: Instant::now(),
             deadline,
             retry_base: self.retry_base,
+            span: root,
         };
         let receive_count = attempt.receive_count;
         let message = Message::parse(&record.body).map(|message| message.bdr_id);
+        let trace_id = root.map(|root| display(root.trace_id));
         let span = match &message {
-            Ok(bdr_id) => tracing::info_span!("attempt", %bdr_id, receive_count),
+            Ok(bdr_id) => tracing::info_span!("attempt", %bdr_id, receive_count, trace_id),
             Err(_) => {
-                tracing::info_span!("attempt", message_id = record.message_id, receive_count)
+                tracing::info_span!(
+                    "attempt",
+                    message_id = record.message_id,
+                    receive_count,
+                    trace_id
+                )
             }
         };
         async {
             let bdr_id = message.as_ref().ok().copied();
-            let mut report = AttemptReport::begin(&self.metrics, request_id, bdr_id, attempt);
-            report.sent_at = record.attributes.sent_at();
+            let mut report =
+                AttemptReport::begin(&self.metrics, &context.request_id, bdr_id, attempt);
             match message {
                 Ok(bdr_id) => self.work(bdr_id, record, &attempt, report).await,
                 Err(error) => {
@@ -145,7 +174,7 @@ impl Handler {
                     if let Some(delay) = fate.visible_after() {
                         set_visibility(&self.queue, &record.receipt_handle, delay).await;
                     }
-                    report.finish(&outcome);
+                    self.end(report, &outcome, deadline).await;
                     fate
                 }
             }
@@ -171,8 +200,14 @@ impl Handler {
         let fate = outcome.message_fate(attempt);
         report.phases.enter(Phase::Finish);
         lease.end(fate.visible_after()).await;
-        report.finish(&outcome);
+        self.end(report, &outcome, attempt.deadline).await;
         fate
+    }
+
+    /// Reports an attempt that has ended, and sends its trace.
+    async fn end(&self, report: AttemptReport<'_>, outcome: &AttemptOutcome, deadline: Instant) {
+        let spans = report.finish(outcome, "attempt", SpanKind::Consumer);
+        self.tracer.send(&spans, deadline).await;
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use shared::database::{Database, DatabaseError};
+use shared::executions::Executions;
 use shared::failure::{Failure, chain};
 use shared::request::{Change, Claim, Claimed, ClosedRow, Requests};
 use shared::sqid::SqidSource;
@@ -14,10 +15,10 @@ use time::OffsetDateTime;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use uuid::Uuid;
 
-use crate::archive::{Archiver, StoredArchive};
+use crate::archive::{Archiver, Stored, StoredArchive};
 use crate::attempt::{Attempt, Backoff, full_jitter};
 use crate::email::{EmailOutcome, Notice, Notifier};
-use crate::load::{Artist, load};
+use crate::load::{Artist, load, without_duplicates};
 use crate::outcome::{AttemptOutcome, RowChange};
 use crate::phases::{Phase, Phases};
 
@@ -35,17 +36,19 @@ pub struct Job {
     pub sqids: SqidSource,
     /// `EXPIRES_AFTER_DAYS`.
     pub expires_after_days: i32,
+    /// The state machine of large exports, if there is one.
+    pub executions: Option<Executions>,
 }
 
 /// The result of an attempt before it changes the row.
-struct Built {
-    artist: Artist,
-    key: ArchiveKey,
-    archive: StoredArchive,
+pub(crate) struct Built {
+    pub(crate) artist: Artist,
+    pub(crate) key: ArchiveKey,
+    pub(crate) archive: StoredArchive,
 }
 
 /// The effect of an archive on the row: `expires_at`, if this attempt marked the row `ready`.
-type Marked = Result<Change<OffsetDateTime>, Failure>;
+pub(crate) type Marked = Result<Change<OffsetDateTime>, Failure>;
 
 /// Full delays between tries to mark the row `ready`: the first and the longest one.
 const READY_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
@@ -65,15 +68,29 @@ impl Job {
         };
         // A panic is a failure of the attempt, so that the row is released.
         let built = AssertUnwindSafe(self.build(&claim, attempt, phases)).catch_unwind().await;
-        let (built, change) = match built.unwrap_or_else(|_| Err(panicked())) {
+        match built.unwrap_or_else(|_| Err(panicked())).transpose() {
+            None => AttemptOutcome::Exported,
+            Some(built) => self.settle(&claim, built, attempt, phases).await,
+        }
+    }
+
+    /// Ends an attempt by what it built and how that changed the row.
+    pub(crate) async fn settle(
+        &self,
+        claim: &Claim,
+        built: Result<(Built, Marked), Failure>,
+        attempt: &Attempt,
+        phases: &mut Phases,
+    ) -> AttemptOutcome {
+        let (built, change) = match built {
             Ok(built) => built,
             Err(failure) => {
-                return self.settle_failure(&claim, failure, None, attempt, phases).await;
+                return self.settle_failure(claim, failure, None, attempt, phases).await;
             }
         };
         match change {
             Ok(Change::Done(expires_at)) => {
-                self.conclude(&claim, &built, expires_at, attempt, phases).await
+                self.conclude(claim, &built, expires_at, attempt, phases).await
             }
             Ok(Change::Closed(row)) => {
                 self.discard_unless_referred_to(row, &built, attempt).await;
@@ -82,15 +99,15 @@ impl Job {
             Ok(Change::Superseded) => AttemptOutcome::Superseded { work: Ok(built.archive) },
             Err(failure) => {
                 let archive = Some(&built.archive);
-                let outcome = self.settle_failure(&claim, failure, archive, attempt, phases).await;
+                let outcome = self.settle_failure(claim, failure, archive, attempt, phases).await;
                 if !matches!(outcome, AttemptOutcome::Closed { .. }) {
                     return outcome;
                 }
                 // A try whose response was lost may have marked the row `ready`. The statement
                 // recognizes such a change.
-                match self.try_ready(&claim, &built, attempt.row_stop_at(), attempt).await {
+                match self.try_ready(claim, &built, attempt.row_stop_at(), attempt).await {
                     Ok(Change::Done(expires_at)) => {
-                        self.conclude(&claim, &built, expires_at, attempt, phases).await
+                        self.conclude(claim, &built, expires_at, attempt, phases).await
                     }
                     Ok(Change::Closed(row)) => {
                         self.discard_unless_referred_to(row, &built, attempt).await;
@@ -129,25 +146,42 @@ impl Job {
         }
     }
 
-    /// Stores the archive and marks the row `ready`.
+    /// Stores the archive and marks the row `ready`. Returns `None` if the state machine continues.
     async fn build(
         &self,
         claim: &Claim,
         attempt: &Attempt,
         phases: &mut Phases,
-    ) -> Result<(Built, Marked), Failure> {
-        let request = Box::pin(load(&self.database, &self.sqids, claim)).await?;
+    ) -> Result<Option<(Built, Marked)>, Failure> {
+        let post_ids = without_duplicates(&claim.post_ids);
+        self.archiver.limits.check_artworks(post_ids.len())?;
+        // A first segment has no more artworks than that.
+        let max_posts = self.archiver.segments.map_or(usize::MAX, |segments| segments.artworks);
+        let request = load(&self.database, &self.sqids, claim, post_ids, max_posts);
+        let request = Box::pin(request).await?;
         let key = ArchiveKey::new(&request.artist.sqid, claim.bdr_id);
-        let archive = self.archiver.store(claim, &request, &key, attempt, phases).await?;
+        let stored = self.archiver.store(claim, &request, &key, attempt, phases).await?;
         phases.enter(Phase::Finish);
+        let archive = match stored {
+            Stored::Archive(archive) => archive,
+            Stored::Head(head) => {
+                self.begin_export(claim, request, head, attempt).await?;
+                return Ok(None);
+            }
+        };
         let built = Built { artist: request.artist, key, archive };
         let marked = self.mark_ready(claim, &built, attempt).await;
-        Ok((built, marked))
+        Ok(Some((built, marked)))
     }
 
     /// Marks the row `ready`. Trouble of the database is waited for until the guard, because the
     /// archive is complete, and because a later attempt could not know whether the e-mail was sent.
-    async fn mark_ready(&self, claim: &Claim, built: &Built, attempt: &Attempt) -> Marked {
+    pub(crate) async fn mark_ready(
+        &self,
+        claim: &Claim,
+        built: &Built,
+        attempt: &Attempt,
+    ) -> Marked {
         const FAILED: &str = "failed to mark the request ready";
         let stop_at = attempt.ready_stop_at();
         let mut backoff = Backoff::new(READY_BACKOFF);
@@ -280,6 +314,6 @@ async fn within<T>(
 }
 
 /// Returns the failure of an attempt that panicked. The panic hook has logged message and location.
-fn panicked() -> Failure {
+pub(crate) fn panicked() -> Failure {
     Failure::retry("the attempt panicked", "this is a defect; see the preceding log line")
 }

@@ -1,17 +1,20 @@
 //! Loads what a request asks for: artist, posts and reactions, in one round trip. The queries do not
 //! depend on one another and are pipelined on one connection. Rows are dropped when decoded. The
-//! comments, of which there may be a million, are streamed when `comments.json` is written.
+//! comments, of which there may be a million, are streamed when `comments.json` is written. The posts of a
+//! request that becomes a large export, and the reactions to them, are read in pages.
 //!
 //! One odd value costs one artwork at most. The queries cast what they select to built-in types with
 //! casts that fail for no value, because an error would fail the whole statement. For a custom type
 //! (citext, an enum, a domain) the driver would look the type up on the connection whose rows it does
 //! not read meanwhile, and hang.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::future::OptionFuture;
 use futures_util::stream::{self, Stream, TryStreamExt};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::database::{Database, DatabaseError, column, limited};
 use shared::failure::{Failure, chain};
@@ -45,7 +48,7 @@ pub(crate) struct Recipient {
 }
 
 /// A requested post that exists.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Post {
     /// `posts.id`.
     pub id: i64,
@@ -59,6 +62,10 @@ pub struct Post {
     pub hashtags: Vec<String>,
     /// `posts.mod_hashtags`, the moderators' tags; `None` where the site has no such column.
     pub mod_hashtags: Option<Vec<String>>,
+    /// `posts.license`; `None` where the site has no such column. Untrusted.
+    pub license: Option<String>,
+    /// `posts.source_url`, the artwork's page; `None` where the site has no such column. Untrusted.
+    pub source_url: Option<String>,
     /// `posts.art_url`. Untrusted.
     pub art_url: Option<String>,
     /// `posts.file_format`. Untrusted.
@@ -70,11 +77,12 @@ pub struct Post {
     /// `posts.frame_count`.
     pub frame_count: Option<i32>,
     /// `posts.created_at`; `None` for a time that RFC 3339 cannot represent.
+    #[serde(with = "time::serde::rfc3339::option")]
     pub created_at: Option<OffsetDateTime>,
 }
 
 /// A requested post that yields no artwork.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct MissingPost {
     /// `posts.id`.
     pub id: i64,
@@ -97,6 +105,7 @@ pub struct Comment {
 }
 
 /// The number of reactions with one emoji to one post.
+#[derive(Clone)]
 pub struct Reactions {
     /// The post.
     pub post_id: i64,
@@ -111,16 +120,26 @@ pub struct Comments {
     database: Arc<Database>,
 }
 
+/// The reactions to the posts.
+pub enum ReactionSource {
+    /// Those to all posts, most frequent first.
+    Loaded(Vec<Reactions>),
+    /// They are in the database.
+    Stored(Arc<Database>),
+}
+
 /// What the archive is made from, besides the artworks' files.
 pub struct LoadedRequest {
     /// The artist.
     pub artist: Artist,
-    /// Every requested post in order, without duplicates.
+    /// The ids of the requested posts in order, without duplicates.
+    pub post_ids: Vec<i64>,
+    /// These posts in order: all, or the first ones.
     pub posts: Vec<Result<Post, MissingPost>>,
     /// The comments, if requested.
     pub comments: Option<Comments>,
-    /// The reactions, most frequent first, if requested.
-    pub reactions: Option<Vec<Reactions>>,
+    /// The reactions, if requested.
+    pub reactions: Option<ReactionSource>,
 }
 
 // The statements about many rows are public so that a test can check their plans.
@@ -131,16 +150,20 @@ const ARTIST: &str = "
 
 /// Selects the posts by id. RFC 3339 represents the times from year 1 to 9999.
 macro_rules! posts_with {
-    ($mod_hashtags:literal) => {
+    ($mod_hashtags:literal, $license:literal, $source_url:literal) => {
         concat!(
             "
     SELECT post.*
-      FROM (SELECT NULL::text[] AS mod_hashtags) AS absent
+      FROM (SELECT NULL::text[] AS mod_hashtags, NULL AS license, NULL AS source_url) AS absent
      CROSS JOIN LATERAL (
         SELECT p.id::bigint, p.public_sqid::text, p.title::text, p.description::text,
                to_json(p.hashtags)::text AS hashtags, ",
             $mod_hashtags,
-            " AS mod_hashtags,
+            " AS mod_hashtags, ",
+            $license,
+            " AS license, ",
+            $source_url,
+            " AS source_url,
                p.art_url::text, p.file_format::text,
                p.width::text, p.height::text, p.frame_count::text,
                CASE WHEN p.created_at BETWEEN timestamptz '0001-01-01 00:00:00+00'
@@ -152,13 +175,17 @@ macro_rules! posts_with {
     };
 }
 
-/// The posts with `mod_hashtags`, which not every `posts` has: the unqualified name is the column of
-/// `posts` where it exists, and otherwise that of `absent`, which is null.
-pub const POSTS: &str = posts_with!("to_json(mod_hashtags)::text");
+/// The posts with the optional columns, which not every `posts` has: the unqualified name is the column
+/// of `posts` where it exists, and otherwise that of `absent`, which is null.
+pub const POSTS: &str =
+    posts_with!("to_json(mod_hashtags)::text", "license::text", "source_url::text");
 
-/// The posts for a role that may not read `mod_hashtags`, because the site added the column after its
-/// adapter was applied.
-const POSTS_WITHOUT_MOD_HASHTAGS: &str = posts_with!("NULL::text");
+/// The same for a role that may not read all optional columns, because the site added some after its
+/// adapter was applied, in the order in which they are tried.
+const POSTS_WITH_LESS: [&str; 2] = [
+    posts_with!("to_json(mod_hashtags)::text", "NULL::text", "NULL::text"),
+    posts_with!("NULL::text", "NULL::text", "NULL::text"),
+];
 
 /// Selects the visible comments with their authors' handles, by post in the order of the ids. The
 /// unqualified `deleted_by_mod` is the column of `comments` where it exists, as in [`POSTS`]; without
@@ -186,7 +213,11 @@ pub const REACTIONS: &str = "
      GROUP BY r.post_id, r.emoji
      ORDER BY r.post_id, count(*) DESC, r.emoji";
 
-/// Loads what `claim` asks for.
+/// The context of the errors of loading.
+const CONTEXT: &str = "failed to load the request's artist, posts and reactions";
+
+/// Loads what `claim` asks for, and at most `max_posts` of the posts with these ids, which are unique. More are read
+/// by [`load_posts`], and the reactions then when they are needed.
 ///
 /// # Errors
 /// A permanent failure when the artist or all posts are gone; a retryable one when the database does
@@ -195,40 +226,107 @@ pub async fn load(
     database: &Arc<Database>,
     sqids: &SqidSource,
     claim: &Claim,
+    post_ids: Vec<i64>,
+    max_posts: usize,
 ) -> Result<LoadedRequest, Failure> {
-    const CONTEXT: &str = "failed to load the request's artist, posts and reactions";
-    let user_id = claim.user_id.ok_or_else(no_artist)?;
-    let requested = &without_duplicates(&claim.post_ids);
-    let (artist, posts, reactions) = database
-        .read(|client| async move {
-            let of_artist: [(&(dyn ToSql + Sync), Type); 1] = [(&user_id, Type::INT8)];
-            let posts = posts(&client, requested, sqids);
-            let reactions = || decoded(&client, REACTIONS, requested, read_reactions);
-            tokio::try_join!(
-                client.query_typed(ARTIST, &of_artist),
-                posts,
-                optional(claim.include_reactions.then(reactions)),
-            )
-        })
-        .await
-        .map_err(|error| error.context(CONTEXT))?;
-
-    let artist = artist.first().ok_or_else(no_artist)?;
-    let artist = Artist::read(artist, sqids, user_id)?;
-    if posts.is_empty() {
+    let first = post_ids[..post_ids.len().min(max_posts)].to_vec();
+    let (request, posts) = load_with(database, sqids, claim, post_ids, Some(&first)).await?;
+    if posts.is_empty() && first.len() == request.post_ids.len() {
         return Err(Failure::permanent(
             "no posts found",
             "None of the requested artworks exist any more.",
         ));
     }
-    let posts = posts.into_iter().collect::<Result<_, _>>();
-    let reactions = reactions.map(|rows| rows.into_iter().collect()).transpose();
-    Ok(LoadedRequest {
-        artist,
-        posts: in_order(requested, posts.map_err(|error| error.context(CONTEXT))?),
-        comments: claim.include_comments.then(|| Comments { database: Arc::clone(database) }),
-        reactions: reactions.map_err(|error| error.context(CONTEXT))?,
-    })
+    let posts = in_order(&first, posts);
+    Ok(LoadedRequest { posts: posts.map_err(|error| error.context(CONTEXT))?, ..request })
+}
+
+/// Loads what `claim` asks for besides the posts, which are stored with a large export.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) async fn load_without_posts(
+    database: &Arc<Database>,
+    sqids: &SqidSource,
+    claim: &Claim,
+) -> Result<LoadedRequest, Failure> {
+    let post_ids = without_duplicates(&claim.post_ids);
+    Ok(load_with(database, sqids, claim, post_ids, None).await?.0)
+}
+
+/// Loads these posts, in order.
+///
+/// # Errors
+/// A retryable failure when the database does not respond.
+pub(crate) async fn load_posts(
+    database: &Arc<Database>,
+    sqids: &SqidSource,
+    post_ids: &Vec<i64>,
+) -> Result<Vec<Result<Post, MissingPost>>, Failure> {
+    let read = async {
+        check_after_pause(database).await?;
+        database.read(|client| async move { posts(&client, post_ids, sqids).await }).await
+    };
+    read.await.and_then(|posts| in_order(post_ids, posts)).map_err(|error| error.context(CONTEXT))
+}
+
+/// Loads the request without the posts, and beside it the posts `first`. The reactions are loaded only beside
+/// all posts.
+async fn load_with(
+    database: &Arc<Database>,
+    sqids: &SqidSource,
+    claim: &Claim,
+    post_ids: Vec<i64>,
+    first: Option<&Vec<i64>>,
+) -> Result<(LoadedRequest, Vec<ReadPost>), Failure> {
+    let user_id = claim.user_id.ok_or_else(no_artist)?;
+    let all = first.filter(|first| first.len() == post_ids.len() && claim.include_reactions);
+    let (artist, posts, reactions) = database
+        .read(|client| async move {
+            let of_artist: [(&(dyn ToSql + Sync), Type); 1] = [(&user_id, Type::INT8)];
+            tokio::try_join!(
+                client.query_typed(ARTIST, &of_artist),
+                optional(first.map(|first| posts(&client, first, sqids))),
+                optional(all.map(|all| reactions(&client, all))),
+            )
+        })
+        .await
+        .map_err(|error| error.context(CONTEXT))?;
+
+    let artist = Artist::read(artist.first().ok_or_else(no_artist)?, sqids, user_id)?;
+    let reactions = match reactions {
+        Some(rows) => {
+            let loaded: Result<_, DatabaseError> = rows.into_iter().collect();
+            Some(ReactionSource::Loaded(loaded.map_err(|error| error.context(CONTEXT))?))
+        }
+        None => claim.include_reactions.then(|| ReactionSource::Stored(Arc::clone(database))),
+    };
+    let comments = claim.include_comments.then(|| Comments { database: Arc::clone(database) });
+    let request = LoadedRequest { artist, post_ids, posts: Vec::new(), comments, reactions };
+    Ok((request, posts.unwrap_or_default()))
+}
+
+impl ReactionSource {
+    /// Returns the reactions to these posts, most frequent first. Those that are loaded are returned whatever the
+    /// posts are.
+    ///
+    /// # Errors
+    /// When the database does not respond.
+    pub(crate) async fn read(
+        &self,
+        post_ids: &Vec<i64>,
+    ) -> Result<Cow<'_, [Reactions]>, DatabaseError> {
+        match self {
+            Self::Loaded(loaded) => Ok(Cow::Borrowed(loaded)),
+            Self::Stored(database) => {
+                check_after_pause(database).await?;
+                let rows = database
+                    .read(|client| async move { reactions(&client, post_ids).await })
+                    .await?;
+                rows.into_iter().collect::<Result<_, _>>().map(Cow::Owned)
+            }
+        }
+    }
 }
 
 impl Comments {
@@ -242,11 +340,7 @@ impl Comments {
         &self,
         post_ids: &Vec<i64>,
     ) -> Result<impl Stream<Item = Result<Comment, DatabaseError>>, DatabaseError> {
-        // Fetching the artworks was a pause, and the statement needs a longer limit than a check: the
-        // first row arrives after the server has sorted all.
-        self.database
-            .execute_idempotent(|client| async move { client.check_connection().await })
-            .await?;
+        check_after_pause(&self.database).await?;
         let rows = self.database.read(|client| async move {
             client.query_typed_raw(COMMENTS, [(post_ids, Type::INT8_ARRAY)]).await
         });
@@ -255,6 +349,12 @@ impl Comments {
             row.map(|row| Ok((read_comment(&row)?, rows))).transpose()
         }))
     }
+}
+
+/// Replaces a connection that was lost in a pause, such as the fetching of the artworks. A check has a shorter
+/// limit than a statement about many rows, whose first row arrives after the server has sorted all.
+async fn check_after_pause(database: &Database) -> Result<(), DatabaseError> {
+    database.execute_idempotent(|client| async move { client.check_connection().await }).await
 }
 
 impl Artist {
@@ -328,12 +428,24 @@ async fn posts(
     sqids: &SqidSource,
 ) -> Result<Vec<ReadPost>, tokio_postgres::Error> {
     let decode = |row: &Row| read_post(row, sqids);
-    match decoded(client, POSTS, post_ids, decode).await {
-        Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
-            decoded(client, POSTS_WITHOUT_MOD_HASHTAGS, post_ids, decode).await
+    let mut posts = decoded(client, POSTS, post_ids, decode).await;
+    for with_less in POSTS_WITH_LESS {
+        match posts {
+            Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+                posts = decoded(client, with_less, post_ids, decode).await;
+            }
+            _ => break,
         }
-        posts => posts,
     }
+    posts
+}
+
+/// Selects the reactions to these posts.
+async fn reactions(
+    client: &Client,
+    post_ids: &Vec<i64>,
+) -> Result<Vec<Result<Reactions, DatabaseError>>, tokio_postgres::Error> {
+    decoded(client, REACTIONS, post_ids, read_reactions).await
 }
 
 /// Runs a query about these posts, and drops each row when it is decoded.
@@ -351,16 +463,24 @@ async fn optional<T, E>(query: Option<impl Future<Output = Result<T, E>>>) -> Re
     OptionFuture::from(query).await.transpose()
 }
 
-/// Returns the posts in the requested order.
+/// Returns the posts in the requested order. A map of the posts would take as much memory as they do, so the
+/// map has their places.
 fn in_order(
     requested: &[i64],
-    mut found: HashMap<i64, Result<Post, Missing>>,
-) -> Vec<Result<Post, MissingPost>> {
-    let post = |id| {
-        let no_such = || Err(Missing::permanent(MissingCode::NoSuchArtwork));
-        found.remove(&id).unwrap_or_else(no_such).map_err(|missing| MissingPost { id, missing })
+    read: Vec<ReadPost>,
+) -> Result<Vec<Result<Post, MissingPost>>, DatabaseError> {
+    let places: HashMap<i64, usize> = requested.iter().copied().zip(0..).collect();
+    let no_such = |id: &i64| {
+        Err(MissingPost { id: *id, missing: Missing::permanent(MissingCode::NoSuchArtwork) })
     };
-    requested.iter().copied().map(post).collect()
+    let mut posts: Vec<_> = requested.iter().map(no_such).collect();
+    for read in read {
+        let (id, post) = read?;
+        if let Some(place) = places.get(&id).and_then(|place| posts.get_mut(*place)) {
+            *place = post.map_err(|missing| MissingPost { id, missing });
+        }
+    }
+    Ok(posts)
 }
 
 /// A row of [`POSTS`]: the id, and the post if its other values are readable.
@@ -387,6 +507,8 @@ fn read_columns(row: &Row, id: i64, sqids: &SqidSource) -> Result<Post, Database
         hashtags: flattened(column(row, "hashtags")?),
         mod_hashtags: column::<Option<&str>>(row, "mod_hashtags")?
             .map(|json| flattened(Some(json))),
+        license: column(row, "license")?,
+        source_url: column(row, "source_url")?,
         art_url: column(row, "art_url")?,
         file_format: column(row, "file_format")?,
         width: integer(row, "width")?,

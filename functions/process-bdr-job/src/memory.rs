@@ -4,11 +4,16 @@
 //! peak = fetch budget                             fetched, unwritten files
 //!      + max(2 × largest artwork,                 one artwork beside its deflated form;
 //!            deflated comments.json)              after the artworks the comments
-//!      + KEPT_BUFFERS                             idle buffers for large artworks
-//!      + PART_BUFFERS × part size                 the upload
-//!      + about 1 KiB an artwork, and its texts    its post and its central directory record
+//!      + SPARE_BUFFERS                            ends of buffers
+//!      + part memory                              the upload
+//!      + about 1 KiB an artwork, and its texts    its post and its central directory record; of the posts
+//!                                                 of a large export, three pages of 20,000 at most
 //!      + RESERVE                                  the binary, clients, TLS sessions, open bodies
 //! ```
+//!
+//! The page, `index.html`, is made when the other documents are written and no longer held. Its comments
+//! are limited to 4 MiB; beside a largest `comments.json` they fit into the memory of an artwork's deflated
+//! form.
 //!
 //! The peak does not depend on the size of the archive. A description of 2 KB costs 3.1 KiB: the text,
 //! and its deflated bytes in `metadata.json`. Comments are streamed and cost their deflated bytes, about
@@ -16,14 +21,17 @@
 //! texts` measured 122 MiB for 20,000 such descriptions and 130 MiB for a million such comments, each
 //! with 35 MiB of part buffers.
 
-use shared::vault::{KEPT_BUFFERS, PART_BUFFERS, part_size};
+use shared::vault::{MIN_PART_MEMORY, SPARE_BUFFERS};
 
 /// Bytes in a MiB.
 pub const MIB: u64 = 1024 * 1024;
 /// Memory of the process beside the bytes that it moves; `tests/bench` measures it.
 const RESERVE: u64 = 32 * MIB;
-/// Memory of large buffers beside the fetch budget.
-const BUFFERS: u64 = (KEPT_BUFFERS + PART_BUFFERS * part_size(1)) as u64;
+/// Maximum memory for parts: two and a half of 24 MiB. Parts of 5 MiB for 15 GB cost ten times as much as the
+/// function, those of 24 MiB twice as much.
+const MAX_PART_MEMORY: u64 = 60 * MIB;
+/// The function's memory divided by this is the memory for parts.
+const PART_DIVISOR: u64 = 8;
 /// Maximum fetch budget. A larger one gains nothing: the files wait longer for the upload.
 const MAX_BUDGET: u64 = 11 * MIB;
 /// Minimum fetch budget.
@@ -35,8 +43,10 @@ pub struct Memory {
     /// The function's memory in bytes. Its share of a CPU is proportional.
     pub function_bytes: u64,
     /// Bytes of artworks that are held at once, fetched and not yet written. A larger artwork is held
-    /// alone.
+    /// alone, or in pieces.
     pub fetch_budget: u64,
+    /// Bytes for the parts of the upload.
+    pub part_memory: u64,
     /// Maximum size of an artwork in bytes.
     pub max_artwork_bytes: u64,
     /// Maximum size of a deflated document in bytes. It is written when no artwork is held.
@@ -49,12 +59,16 @@ impl Memory {
     /// Divides `function_bytes`. `max_artwork_bytes` is the operator's setting.
     #[must_use]
     pub fn plan(function_bytes: u64, max_artwork_bytes: u64) -> Self {
-        let left = function_bytes.saturating_sub(RESERVE + BUFFERS).max(2 * MIN_BUDGET);
+        let part_memory =
+            (function_bytes / PART_DIVISOR).clamp(MIN_PART_MEMORY as u64, MAX_PART_MEMORY);
+        let other = RESERVE + SPARE_BUFFERS as u64 + part_memory;
+        let left = function_bytes.saturating_sub(other).max(2 * MIN_BUDGET);
         let fetch_budget = (left / 2).clamp(MIN_BUDGET, MAX_BUDGET);
         let affordable = (left - fetch_budget) / 2;
         Self {
             function_bytes,
             fetch_budget,
+            part_memory,
             max_artwork_bytes: max_artwork_bytes.min(affordable),
             max_document_bytes: affordable,
             lowered: max_artwork_bytes > affordable,
@@ -65,7 +79,8 @@ impl Memory {
     #[must_use]
     pub fn peak(&self) -> u64 {
         let largest = (2 * self.max_artwork_bytes).max(self.max_document_bytes);
-        self.fetch_budget + largest + BUFFERS + RESERVE
+        let buffers = SPARE_BUFFERS as u64 + self.part_memory;
+        self.fetch_budget + largest + buffers + RESERVE
     }
 }
 
@@ -80,7 +95,8 @@ mod tests {
             assert!(memory.peak() <= function * MIB, "{function}: {memory:?}");
             assert_eq!(memory.lowered, lowered, "{function}: {memory:?}");
         }
-        assert_eq!(Memory::plan(128 * MIB, 64 * MIB).max_artwork_bytes, 19 * MIB);
-        assert_eq!(Memory::plan(512 * MIB, 64 * MIB).fetch_budget, 11 * MIB);
+        assert_eq!(Memory::plan(128 * MIB, 64 * MIB).max_artwork_bytes, 45 * MIB / 2);
+        let of_512 = Memory::plan(512 * MIB, 64 * MIB);
+        assert_eq!((of_512.fetch_budget, of_512.part_memory), (11 * MIB, 60 * MIB));
     }
 }

@@ -1,10 +1,10 @@
 //! Why an artwork is not in the archive.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shared::failure::Decision;
 
 /// The reason why an artwork is missing, and whether another attempt may find it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Missing {
     /// The reason, for programs. [`MissingCode::reason`] is the same for people.
     pub code: MissingCode,
@@ -15,7 +15,7 @@ pub struct Missing {
 }
 
 /// The reasons, as `missing_artworks[].code` of `metadata.json`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MissingCode {
     /// The post does not exist.

@@ -10,13 +10,14 @@ use serde_json::Value;
 use shared::failure::{Failure, chain};
 use shared::lambda::{InvocationError, time_left};
 use shared::message::Message;
-use shared::request::{EmailRow, RequestState};
+use shared::request::{RequestRow, RequestState};
 use shared::vault::ArchiveKey;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::attempt::Attempt;
+use crate::export::{ExportAnswer, ExportEvent};
 use crate::handler::{BatchResponse, Handler};
 use crate::job::Job;
 use crate::load::Recipient;
@@ -29,6 +30,8 @@ pub enum Response {
     Batch(BatchResponse),
     /// To an operator.
     Notified(NotifyAnswer),
+    /// To the state machine of large exports.
+    Exported(ExportAnswer),
 }
 
 /// The answer to an operator.
@@ -61,19 +64,26 @@ struct NotifyEvent {
 }
 
 impl Handler {
-    /// Responds to an event of SQS or of an operator.
+    /// Responds to an event of SQS, of an operator, or of the state machine of large exports.
     ///
     /// # Errors
-    /// When the event is neither, or when the e-mail of an operator's event cannot be prepared.
+    /// When the event is none of these, when the e-mail of an operator's event cannot be prepared, or when
+    /// the state machine must try again.
     pub async fn respond(&self, event: LambdaEvent<Value>) -> Result<Response, InvocationError> {
+        if let Some(export) = ExportEvent::parse(&event.payload) {
+            return self.export(export?, &event).await.map(Response::Exported);
+        }
         if event.payload.get("notify").is_none() {
             return self.handle(event).await.map(Response::Batch);
         }
         let attempt = Attempt {
             receive_count: 1,
             max_receive_count: self.max_receive_count,
+            sent_at: None,
+            begun_at: Instant::now(),
             deadline: Instant::now() + time_left(&event.context, &self.clock),
             retry_base: self.retry_base,
+            span: None,
         };
         let NotifyEvent { notify: Message { bdr_id } } = serde_json::from_value(event.payload)
             .map_err(|error| {
@@ -104,9 +114,9 @@ impl Handler {
 impl Job {
     /// Sends the e-mail of a ready request, and gives up at `stop_at`.
     async fn notify_again(&self, bdr_id: Uuid, stop_at: Instant) -> Result<NotifyAnswer, Failure> {
-        let row = self.requests.email_row(bdr_id).await;
+        let row = self.requests.row(bdr_id).await;
         let row = row.map_err(|error| error.context("failed to read the request"))?;
-        let Some(EmailRow { claim, status, file_path, expires_at, now }) = row else {
+        let Some(RequestRow { claim, status, file_path, expires_at, now }) = row else {
             return Ok(NotifyAnswer::NotFound);
         };
         match RequestState::parse(&status) {

@@ -28,6 +28,8 @@ pub enum AttemptOutcome {
         /// The fate of the e-mail.
         email: EmailOutcome,
     },
+    /// This attempt left the rest of its request to the state machine of large exports.
+    Exported,
     /// This attempt failed and released the row to `pending` for the next one.
     Retried {
         /// The cause.
@@ -109,9 +111,10 @@ impl RowChange {
 
 impl AttemptOutcome {
     /// The values of [`AttemptOutcome::result`].
-    pub const RESULTS: [&str; 13] = [
+    pub const RESULTS: [&str; 14] = [
         "ready",
         "failed",
+        "exported",
         "retried",
         "skipped",
         "row_absent",
@@ -132,6 +135,7 @@ impl AttemptOutcome {
         match self {
             Self::Ready { .. } => "ready",
             Self::Failed { .. } => "failed",
+            Self::Exported => "exported",
             Self::Retried { .. } => "retried",
             Self::Skipped => "skipped",
             Self::RowAbsent => "row_absent",
@@ -151,6 +155,7 @@ impl AttemptOutcome {
         match self {
             Self::Ready { .. } => "request is ready",
             Self::Failed { .. } => "request failed",
+            Self::Exported => "request is large; the state machine continues",
             Self::Retried { .. } => "attempt failed; another one follows",
             Self::Skipped => "request is already closed; nothing to do",
             Self::RowAbsent => "row does not exist yet; the message returns",
@@ -171,9 +176,11 @@ impl AttemptOutcome {
     /// person should look at.
     pub(crate) fn level(&self, attempt: &Attempt) -> Level {
         match self {
-            Self::Ready { .. } | Self::Skipped | Self::Closed { .. } | Self::Superseded { .. } => {
-                Level::INFO
-            }
+            Self::Ready { .. }
+            | Self::Exported
+            | Self::Skipped
+            | Self::Closed { .. }
+            | Self::Superseded { .. } => Level::INFO,
             Self::Retried { .. } | Self::RowAbsent => Level::WARN,
             Self::Unclaimed { .. } | Self::Unsettled { .. } if !attempt.is_last() => Level::WARN,
             Self::Failed { .. }
@@ -190,9 +197,11 @@ impl AttemptOutcome {
     pub(crate) fn message_fate(&self, attempt: &Attempt) -> MessageFate {
         let after = |delay| MessageFate::Return { visible_after: Some(delay) };
         match self {
-            Self::Ready { .. } | Self::Skipped | Self::NotFound | Self::Closed { .. } => {
-                MessageFate::Delete
-            }
+            Self::Ready { .. }
+            | Self::Exported
+            | Self::Skipped
+            | Self::NotFound
+            | Self::Closed { .. } => MessageFate::Delete,
             Self::Failed { failure, .. } => match failure.decision() {
                 Decision::Fail => MessageFate::Delete,
                 // The last receive of a request that might have succeeded: the dead-letter queue
@@ -294,8 +303,11 @@ mod tests {
         Attempt {
             receive_count,
             max_receive_count: 4,
+            sent_at: None,
+            begun_at: Instant::now(),
             deadline: Instant::now(),
             retry_base: Duration::from_mins(1),
+            span: None,
         }
     }
 
@@ -308,19 +320,22 @@ mod tests {
     }
 
     /// Returns one outcome of each kind.
-    fn all() -> [AttemptOutcome; 13] {
+    fn all() -> [AttemptOutcome; 14] {
         let archive = StoredArchive {
             size_bytes: 7,
+            copied_bytes: 0,
             artworks: 1,
             missing: 0,
             counted: true,
             adopted: false,
             e_tag: None,
+            contents: None,
         };
         let error = DatabaseError::TimedOut(Duration::from_secs(20));
         [
             AttemptOutcome::Ready { archive: archive.clone(), email: EmailOutcome::Sent },
             AttemptOutcome::Failed { failure: permanent(), email: EmailOutcome::Sent },
+            AttemptOutcome::Exported,
             AttemptOutcome::Retried { failure: transient() },
             AttemptOutcome::Skipped,
             AttemptOutcome::RowAbsent,
@@ -354,7 +369,7 @@ mod tests {
             .filter(|outcome| outcome.message_fate(&attempt(1)) == MessageFate::Delete)
             .map(|outcome| outcome.result())
             .collect();
-        assert_eq!(deleted, ["ready", "failed", "skipped", "not_found", "closed"]);
+        assert_eq!(deleted, ["ready", "failed", "exported", "skipped", "not_found", "closed"]);
         let kept: Vec<_> = all()
             .into_iter()
             .filter(|outcome| {
@@ -388,11 +403,14 @@ mod tests {
     fn expected_retries_are_warnings_until_the_last_receive() {
         let levels = |receive| all().map(|outcome| outcome.level(&attempt(receive)));
         let (info, warn, error) = (Level::INFO, Level::WARN, Level::ERROR);
-        let expected =
-            [info, error, warn, info, warn, error, info, info, warn, warn, error, error, error];
+        let expected = [
+            info, error, info, warn, info, warn, error, info, info, warn, warn, error, error, error,
+        ];
         assert_eq!(levels(1), expected);
-        let last =
-            [info, error, warn, info, warn, error, info, info, error, error, error, error, error];
+        let last = [
+            info, error, info, warn, info, warn, error, info, info, error, error, error, error,
+            error,
+        ];
         assert_eq!(levels(4), last);
     }
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use shared::metrics::{self, Metrics, Record, millis};
+use shared::metrics::{self, Metric, Metrics, Record, millis};
+use shared::trace::{Attributes, Span, SpanKind};
 use time::OffsetDateTime;
 use tracing::Level;
 use uuid::Uuid;
@@ -13,6 +14,7 @@ use crate::attempt::Attempt;
 use crate::email::EmailOutcome;
 use crate::outcome::AttemptOutcome;
 use crate::phases::{Phase, Phases};
+use crate::spans;
 
 /// The report of one attempt, written by [`AttemptReport::finish`]. Dropped unfinished, it reports
 /// `cancelled`.
@@ -23,8 +25,10 @@ pub(crate) struct AttemptReport<'a> {
     attempt: Attempt,
     /// The time spent so far, by phase.
     pub(crate) phases: Phases,
-    /// The time at which the message was sent, if SQS tells it.
+    /// The time at which the message was sent, if it is known.
     pub(crate) sent_at: Option<OffsetDateTime>,
+    /// The metric of the time since then.
+    pub(crate) wait: Metric,
     is_written: bool,
 }
 
@@ -37,12 +41,72 @@ impl<'a> AttemptReport<'a> {
         attempt: Attempt,
     ) -> Self {
         let phases = Phases::begin();
-        Self { metrics, request_id, bdr_id, attempt, phases, sent_at: None, is_written: false }
+        let (sent_at, wait) = (attempt.sent_at, metrics::WAIT);
+        Self { metrics, request_id, bdr_id, attempt, phases, sent_at, wait, is_written: false }
     }
 
-    /// Writes the outcome line and the metrics.
-    pub(crate) fn finish(mut self, outcome: &AttemptOutcome) {
+    /// Writes the outcome line and the metrics. Returns the spans of the attempt, the first of which has this
+    /// name and kind; none if tracing is off.
+    pub(crate) fn finish(
+        mut self,
+        outcome: &AttemptOutcome,
+        name: &'static str,
+        kind: SpanKind,
+    ) -> Vec<Span> {
         self.write(outcome);
+        self.spans(name, kind, |attributes| {
+            attributes.text("result", outcome.result());
+            if let Some(archive) = outcome.archive() {
+                attributes.integer("artworks", archive.artworks as u64);
+                attributes.integer("missing", archive.missing as u64);
+                attributes.integer("size_bytes", archive.size_bytes);
+                attributes.flag("adopted", archive.adopted);
+            }
+            (outcome.level(&self.attempt) != Level::INFO).then(|| outcome.message())
+        })
+    }
+
+    /// Ends without a report: the caller reports something else. Returns the spans of the attempt as
+    /// [`AttemptReport::finish`] does; `describe` adds attributes and returns the description of a failure.
+    pub(crate) fn abandon(
+        mut self,
+        name: &'static str,
+        kind: SpanKind,
+        describe: impl FnOnce(&mut Attributes) -> Option<&'static str>,
+    ) -> Vec<Span> {
+        self.is_written = true;
+        self.phases.end();
+        self.spans(name, kind, describe)
+    }
+
+    fn spans(
+        &self,
+        name: &'static str,
+        kind: SpanKind,
+        describe: impl FnOnce(&mut Attributes) -> Option<&'static str>,
+    ) -> Vec<Span> {
+        let Some(root) = self.attempt.span else { return Vec::new() };
+        let mut attributes = Attributes::default();
+        if let Some(bdr_id) = self.bdr_id {
+            attributes.text("bdr_id", bdr_id.to_string());
+        }
+        attributes.text("requestId", self.request_id);
+        let receive_count = u64::from(self.attempt.receive_count);
+        match kind {
+            SpanKind::Consumer => attributes.integer("receive_count", receive_count),
+            // The state machine counts the tries before this one.
+            _ => attributes.integer("retries", receive_count.saturating_sub(1)),
+        }
+        let error = describe(&mut attributes);
+        spans::of(root, name, kind, &self.phases, attributes, error)
+    }
+
+    /// Emits the metrics of a segment that is written.
+    pub(crate) fn add_segment(&self, duration: Duration, size_bytes: u64) {
+        let mut record = Record::of(self.properties(("status", json!("written"))));
+        record.put(metrics::SEGMENT_DURATION, duration.as_secs_f64());
+        record.put(metrics::SEGMENT_SIZE, size_bytes);
+        self.metrics.emit(&[record]);
     }
 
     fn write(&mut self, outcome: &AttemptOutcome) {
@@ -75,6 +139,8 @@ impl<'a> AttemptReport<'a> {
                     notify_ms = phase(Phase::Notify),
                     vault_trouble_ms = vault_trouble,
                     size_bytes = archive.map(|archive| archive.size_bytes),
+                    copied_bytes =
+                        archive.map(|archive| archive.copied_bytes).filter(|bytes| *bytes > 0),
                     artworks = archive.map(|archive| archive.artworks),
                     missing = archive.map(|archive| archive.missing),
                     adopted = archive.map(|archive| archive.adopted),
@@ -132,7 +198,7 @@ impl<'a> AttemptReport<'a> {
         if let AttemptOutcome::Ready { archive, .. } = outcome {
             put_archive(&mut whole, archive);
             if let Some(waited) = self.waited() {
-                whole.put(metrics::WAIT, waited.as_secs_f64());
+                whole.put(self.wait, waited.as_secs_f64());
             }
             let mut not_failed = status("failed");
             not_failed.put(metrics::STATUS, 0);
@@ -174,6 +240,7 @@ mod tests {
     use serde_json::Value;
     use shared::clock::Clock;
     use shared::metrics::Metrics;
+    use shared::trace::SpanKind;
     use tokio::time::Instant;
 
     use super::AttemptReport;
@@ -190,8 +257,11 @@ mod tests {
         let attempt = Attempt {
             receive_count: 1,
             max_receive_count: 4,
+            sent_at: None,
+            begun_at: Instant::now(),
             deadline: Instant::now(),
             retry_base: Duration::from_mins(1),
+            span: None,
         };
         report(AttemptReport::begin(&metrics, "r-1", None, attempt));
         let lines = String::from_utf8(lines.lock().unwrap().clone()).unwrap();
@@ -200,7 +270,10 @@ mod tests {
 
     #[test]
     fn a_finished_report_is_written_once() {
-        let lines = emitted(|report| report.finish(&AttemptOutcome::Panicked));
+        let lines = emitted(|report| {
+            let spans = report.finish(&AttemptOutcome::Panicked, "attempt", SpanKind::Consumer);
+            assert!(spans.is_empty(), "tracing is off");
+        });
         assert_eq!(lines.len(), 1);
         assert_eq!(lines[0]["status"], "panicked");
         assert_eq!(

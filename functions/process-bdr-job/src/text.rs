@@ -1,4 +1,8 @@
-//! Text of artists on a line that a person reads.
+//! Text that a person reads: that of artists on one line, and dates.
+
+use std::mem;
+
+use time::Date;
 
 /// Maximum number of combining marks in a row.
 ///
@@ -8,16 +12,22 @@ const MAX_MARKS_IN_A_ROW: usize = 3;
 /// Cleans a text: one line, no invisible or direction-changing characters, no stacks of combining
 /// marks, at most `max_chars` characters. A longer one is cut and ends in `…`.
 pub(crate) fn one_line(text: &str, max_chars: usize) -> String {
-    let mut marks = 0;
-    let printable: String = text
-        .chars()
-        .filter(|&c| !is_unprintable(c))
-        .filter(|&c| {
-            marks = if is_combining_mark(c) { marks + 1 } else { 0 };
-            marks <= MAX_MARKS_IN_A_ROW
-        })
-        .collect();
-    let mut clean = printable.split_whitespace().collect::<Vec<_>>().join(" ");
+    if text.len() <= max_chars && is_plain(text) {
+        return text.to_owned();
+    }
+    let mut clean = String::new();
+    let (mut marks, mut has_space) = (0, false);
+    for c in text.chars().filter(|&c| !is_unprintable(c)) {
+        marks = if is_combining_mark(c) { marks + 1 } else { 0 };
+        if c.is_whitespace() {
+            has_space = !clean.is_empty();
+        } else if marks <= MAX_MARKS_IN_A_ROW {
+            if mem::take(&mut has_space) {
+                clean.push(' ');
+            }
+            clean.push(c);
+        }
+    }
     if let Some((end, _)) = clean.char_indices().nth(max_chars) {
         clean.truncate(end);
         // The ellipsis counts towards the limit.
@@ -25,6 +35,24 @@ pub(crate) fn one_line(text: &str, max_chars: usize) -> String {
         clean.push('…');
     }
     clean
+}
+
+/// Returns whether a text is words of printable ASCII with one space between two. Most titles are, and are
+/// clean.
+fn is_plain(text: &str) -> bool {
+    let is_word = |word: &[u8]| !word.is_empty() && word.iter().all(u8::is_ascii_graphic);
+    text.as_bytes().split(|byte| *byte == b' ').all(is_word)
+}
+
+/// Returns a text on one line, or `None` if there is none or nothing of it is visible.
+pub(crate) fn visible_line(text: Option<&str>, max_chars: usize) -> Option<String> {
+    let line = one_line(text.unwrap_or_default(), max_chars);
+    (!line.is_empty()).then_some(line)
+}
+
+/// Formats a date: `30 November 2026`.
+pub(crate) fn human_date(date: Date) -> String {
+    format!("{} {} {}", date.day(), date.month(), date.year())
 }
 
 /// Returns whether a character must not appear in a line of text: controls, line breaks, characters

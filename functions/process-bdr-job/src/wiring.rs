@@ -9,13 +9,15 @@ use aws_sdk_ses::config::timeout::TimeoutConfig;
 use lambda_runtime::Error;
 use shared::clock::Clock;
 use shared::database::{Database, SecretReader};
+use shared::executions::Executions;
 use shared::metrics::Metrics;
 use shared::queue::Queue;
 use shared::request::Requests;
+use shared::trace::Tracer;
 use shared::vault::Vault;
 
 use crate::archive::Archiver;
-use crate::artwork::{Fetcher, Formats};
+use crate::artwork::{CopyTerms, Fetcher, Formats};
 use crate::config::Config;
 use crate::email::{Mailer, Notifier};
 use crate::handler::Handler;
@@ -56,16 +58,23 @@ pub fn handler(config: Config, aws: &SdkConfig) -> Result<Handler, Error> {
         .timeout_config(TimeoutConfig::builder().operation_timeout(SES_LIMIT).build())
         .build();
     let ses = aws_sdk_ses::Client::from_conf(ses);
+    let copies = CopyTerms::new(config.prefer, &config.memory, config.extras.checksums);
+    let executions = config.state_machine_arn.map(|arn| Executions::new(aws, arn));
     let job = Job {
         requests: Requests::new(Arc::clone(&database)),
         archiver: Archiver {
             fetcher: Fetcher::new(vault.clone(), remote, config.memory)
                 .accepting(Formats::with_extra(config.extra_formats))
-                .publishing(config.vault_urls),
+                .publishing(config.vault_urls)
+                .copying(copies),
             vault,
             clock: clock.clone(),
             base_url: config.base_url.clone(),
+            wording: config.wording.clone(),
             artworks_folder: config.artworks_folder,
+            extras: config.extras,
+            limits: config.limits,
+            segments: executions.is_some().then_some(config.segments),
         },
         notifier: Notifier {
             mailer: Mailer::new(ses, config.email_from, config.email_configuration_set),
@@ -79,6 +88,7 @@ pub fn handler(config: Config, aws: &SdkConfig) -> Result<Handler, Error> {
         database,
         sqids: config.sqids,
         expires_after_days: config.expires_after_days,
+        executions,
     };
     let sqs = aws_sdk_sqs::config::Builder::from(aws)
         .timeout_config(TimeoutConfig::builder().operation_timeout(SQS_LIMIT).build())
@@ -89,6 +99,13 @@ pub fn handler(config: Config, aws: &SdkConfig) -> Result<Handler, Error> {
         lease: config.lease,
         retry_base: config.retry_base,
         max_receive_count: config.max_receive_count,
+        tracer: Tracer::new(
+            config.otlp_endpoint,
+            &config.trust,
+            clock.clone(),
+            env!("CARGO_PKG_NAME"),
+            &config.stack,
+        ),
         metrics: Metrics::to_stdout(clock.clone(), &config.stack, config.memory_mib),
         clock,
     })

@@ -52,11 +52,13 @@ impl Archiver {
         let counts = Counts::read(&end, claim.bdr_id, requested);
         Ok(Some(StoredArchive {
             size_bytes: object.size_bytes,
+            copied_bytes: 0,
             artworks: counts.map_or(requested, |counts| counts.artworks),
             missing: counts.map_or(0, |counts| counts.missing),
             counted: counts.is_some(),
             adopted: true,
             e_tag: object.e_tag.clone(),
+            contents: None,
         }))
     }
 }

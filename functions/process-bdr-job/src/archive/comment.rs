@@ -2,16 +2,15 @@
 //! attempt that adopts it and for a person. Object metadata cannot carry the counts: those of a
 //! multipart upload are fixed before the first artwork is fetched.
 
+use shared::vault::archive_comment;
 use time::Date;
 use uuid::Uuid;
 
-/// Signature of the end of central directory record (APPNOTE.TXT, 4.3.16).
-const END_SIGNATURE: &[u8] = b"PK\x05\x06";
-/// Size of that record, in bytes. Its last two bytes are the length of the comment that follows.
-const END_SIZE: usize = 22;
+use crate::text::human_date;
+use crate::wording::Wording;
 
 /// The artworks of an archive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     /// Artworks in the archive.
     pub(super) artworks: usize,
@@ -25,10 +24,24 @@ impl Counts {
         format!("{}; {base_url} {date}", self.text(bdr_id))
     }
 
+    /// Returns the same with a sentence for a person in place of URL and date.
+    pub(super) fn sentence(
+        self,
+        bdr_id: Uuid,
+        wording: &Wording,
+        base_url: &str,
+        date: Date,
+    ) -> String {
+        let site = &wording.signature;
+        let date = human_date(date);
+        format!("{}; {site} ({base_url}) prepared this download on {date}.", self.text(bdr_id))
+    }
+
     /// Reads the comment of an archive for `requested` artworks from the last bytes of its ZIP. Returns
-    /// `None` unless the comment is one of [`Counts::comment`] for this request and its counts add up.
+    /// `None` unless the comment is one of [`Counts::comment`] or [`Counts::sentence`] for this request and
+    /// its counts add up.
     pub(super) fn read(end: &[u8], bdr_id: Uuid, requested: usize) -> Option<Self> {
-        let (counts, _) = str::from_utf8(comment(end)?).ok()?.split_once("; ")?;
+        let (counts, _) = str::from_utf8(archive_comment(end)?).ok()?.split_once("; ")?;
         let numbers = counts.strip_prefix(&format!("bdr {bdr_id}: "))?.strip_suffix(" missing")?;
         let (artworks, missing) = numbers.split_once(" artworks, ")?;
         let read = Self { artworks: artworks.parse().ok()?, missing: missing.parse().ok()? };
@@ -42,14 +55,6 @@ impl Counts {
     }
 }
 
-/// Returns the comment of a ZIP from its last bytes.
-fn comment(end: &[u8]) -> Option<&[u8]> {
-    let at = end.windows(END_SIGNATURE.len()).rposition(|bytes| bytes == END_SIGNATURE)?;
-    let (record, comment) = end.get(at..)?.split_first_chunk::<END_SIZE>()?;
-    let [.., low, high] = *record;
-    (usize::from(u16::from_le_bytes([low, high])) == comment.len()).then_some(comment)
-}
-
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
@@ -57,8 +62,9 @@ mod tests {
     use time::macros::date;
     use uuid::Uuid;
 
-    use super::super::zip::{Packing, ZipWriter};
     use super::Counts;
+    use crate::wording::Wording;
+    use zip_to_s3::zip::{Packing, ZipWriter};
 
     const ID: Uuid = Uuid::from_u128(0x1234_5678_9abc_def0_1234_5678_9abc_def0);
 
@@ -90,6 +96,20 @@ mod tests {
         assert_eq!(Counts::read(&zip, ID, 5), expected);
         let end = &zip[zip.len() - 22 - comment().len()..];
         assert_eq!(Counts::read(end, ID, 5), expected, "the record and the comment suffice");
+    }
+
+    #[test]
+    fn the_sentence_names_site_and_date_and_reads_back() {
+        let counts = Counts { artworks: 4, missing: 1 };
+        let wording = Wording::default();
+        let date = date!(2026 - 11 - 30);
+        let sentence = counts.sentence(ID, &wording, "https://makapix.club", date);
+        assert_eq!(
+            sentence,
+            "bdr 12345678-9abc-def0-1234-56789abcdef0: 4 artworks, 1 missing; \
+             Makapix Club (https://makapix.club) prepared this download on 30 November 2026."
+        );
+        assert_eq!(Counts::read(&zip(&sentence), ID, 5), Some(counts));
     }
 
     #[test]

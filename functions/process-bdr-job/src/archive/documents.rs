@@ -1,45 +1,59 @@
-//! The documents of the archive: `metadata.json`, `comments.json` and `reactions.json`, with UTF-8
-//! unescaped, times in RFC 3339 and an indentation of two spaces; and `MISSING.txt`.
+//! What the documents of the archive state about its artworks: `metadata.json`, with UTF-8 unescaped, times in
+//! RFC 3339 and an indentation of two spaces; `MISSING.txt`; and the artworks' lines of `SHA256SUMS`.
 
-use std::collections::HashMap;
 use std::io::{self, Write};
 
-use serde::{Serialize, Serializer as SerdeSerializer};
-use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
+use serde::{Serialize, Serializer};
 use shared::sqid::Sqid;
 use time::OffsetDateTime;
 use time::serde::rfc3339;
 
-use crate::artwork::{MissingArtwork, PlannedArtwork};
-use crate::load::{Comment, Post, Reactions};
+use super::checksum::Checksum;
+use super::comment::Counts;
+use super::json::{JsonWriter, Time};
+use crate::artwork::{MissingArtwork, PlannedArtwork, is_video};
+use crate::load::Post;
 use crate::missing::MissingCode;
-use crate::text::one_line;
+use crate::text::visible_line;
 
-/// Maximum length of a title in `MISSING.txt`, in characters.
+/// The title of an artwork without one.
+pub(super) const UNTITLED: &str = "Untitled";
+/// Maximum titles of missing artworks in the e-mail.
+const MAX_MISSING_TITLES: usize = 5;
+/// Maximum length of a title on a line, in characters.
 const MAX_TITLE_CHARS: usize = 100;
 
-/// `metadata.json`: the artworks in the archive, and those that are missing.
-#[derive(Serialize)]
+/// The artworks in an archive, or in a page of it, and those that are missing.
+#[derive(Clone)]
 pub struct Metadata<'a> {
-    #[serde(with = "rfc3339")]
-    generated_at: OffsetDateTime,
-    user_handle: &'a str,
-    /// Artworks in this archive.
-    artwork_count: usize,
-    artworks: Vec<ArtworkEntry<'a>>,
-    missing_artworks: Vec<MissingEntry<'a>>,
+    pub(super) generated_at: OffsetDateTime,
+    pub(super) user_handle: &'a str,
+    pub(super) artworks: Vec<ArtworkEntry<'a>>,
+    pub(super) missing_artworks: Vec<MissingEntry<'a>>,
 }
 
 /// An artwork in the archive. It refers to its post, because there may be thousands.
-struct ArtworkEntry<'a> {
-    position: usize,
-    post: &'a Post,
-    sqid: &'a Sqid,
-    filename: Box<str>,
+#[derive(Clone)]
+pub(super) struct ArtworkEntry<'a> {
+    pub(super) position: usize,
+    pub(super) post: &'a Post,
+    pub(super) sqid: &'a Sqid,
+    pub(super) filename: Box<str>,
+    /// Absent in an archive without the gallery.
+    pub(super) file: Option<FileFacts>,
+}
+
+/// The facts about an artwork's file that an archive with the gallery states.
+#[derive(Clone, Copy)]
+pub struct FileFacts {
+    /// Size in bytes.
+    pub size_bytes: u64,
+    /// Absent where the bytes do not pass through this function.
+    pub checksum: Option<Checksum>,
 }
 
 impl Serialize for ArtworkEntry<'_> {
-    fn serialize<S: SerdeSerializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         struct Entry<'a> {
             sqid: &'a Sqid,
@@ -55,8 +69,18 @@ impl Serialize for ArtworkEntry<'_> {
             hashtags: &'a [String],
             #[serde(skip_serializing_if = "Option::is_none")]
             mod_hashtags: Option<&'a [String]>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            license: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            source_url: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            size_bytes: Option<u64>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            sha256: Option<Checksum>,
         }
-        let Self { post, sqid, filename, .. } = self;
+        let Self { post, sqid, filename, file, .. } = self;
+        // License and origin came with the gallery. Without it the document is that of before.
+        let with_gallery = file.map(|_| post);
         Entry {
             sqid,
             filename,
@@ -69,25 +93,43 @@ impl Serialize for ArtworkEntry<'_> {
             file_format: post.file_format.as_deref(),
             hashtags: &post.hashtags,
             mod_hashtags: post.mod_hashtags.as_deref(),
+            license: with_gallery.and_then(|post| post.license.as_deref()),
+            source_url: with_gallery.and_then(|post| post.source_url.as_deref()),
+            size_bytes: file.map(|file| file.size_bytes),
+            sha256: file.and_then(|file| file.checksum),
         }
         .serialize(serializer)
     }
 }
 
 /// A requested artwork that is not in the archive.
-#[derive(Serialize)]
-struct MissingEntry<'a> {
+#[derive(Clone, Serialize)]
+pub(super) struct MissingEntry<'a> {
     #[serde(skip)]
-    position: usize,
+    pub(super) position: usize,
     #[serde(flatten)]
     id: MissingId<'a>,
     title: Option<&'a str>,
-    code: MissingCode,
-    reason: &'static str,
+    pub(super) code: MissingCode,
+    pub(super) reason: &'static str,
+}
+
+impl MissingEntry<'_> {
+    /// Returns the title on one line.
+    pub(super) fn title(&self) -> String {
+        visible_line(self.title, MAX_TITLE_CHARS).unwrap_or_else(|| UNTITLED.to_owned())
+    }
+}
+
+impl ArtworkEntry<'_> {
+    /// Returns the extension of the file, without the dot.
+    pub(super) fn extension(&self) -> &str {
+        self.filename.rsplit_once('.').map_or("", |(_, extension)| extension)
+    }
 }
 
 /// The id of a missing artwork: its public id where it has one.
-#[derive(Serialize)]
+#[derive(Clone, Copy, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum MissingId<'a> {
     Sqid(&'a Sqid),
@@ -95,23 +137,41 @@ enum MissingId<'a> {
 }
 
 impl<'a> Metadata<'a> {
-    /// Returns the document of an empty archive, with room for `requested` artworks.
+    /// Returns the lists of an empty archive, with room for `requested` artworks.
     #[must_use]
     pub fn new(generated_at: OffsetDateTime, user_handle: &'a str, requested: usize) -> Self {
         Self {
             generated_at,
             user_handle,
-            artwork_count: 0,
             artworks: Vec::with_capacity(requested),
             missing_artworks: Vec::with_capacity(requested),
         }
     }
 
-    /// Records an artwork that is in the archive.
-    pub fn add(&mut self, artwork: PlannedArtwork<'a>) {
+    /// Records an artwork that is in the archive; `file` is absent if the archive has no gallery.
+    pub fn add(&mut self, artwork: PlannedArtwork<'a>, file: Option<FileFacts>) {
         let PlannedArtwork { position, post, sqid, name, .. } = artwork;
-        self.artwork_count += 1;
-        self.artworks.push(ArtworkEntry { position, post, sqid, filename: name.filename.into() });
+        let filename = name.filename.into();
+        self.push(ArtworkEntry { position, post, sqid, filename, file });
+    }
+
+    /// Records an artwork that is in the archive.
+    pub(super) fn push(&mut self, entry: ArtworkEntry<'a>) {
+        self.artworks.push(entry);
+    }
+
+    /// Writes the lines of `SHA256SUMS` for the artworks in `folder`, as `sha256sum -c` reads them. An
+    /// artwork without a checksum has none.
+    ///
+    /// # Errors
+    /// Those of `writer`.
+    pub(super) fn write_checksums(&self, writer: &mut impl Write, folder: &str) -> io::Result<()> {
+        for ArtworkEntry { filename, file, .. } in &self.artworks {
+            if let Some(checksum) = file.and_then(|file| file.checksum) {
+                writeln!(writer, "{checksum}  {folder}/{filename}")?;
+            }
+        }
+        Ok(())
     }
 
     /// Records a missing artwork.
@@ -128,26 +188,14 @@ impl<'a> Metadata<'a> {
         self.missing_artworks.push(MissingEntry { position, id, title, code, reason });
     }
 
-    /// Writes `MISSING.txt`: the missing artworks and the reasons, a line each, for an artist who reads no
-    /// JSON. The lines end as Windows ends them; every editor accepts that. Titles are cleaned, so that
-    /// none adds a line or reverses the text around it.
+    /// Writes the lines of `MISSING.txt`, as [`begin_missing_list`] begins it.
     ///
     /// # Errors
     /// Those of `writer`.
-    pub fn write_missing(&self, writer: &mut dyn Write, base_url: &str) -> io::Result<()> {
-        let artworks = match self.missing() {
-            1 => "1 artwork is".to_owned(),
-            count => format!("{count} artworks are"),
-        };
-        let date = self.generated_at.date();
-        write!(
-            writer,
-            "{artworks} missing from the download that {base_url} prepared on {date}:\r\n\r\n"
-        )?;
+    pub(super) fn write_missing(&self, writer: &mut impl Write) -> io::Result<()> {
         for MissingEntry { id, title, reason, .. } in &self.missing_artworks {
-            let title = one_line(title.unwrap_or_default(), MAX_TITLE_CHARS);
-            let title =
-                if title.is_empty() { "Untitled".to_owned() } else { format!("\"{title}\"") };
+            let title = visible_line(*title, MAX_TITLE_CHARS);
+            let title = title.map_or(UNTITLED.to_owned(), |title| format!("\"{title}\""));
             match id {
                 MissingId::Sqid(sqid) => write!(writer, "{title} ({sqid}): {reason}\r\n")?,
                 MissingId::PostId(id) => write!(writer, "{title} (post {id}): {reason}\r\n")?,
@@ -165,7 +213,21 @@ impl<'a> Metadata<'a> {
     /// Returns the number of artworks in the archive.
     #[must_use]
     pub fn artworks(&self) -> usize {
-        self.artwork_count
+        self.artworks.len()
+    }
+
+    /// Returns the number of artworks in the archive that move: with several frames, or videos.
+    #[must_use]
+    pub fn animations(&self) -> usize {
+        let moves = |entry: &&ArtworkEntry<'_>| {
+            entry.post.frame_count.is_some_and(|frames| frames > 1) || is_video(entry.extension())
+        };
+        self.artworks.iter().filter(moves).count()
+    }
+
+    /// Returns the titles of the first `max` missing artworks.
+    pub(super) fn missing_titles(&self, max: usize) -> Vec<String> {
+        self.missing_artworks.iter().take(max).map(MissingEntry::title).collect()
     }
 
     /// Returns the number of missing artworks.
@@ -175,70 +237,107 @@ impl<'a> Metadata<'a> {
     }
 }
 
-/// The writer of `comments.json`: comments by artwork in the order of the posts, oldest first. It
-/// holds no comment.
-pub struct CommentsWriter<'a, W> {
-    writer: W,
-    format: PrettyFormatter<'static>,
-    sqids: HashMap<i64, &'a Sqid>,
-    /// The post whose comments are being written.
-    post_id: Option<i64>,
+/// Begins `MISSING.txt`: the missing artworks and the reasons, a line each, for an artist who reads no JSON. The
+/// lines end as Windows ends them; every editor accepts that. Titles are cleaned, so that none adds a line or
+/// reverses the text around it.
+///
+/// # Errors
+/// Those of `writer`.
+pub(super) fn begin_missing_list(
+    writer: &mut impl Write,
+    missing: usize,
+    generated_at: OffsetDateTime,
+    base_url: &str,
+) -> io::Result<()> {
+    let artworks = match missing {
+        1 => "1 artwork is".to_owned(),
+        count => format!("{count} artworks are"),
+    };
+    let date = generated_at.date();
+    write!(
+        writer,
+        "{artworks} missing from the download that {base_url} prepared on {date}:\r\n\r\n"
+    )
 }
 
-impl<'a, W: Write> CommentsWriter<'a, W> {
-    /// Begins the document.
+/// The numbers of an archive, and what the e-mail says about it.
+#[derive(Default)]
+pub struct Totals {
+    pub(super) counts: Counts,
+    pub(super) animations: usize,
+    /// The titles of the first missing artworks.
+    pub(super) missing_titles: Vec<String>,
+}
+
+impl Totals {
+    /// Adds the artworks of an archive, or of a part of one.
+    pub fn add(&mut self, metadata: &Metadata<'_>) {
+        self.counts.artworks += metadata.artworks();
+        self.counts.missing += metadata.missing();
+        self.animations += metadata.animations();
+    }
+
+    /// Adds the titles of the first missing artworks of a page, after those of the pages before.
+    pub(super) fn add_titles(&mut self, page: &Metadata<'_>) {
+        let more = MAX_MISSING_TITLES - self.missing_titles.len();
+        self.missing_titles.extend(page.missing_titles(more));
+    }
+}
+
+/// The writer of `metadata.json`: first all artworks, then all missing ones, each in the order of the request.
+pub struct MetadataWriter<W> {
+    json: JsonWriter<W>,
+    is_empty: bool,
+}
+
+impl<W: Write> MetadataWriter<W> {
+    /// Begins the document of an archive with `artworks` artworks.
     ///
     /// # Errors
     /// Those of `writer`.
-    pub fn new(writer: W, generated_at: OffsetDateTime, posts: &[&'a Post]) -> io::Result<Self> {
-        #[derive(Serialize)]
-        struct Time(#[serde(with = "rfc3339")] OffsetDateTime);
-        let sqids = posts.iter().filter_map(|post| Some((post.id, post.sqid.as_ref()?))).collect();
-        let format = PrettyFormatter::new();
-        let mut this = Self { writer, format, sqids, post_id: None };
-        this.format.begin_object(&mut this.writer)?;
-        this.begin_member("generated_at", true)?;
-        serde_json::to_writer(&mut this.writer, &Time(generated_at))?;
-        this.format.end_object_value(&mut this.writer)?;
-        this.begin_member("comments_by_artwork", false)?;
-        this.format.begin_object(&mut this.writer)?;
-        Ok(this)
+    pub fn new(
+        writer: W,
+        generated_at: OffsetDateTime,
+        user_handle: &str,
+        artworks: usize,
+    ) -> io::Result<Self> {
+        let mut json = JsonWriter::new(writer);
+        json.begin_object()?;
+        json.member("generated_at", true, &Time(generated_at))?;
+        json.member("user_handle", false, &user_handle)?;
+        json.member("artwork_count", false, &artworks)?;
+        json.begin_member("artworks", false)?;
+        json.begin_array()?;
+        Ok(Self { json, is_empty: true })
     }
 
-    /// Writes a comment. Those on one post must follow each other. A comment on a post without a
-    /// public id is left out.
+    /// Writes the artworks of a page.
     ///
     /// # Errors
     /// Those of the writer.
-    pub fn add(&mut self, comment: &Comment) -> io::Result<()> {
-        #[derive(Serialize)]
-        struct Entry<'a> {
-            id: &'a str,
-            author_handle: &'a str,
-            body: &'a str,
-            #[serde(with = "rfc3339::option")]
-            created_at: Option<OffsetDateTime>,
-        }
-        let Some(sqid) = self.sqids.get(&comment.post_id).copied() else { return Ok(()) };
-        let is_first = self.post_id != Some(comment.post_id);
-        if is_first {
-            let is_first_post = self.post_id.is_none();
-            self.end_post()?;
-            self.begin_member(sqid.as_str(), is_first_post)?;
-            self.format.begin_array(&mut self.writer)?;
-            self.post_id = Some(comment.post_id);
-        }
-        self.format.begin_array_value(&mut self.writer, is_first)?;
-        // The clone has the indentation of this place.
-        let mut serializer = Serializer::with_formatter(&mut self.writer, self.format.clone());
-        Entry {
-            id: &comment.id,
-            author_handle: comment.author_handle.as_deref().unwrap_or("anonymous"),
-            body: &comment.body,
-            created_at: comment.created_at,
-        }
-        .serialize(&mut serializer)?;
-        self.format.end_array_value(&mut self.writer)
+    pub fn add(&mut self, page: &Metadata<'_>) -> io::Result<()> {
+        self.items(&page.artworks)
+    }
+
+    /// Ends the artworks, and begins the missing ones.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn begin_missing(&mut self) -> io::Result<()> {
+        self.json.end_array()?;
+        self.json.end_member()?;
+        self.json.begin_member("missing_artworks", false)?;
+        self.json.begin_array()?;
+        self.is_empty = true;
+        Ok(())
+    }
+
+    /// Writes the missing artworks of a page.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn add_missing(&mut self, page: &Metadata<'_>) -> io::Result<()> {
+        self.items(&page.missing_artworks)
     }
 
     /// Ends the document and returns the writer.
@@ -246,89 +345,30 @@ impl<'a, W: Write> CommentsWriter<'a, W> {
     /// # Errors
     /// Those of the writer.
     pub fn finish(mut self) -> io::Result<W> {
-        self.end_post()?;
-        self.format.end_object(&mut self.writer)?;
-        self.format.end_object_value(&mut self.writer)?;
-        self.format.end_object(&mut self.writer)?;
-        Ok(self.writer)
+        self.json.end_array()?;
+        self.json.end_member()?;
+        self.json.end_object()?;
+        Ok(self.json.finish())
     }
 
-    fn begin_member(&mut self, name: &str, is_first: bool) -> io::Result<()> {
-        self.format.begin_object_key(&mut self.writer, is_first)?;
-        serde_json::to_writer(&mut self.writer, name)?;
-        self.format.end_object_key(&mut self.writer)?;
-        self.format.begin_object_value(&mut self.writer)
-    }
-
-    fn end_post(&mut self) -> io::Result<()> {
-        if self.post_id.is_some() {
-            self.format.end_array(&mut self.writer)?;
-            self.format.end_object_value(&mut self.writer)?;
-        }
-        Ok(())
-    }
-}
-
-/// Returns `reactions.json`: counts by emoji, most frequent first, by artwork in the order of the posts.
-#[must_use]
-pub fn reactions<'a>(
-    generated_at: OffsetDateTime,
-    posts: &[&'a Post],
-    reactions: &'a [Reactions],
-) -> impl Serialize + use<'a> {
-    #[derive(Serialize)]
-    struct Document<'a> {
-        #[serde(with = "rfc3339")]
-        generated_at: OffsetDateTime,
-        reactions_by_artwork: OrderedMap<&'a Sqid, OrderedMap<&'a str, i64>>,
-    }
-    let counts = reactions.iter().map(|given| (given.post_id, (given.emoji.as_str(), given.count)));
-    Document { generated_at, reactions_by_artwork: by_artwork(posts, counts) }
-}
-
-/// A JSON object with its members in the order of the pairs.
-struct OrderedMap<K, V>(Vec<(K, V)>);
-
-impl<K: Serialize, V: Serialize> Serialize for OrderedMap<K, V> {
-    fn serialize<S: SerdeSerializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
-    }
-}
-
-impl<K, V> FromIterator<(K, V)> for OrderedMap<K, V> {
-    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
-        Self(pairs.into_iter().collect())
-    }
-}
-
-/// Groups items by post, in the order of the posts. Posts without items are left out.
-fn by_artwork<'a, T, C: FromIterator<T>>(
-    posts: &[&'a Post],
-    items: impl Iterator<Item = (i64, T)>,
-) -> OrderedMap<&'a Sqid, C> {
-    let mut by_post: HashMap<i64, Vec<T>> = HashMap::new();
-    for (post_id, item) in items {
-        by_post.entry(post_id).or_default().push(item);
-    }
-    posts
-        .iter()
-        .filter_map(|post| {
-            let items = by_post.remove(&post.id)?;
-            Some((post.sqid.as_ref()?, items.into_iter().collect()))
+    fn items(&mut self, items: &[impl Serialize]) -> io::Result<()> {
+        items.iter().try_for_each(|item| {
+            let is_first = std::mem::take(&mut self.is_empty);
+            self.json.item(is_first, item)
         })
-        .collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde::Serialize;
+    use serde_json::json;
     use shared::sqid::Sqid;
     use time::OffsetDateTime;
     use time::macros::datetime;
 
-    use super::{CommentsWriter, Metadata, OrderedMap};
+    use super::{Metadata, MetadataWriter, begin_missing_list};
     use crate::artwork::MissingArtwork;
-    use crate::load::{Comment, Post};
+    use crate::load::Post;
     use crate::missing::{Missing, MissingCode};
 
     fn post(id: i64) -> Post {
@@ -339,6 +379,8 @@ mod tests {
             description: None,
             hashtags: Vec::new(),
             mod_hashtags: None,
+            license: None,
+            source_url: None,
             art_url: None,
             file_format: None,
             width: None,
@@ -350,45 +392,38 @@ mod tests {
 
     const TIME: OffsetDateTime = datetime!(2025-01-02 3:04:05.6 UTC);
 
-    fn comment(post_id: i64, body: &str) -> Comment {
-        let (id, body) = (format!("{post_id}-7"), body.to_owned());
-        Comment { post_id, id, author_handle: None, body, created_at: Some(TIME) }
-    }
-
     #[test]
-    fn comments_are_formatted_as_by_a_serializer() {
-        let posts = [post(1), post(2), post(3)];
-        let posts: Vec<_> = posts.iter().collect();
-        for comments in [
-            &[][..],
-            &[(3, "no public id")],
-            &[(2, "a")],
-            &[(2, "a\n\"\u{1f600}"), (2, ""), (1, "c"), (3, "no public id"), (4, "no post")],
-        ] {
-            let mut writer = CommentsWriter::new(Vec::new(), TIME, &posts).unwrap();
-            let mut by_artwork: Vec<(String, Vec<Entry>)> = Vec::new();
-            for (post_id, body) in comments {
-                writer.add(&comment(*post_id, body)).unwrap();
-                let entry = Entry {
-                    id: format!("{post_id}-7"),
-                    author_handle: "anonymous",
-                    body,
-                    created_at: "2025-01-02T03:04:05.6Z",
-                };
-                let sqid = format!("s{post_id}");
-                match by_artwork.last_mut() {
-                    _ if *post_id > 2 => {}
-                    Some((last, entries)) if *last == sqid => entries.push(entry),
-                    _ => by_artwork.push((sqid, vec![entry])),
-                }
-            }
-            let document = Document {
-                generated_at: "2025-01-02T03:04:05.6Z",
-                comments_by_artwork: OrderedMap(by_artwork),
-            };
-            let expected = serde_json::to_string_pretty(&document).unwrap();
-            assert_eq!(String::from_utf8(writer.finish().unwrap()).unwrap(), expected);
+    fn metadata_is_formatted_as_by_a_serializer() {
+        let posts = [post(1), post(2)];
+        let mut metadata = Metadata::new(TIME, "an \"artist\"", posts.len());
+        for (position, post) in posts.iter().enumerate() {
+            let missing = Missing::permanent(MissingCode::NotFound);
+            metadata.add_missing(&MissingArtwork { position, post: Ok(post), missing });
         }
+        let write = |pages: &[&Metadata<'_>]| {
+            let mut writer = MetadataWriter::new(Vec::new(), TIME, "an \"artist\"", 0).unwrap();
+            writer.begin_missing().unwrap();
+            pages.iter().try_for_each(|page| writer.add_missing(page)).unwrap();
+            String::from_utf8(writer.finish().unwrap()).unwrap()
+        };
+        let missing = json!({
+            "sqid": "s1", "title": null, "code": "not_found",
+            "reason": "This artwork's file was not found.",
+        });
+        let document: serde_json::Value = serde_json::from_str(&write(&[&metadata])).unwrap();
+        assert_eq!(document["missing_artworks"][0], missing);
+        assert_eq!(document["missing_artworks"][1]["sqid"], "s2");
+        assert_eq!(document["user_handle"], "an \"artist\"");
+        assert_eq!(
+            write(&[]),
+            "{\n  \"generated_at\": \"2025-01-02T03:04:05.6Z\",\n  \"user_handle\": \"an \\\"artist\\\"\",\n  \
+             \"artwork_count\": 0,\n  \"artworks\": [],\n  \"missing_artworks\": []\n}"
+        );
+        let page = |range: std::ops::Range<usize>| {
+            let missing_artworks = metadata.missing_artworks[range].to_vec();
+            Metadata { missing_artworks, ..metadata.clone() }
+        };
+        assert_eq!(write(&[&page(0..1), &page(1..1), &page(1..2)]), write(&[&metadata]));
     }
 
     /// Returns `MISSING.txt` for posts with these titles.
@@ -403,7 +438,8 @@ mod tests {
             metadata.add_missing(&MissingArtwork { position, post: Ok(post), missing });
         }
         let mut text = Vec::new();
-        metadata.write_missing(&mut text, "https://makapix.club").unwrap();
+        begin_missing_list(&mut text, metadata.missing(), TIME, "https://makapix.club").unwrap();
+        metadata.write_missing(&mut text).unwrap();
         String::from_utf8(text).unwrap()
     }
 
@@ -439,19 +475,5 @@ mod tests {
             let is_harmless = |c: char| c.is_ascii_graphic() || c == ' ' || c == '…';
             assert!(line.chars().all(is_harmless), "{line:?}");
         }
-    }
-
-    #[derive(Serialize)]
-    struct Document<'a> {
-        generated_at: &'a str,
-        comments_by_artwork: OrderedMap<String, Vec<Entry<'a>>>,
-    }
-
-    #[derive(Serialize)]
-    struct Entry<'a> {
-        id: String,
-        author_handle: &'a str,
-        body: &'a str,
-        created_at: &'a str,
     }
 }

@@ -1,28 +1,53 @@
 //! The archive of a request in the vault: adopted from an earlier attempt, or streamed.
 
 mod adopt;
+mod by_artwork;
+pub mod checksum;
 mod comment;
+mod complete;
+mod cut;
 pub mod documents;
+mod entry;
+pub mod forecast;
+pub mod gallery;
+mod join;
+mod json;
+mod pages;
+mod record;
+mod segment;
 mod write;
-pub mod zip;
+
+pub use cut::{Pace, SEGMENT_ARTWORKS, Segments};
+pub(crate) use join::Joint;
+pub(crate) use record::{Manifest, Part, read_document};
+pub(crate) use segment::Head;
 
 use serde::{Deserialize, Serialize};
 use shared::clock::Clock;
 use shared::failure::{Failure, chain};
 use shared::request::Claim;
-use shared::vault::{ArchiveKey, Finished, Upload, Vault, part_size};
-use tokio::time::timeout_at;
+use shared::vault::{ArchiveKey, Finished, Upload, Vault};
+use tokio::time::{Instant, timeout_at};
+use zip_to_s3::plan::MIN_PART;
+
+use documents::Totals;
+use write::End;
 
 use crate::artwork::Fetcher;
 use crate::attempt::Attempt;
+use crate::limits::RequestLimits;
 use crate::load::LoadedRequest;
 use crate::phases::{Phase, Phases};
+use crate::wording::Wording;
 
 /// An archive in the vault.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StoredArchive {
     /// Size in bytes.
     pub size_bytes: u64,
+    /// Bytes of artworks that S3 copied into it for this attempt.
+    #[serde(default)]
+    pub copied_bytes: u64,
     /// Artworks in it. If they were not counted, the artworks requested.
     pub artworks: usize,
     /// Requested artworks that it lacks. If they were not counted, 0.
@@ -35,6 +60,18 @@ pub struct StoredArchive {
     pub adopted: bool,
     /// The ETag of the object, which differs from that of a later object at the same key.
     pub e_tag: Option<String>,
+    /// What the e-mail says beyond the counts. An adopted archive has none.
+    #[serde(default)]
+    pub contents: Option<Contents>,
+}
+
+/// What an archive contains and lacks, for the artist.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Contents {
+    /// Artworks with more than one frame, and videos.
+    pub animations: usize,
+    /// The titles of the first missing artworks. Untrusted, but each on one line.
+    pub missing_titles: Vec<String>,
 }
 
 impl StoredArchive {
@@ -43,6 +80,15 @@ impl StoredArchive {
         let count = |artworks| f64::from(u32::try_from(artworks).unwrap_or(u32::MAX));
         count(self.missing) / count(self.artworks.saturating_add(self.missing).max(1))
     }
+}
+
+/// What an archive has besides its artworks and their documents.
+#[derive(Debug, Clone, Copy)]
+pub struct Extras {
+    /// Whether it has `index.html`.
+    pub gallery_page: bool,
+    /// Whether it has the SHA-256 of its files. False without the page.
+    pub checksums: bool,
 }
 
 /// The writer of archives.
@@ -55,18 +101,34 @@ pub struct Archiver {
     pub clock: Clock,
     /// `BASE_URL`, for the comment of an archive.
     pub base_url: String,
+    /// The names and words of the site, for the page and the comment of an archive.
+    pub wording: Wording,
     /// `ARTWORKS_FOLDER`: the folder of the artworks in an archive.
     pub artworks_folder: String,
+    /// What an archive has besides its artworks and their documents.
+    pub extras: Extras,
+    /// The largest request that is served.
+    pub limits: RequestLimits,
+    /// The size of segments; `None` without large exports.
+    pub segments: Option<Segments>,
+}
+
+/// What an attempt stored.
+pub(crate) enum Stored {
+    /// The archive.
+    Archive(StoredArchive),
+    /// The first segment of an archive that is too large for one attempt.
+    Head(Head),
 }
 
 impl Archiver {
     /// Returns the archive of the request: on a second or later receive the one that an earlier
-    /// attempt stored before it died, otherwise a new one.
+    /// attempt stored before it died, otherwise a new one, or the first segment of it.
     ///
     /// # Errors
-    /// A permanent failure when every artwork is permanently missing or a JSON document fails; a
-    /// retryable one otherwise. The upload is then aborted, or left to the lifecycle rule if the abort
-    /// fails.
+    /// A permanent failure when every artwork is permanently missing, a JSON document fails or the
+    /// archive exceeds its limit; a retryable one otherwise. The upload is then aborted, or left to the
+    /// lifecycle rule if the abort fails.
     pub(crate) async fn store(
         &self,
         claim: &Claim,
@@ -74,11 +136,11 @@ impl Archiver {
         key: &ArchiveKey,
         attempt: &Attempt,
         phases: &mut Phases,
-    ) -> Result<StoredArchive, Failure> {
+    ) -> Result<Stored, Failure> {
         if attempt.receive_count > 1
             && let Some(archive) = self.adopt(claim, key).await?
         {
-            return Ok(archive);
+            return Ok(Stored::Archive(archive));
         }
         self.stream(claim, request, key, attempt, phases).await
     }
@@ -92,7 +154,7 @@ impl Archiver {
         archive: &StoredArchive,
         attempt: &Attempt,
     ) {
-        if attempt.receive_count > 1 || archive.size_bytes > part_size(1) as u64 {
+        if attempt.receive_count > 1 || archive.size_bytes > MIN_PART {
             let abort = self.vault.abort_leftover_uploads(key);
             if timeout_at(attempt.email_stop_at(), abort).await.is_err() {
                 tracing::warn!(
@@ -138,47 +200,60 @@ impl Archiver {
         key: &ArchiveKey,
         attempt: &Attempt,
         phases: &mut Phases,
-    ) -> Result<StoredArchive, Failure> {
-        let mut upload = self.vault.upload(key.clone());
+    ) -> Result<Stored, Failure> {
+        let begun = Instant::now();
+        let mut upload = self.vault.upload(key).with_parts(self.fetcher.part_sizes());
         let window = self.fetcher.window();
         let writing =
             self.write(&mut upload, claim.bdr_id, request, window.clone(), attempt, phases);
-        let written = timeout_at(attempt.stop_at(), writing).await;
+        let ended = timeout_at(attempt.stop_at(), writing).await;
         phases.vault_trouble += window.trouble();
         phases.enter(Phase::Upload);
         phases.shift(Phase::Write, Phase::Upload, upload.waited());
-        let counts = match written {
-            Ok(Ok(counts)) => counts,
-            Ok(Err(failure)) => return Err(aborted(upload, failure).await),
-            Err(elapsed) => {
-                let failure = Failure::retry("stopped shortly before the deadline", elapsed);
-                return Err(aborted(upload, failure).await);
+        let failure = match ended {
+            Ok(Ok(End::Archive(totals))) => {
+                let archive = self.finish(upload, claim, key, totals, attempt).await?;
+                return Ok(Stored::Archive(archive));
             }
+            Ok(Ok(End::Segment(written))) => {
+                return Head::new(upload, written, begun.elapsed()).await.map(Stored::Head);
+            }
+            Ok(Err(failure)) => failure,
+            Err(elapsed) => Failure::retry("stopped shortly before the deadline", elapsed),
         };
-        let finished = upload
-            .finish(attempt.stop_at())
-            .await
-            .map_err(|error| Failure::retry("failed to complete the upload", error))?;
-        match finished {
+        upload.abort().await;
+        Err(failure)
+    }
+
+    /// Completes an upload whose ZIP is written, or adopts the archive that another attempt stored.
+    async fn finish(
+        &self,
+        upload: Upload,
+        claim: &Claim,
+        key: &ArchiveKey,
+        totals: Totals,
+        attempt: &Attempt,
+    ) -> Result<StoredArchive, Failure> {
+        const CONTEXT: &str = "failed to complete the upload";
+        let copied_bytes = upload.copied_bytes();
+        let finished = upload.finish(attempt.stop_at()).await;
+        match finished.map_err(|error| Failure::retry(CONTEXT, error))? {
             Finished::Created { size_bytes, e_tag } => Ok(StoredArchive {
                 size_bytes,
-                artworks: counts.artworks,
-                missing: counts.missing,
+                copied_bytes,
+                artworks: totals.counts.artworks,
+                missing: totals.counts.missing,
                 counted: true,
                 adopted: false,
                 e_tag,
+                contents: Some(Contents {
+                    animations: totals.animations,
+                    missing_titles: totals.missing_titles,
+                }),
             }),
             Finished::Conflict => self.adopt(claim, key).await?.ok_or_else(|| {
-                Failure::retry(
-                    "failed to complete the upload",
-                    "an object that cannot be adopted is at the key",
-                )
+                Failure::retry(CONTEXT, "an object that cannot be adopted is at the key")
             }),
         }
     }
-}
-
-async fn aborted(upload: Upload, failure: Failure) -> Failure {
-    upload.abort().await;
-    failure
 }

@@ -1,129 +1,203 @@
-//! Writes the artworks and the documents of a request as one ZIP.
+//! Writes the artworks of a request, or of a segment of one, into a ZIP.
 
-use std::io;
 use std::pin::pin;
 
-use futures_util::{StreamExt, TryStreamExt};
-use serde::Serialize;
-use shared::database::DatabaseError;
-use shared::failure::{Decision, Failure, chain};
+use shared::failure::{Decision, Failure};
 use shared::vault::Upload;
-use time::OffsetDateTime;
 use uuid::Uuid;
+use zip_to_s3::zip::{EntryBody, Packing, ZipError, ZipWriter};
 
 use super::Archiver;
-use super::comment::Counts;
-use super::documents::{self, CommentsWriter, Metadata};
-use super::zip::{Deflated, Deflater, Packing, ZipError, ZipWriter};
-use crate::artwork::{FetchedArtwork, MissingArtwork, NotFetched, StopTimes, Window};
+use super::cut::SegmentLimit;
+use super::documents::{FileFacts, Metadata, Totals};
+use super::entry::{self, EntryError};
+use super::forecast::Forecast;
+use super::pages::Pages;
+use crate::artwork::{
+    Ahead, FetchedArtwork, MissingArtwork, NotFetched, Requested, StopTimes, Window,
+};
 use crate::attempt::Attempt;
-use crate::load::{Comments, LoadedRequest, Post};
+use crate::load::LoadedRequest;
 use crate::phases::{Phase, Phases};
 
 /// Maximum log lines about individual missing artworks, per attempt.
 const MAX_LOGGED_MISSING: usize = 20;
 
+/// The artworks of an archive, or of a segment of one, as they are written.
+pub(super) struct Written<'a> {
+    /// Those in the archive, and those that are missing.
+    pub(super) metadata: Metadata<'a>,
+    /// The bodies of those in the archive, in the order in which they were written. Empty unless a segment
+    /// may end.
+    pub(super) bodies: Vec<EntryBody>,
+    may_pass: bool,
+    only_faults: bool,
+}
+
+impl<'a> Written<'a> {
+    pub(super) fn new(metadata: Metadata<'a>) -> Self {
+        Self { metadata, bodies: Vec::new(), may_pass: false, only_faults: true }
+    }
+
+    /// Returns the failure of a request without a single artwork: retryable if one of the causes may
+    /// pass, a fault of the service if all of them are.
+    fn check(&self) -> Result<(), Failure> {
+        if self.metadata.artworks() > 0 {
+            return Ok(());
+        }
+        if self.may_pass {
+            return Err(Failure::retry(NO_ARTWORK, "at least one cause is transient"));
+        }
+        if self.only_faults {
+            let cause = "the rows of all posts are malformed or yield no public id";
+            return Err(Failure::permanent_fault(NO_ARTWORK, cause));
+        }
+        Err(no_artwork())
+    }
+}
+
+const NO_ARTWORK: &str = "no artwork could be fetched";
+
+/// Returns the failure of a request whose artworks are all missing.
+pub(super) fn no_artwork() -> Failure {
+    Failure::permanent(
+        NO_ARTWORK,
+        "None of the requested artworks could be downloaded: their files are missing.",
+    )
+}
+
+/// The end of writing.
+pub(super) enum End<'a> {
+    /// The archive is complete.
+    Archive(Totals),
+    /// The first segment is complete, and artworks are left.
+    Segment(Written<'a>),
+}
+
 impl Archiver {
-    /// Writes the whole ZIP into `upload`.
+    /// Writes the whole ZIP into `upload`, or the first segment of one that is too large.
     ///
     /// # Errors
-    /// When no artwork can be fetched, or the upload fails.
-    pub(super) async fn write(
+    /// When no artwork can be fetched, the archive exceeds its limit, or the upload fails.
+    pub(super) async fn write<'a>(
         &self,
         upload: &mut Upload,
         bdr_id: Uuid,
-        request: &LoadedRequest,
+        request: &'a LoadedRequest,
         window: Window,
         attempt: &Attempt,
         phases: &mut Phases,
-    ) -> Result<Counts, Failure> {
+    ) -> Result<End<'a>, Failure> {
         let now = self.clock.now().truncate_to_second();
-        let mut metadata = Metadata::new(now, &request.artist.handle, request.posts.len());
-        let (mut may_pass, mut only_faults) = (false, true);
-        let mut zip = ZipWriter::new(&mut *upload);
+        let metadata = Metadata::new(now, &request.artist.handle, request.posts.len());
+        let mut written = Written::new(metadata);
+        let mut zip = ZipWriter::new(upload);
+        let limit = self.segments.map(|segments| segments.limit(request.post_ids.len(), attempt));
+        let requested = Requested::from(&*request.posts);
+        self.add_artworks(&mut zip, requested, window, limit, &mut written, attempt, phases)
+            .await?;
+        let metadata = &mut written.metadata;
+        if metadata.artworks() + metadata.missing() < request.post_ids.len() {
+            // Later steps know of no cause that may pass.
+            if metadata.artworks() == 0 && written.may_pass {
+                written.check()?;
+            }
+            return Ok(End::Segment(written));
+        }
+        metadata.sort();
+        written.check()?;
+        let metadata = &written.metadata;
+        let mut totals = Totals::default();
+        totals.add(metadata);
+        let pages = Pages::Held { posts: &request.posts, metadata };
+        self.complete(zip, bdr_id, request, now, &pages, &mut totals).await?;
+        Ok(End::Archive(totals))
+    }
 
+    /// Adds the artworks to the ZIP, until all are added or missing, or a segment of this limit is full.
+    ///
+    /// # Errors
+    /// When the archive exceeds its limit, the upload fails, or the attempt cannot go on; without a limit of a
+    /// segment also when no attempt can end in time.
+    #[expect(clippy::too_many_arguments, reason = "they are the state of an attempt")]
+    pub(super) async fn add_artworks<'a>(
+        &self,
+        zip: &mut ZipWriter<&mut Upload>,
+        requested: Requested<'a>,
+        window: Window,
+        limit: Option<SegmentLimit>,
+        written: &mut Written<'a>,
+        attempt: &Attempt,
+        phases: &mut Phases,
+    ) -> Result<(), Failure> {
         let stop = StopTimes { vault: attempt.vault_stop_at(), web: attempt.remote_stop_at() };
-        let mut artworks = std::pin::pin!(self.fetcher.fetch(&request.posts, window, stop));
+        let artworks = pin!(self.fetcher.fetch_part(requested, window, stop));
+        let mut artworks = Ahead::new(artworks);
         let mut missing_log = MissingLog::default();
+        let mut forecast = limit.is_none().then(|| Forecast::new(requested.posts, attempt));
         loop {
             phases.enter(Phase::Fetch);
             let next = artworks.next().await;
             phases.enter(Phase::Write);
             match next {
                 None => break,
-                Some(Ok(artwork)) => {
-                    if let Err(error) = add(&mut zip, &self.artworks_folder, &artwork).await {
-                        drop(zip);
-                        return Err(sink_failure(upload, error));
+                Some(Ok(mut artwork)) => {
+                    self.limits.check_archive(zip.sink().size() + stored_bytes(&artwork))?;
+                    let name =
+                        format!("{}/{}", self.artworks_folder, artwork.planned.name.filename);
+                    let size_bytes = artwork.size();
+                    if let Some(forecast) = &mut forecast {
+                        forecast.add(&artwork.planned, size_bytes, &self.fetcher)?;
                     }
-                    metadata.add(artwork.planned);
+                    let has_checksum = self.extras.checksums;
+                    let added =
+                        entry::add(zip, &name, &mut artwork, &mut artworks, has_checksum, phases);
+                    let body = match added.await {
+                        Ok((body, checksum)) => {
+                            let file = self
+                                .extras
+                                .gallery_page
+                                .then_some(FileFacts { size_bytes, checksum });
+                            written.metadata.add(artwork.planned, file);
+                            body
+                        }
+                        Err(EntryError::Source(failure)) => return Err(failure),
+                        Err(EntryError::Sink(error)) => {
+                            return Err(sink_failure(zip.sink(), error));
+                        }
+                    };
+                    if let Some(limit) = limit {
+                        written.bodies.push(body);
+                        let (artworks, missing) =
+                            (written.bodies.len(), written.metadata.missing());
+                        if limit.is_reached(zip.sink().size(), artworks, missing) {
+                            break;
+                        }
+                    }
                 }
                 Some(Err(NotFetched::Missing(artwork))) => {
-                    may_pass |= artwork.missing.decision == Decision::Retry;
-                    only_faults &= artwork.missing.code.is_fault_of_service();
+                    written.may_pass |= artwork.missing.decision == Decision::Retry;
+                    written.only_faults &= artwork.missing.code.is_fault_of_service();
                     missing_log.add(&artwork);
-                    metadata.add_missing(&artwork);
+                    if let Some(forecast) = &mut forecast {
+                        forecast.pass(artwork.position);
+                    }
+                    written.metadata.add_missing(&artwork);
                 }
                 Some(Err(NotFetched::Attempt(failure))) => return Err(failure),
             }
         }
         missing_log.finish();
-        metadata.sort();
-        if metadata.artworks() == 0 {
-            return Err(no_artwork(may_pass, only_faults));
-        }
-        let counts = Counts { artworks: metadata.artworks(), missing: metadata.missing() };
-        let files = self.documents(now, request, &metadata).await?;
-        zip.set_comment(counts.comment(bdr_id, &self.base_url, now.date()));
-        let closed = async {
-            for (name, document) in files {
-                zip.add_deflated(name, now, &document).await?;
-            }
-            zip.close().await.map(drop)
-        };
-        closed.await.map_err(|error| sink_failure(upload, error))?;
-        Ok(counts)
-    }
-
-    /// Returns the documents with their names.
-    async fn documents(
-        &self,
-        now: OffsetDateTime,
-        request: &LoadedRequest,
-        metadata: &Metadata<'_>,
-    ) -> Result<Vec<(&'static str, Deflated)>, Failure> {
-        let posts: Vec<&Post> = request.posts.iter().flatten().collect();
-        let mut files = vec![("metadata.json", json(metadata)?)];
-        if metadata.missing() > 0 {
-            let text = |writer: &mut dyn io::Write| metadata.write_missing(writer, &self.base_url);
-            files.push(("MISSING.txt", Deflated::new(text).map_err(|error| unwritten(&error))?));
-        }
-        let max_bytes = self.fetcher.max_document_bytes();
-        if let Some(comments) = &request.comments {
-            let document = match comments_json(now, &posts, comments, max_bytes).await {
-                // A retry of the attempt would fetch every artwork again.
-                Err(failure) if failure.decision() == Decision::Retry => {
-                    tracing::info!(error = chain(&failure), "reading the comments again");
-                    comments_json(now, &posts, comments, max_bytes).await?
-                }
-                result => result?,
-            };
-            files.push(("comments.json", document));
-        }
-        if let Some(reactions) = &request.reactions {
-            files.push(("reactions.json", json(&documents::reactions(now, &posts, reactions))?));
-        }
-        Ok(files)
+        Ok(())
     }
 }
 
-async fn add(
-    zip: &mut ZipWriter<&mut Upload>,
-    folder: &str,
-    FetchedArtwork { planned, bytes, .. }: &FetchedArtwork<'_>,
-) -> Result<(), ZipError> {
-    let name = format!("{folder}/{}", planned.name.filename);
-    zip.add(&name, planned.post.created_at, Packing::of(&planned.name.extension), bytes).await
+/// Returns the bytes that the artwork is known to add to the archive: none if it is compressed.
+fn stored_bytes(artwork: &FetchedArtwork<'_>) -> u64 {
+    match Packing::of(&artwork.planned.name.extension) {
+        Packing::Store => artwork.size(),
+        Packing::DeflateFast => 0,
+    }
 }
 
 /// Logs missing artworks: one line for each of the first [`MAX_LOGGED_MISSING`], and one with the number
@@ -160,63 +234,9 @@ impl MissingLog {
     }
 }
 
-/// Returns the failure of a request without a single artwork: retryable if one of the causes may pass, a
-/// fault of the service if all of them are.
-fn no_artwork(may_pass: bool, only_faults: bool) -> Failure {
-    const CONTEXT: &str = "no artwork could be fetched";
-    if may_pass {
-        return Failure::retry(CONTEXT, "at least one cause is transient");
-    }
-    if only_faults {
-        let cause = "the rows of all posts are malformed or yield no public id";
-        return Failure::permanent_fault(CONTEXT, cause);
-    }
-    Failure::permanent(
-        CONTEXT,
-        "None of the requested artworks could be downloaded: their files are missing.",
-    )
-}
-
-/// Streams the comments from the database into `comments.json`, of which only the deflated bytes are
-/// held.
-async fn comments_json(
-    now: OffsetDateTime,
-    posts: &[&Post],
-    comments: &Comments,
-    max_bytes: usize,
-) -> Result<Deflated, Failure> {
-    let unreadable = |error: DatabaseError| error.context("failed to read the comments");
-    // Posts without a public id are not in the document.
-    let post_ids = posts.iter().filter(|post| post.sqid.is_some()).map(|post| post.id).collect();
-    let mut comments = pin!(comments.stream(&post_ids).await.map_err(unreadable)?);
-    let mut document = CommentsWriter::new(Deflater::new(max_bytes), now, posts)
-        .map_err(|error| unwritten(&error))?;
-    while let Some(comment) = comments.try_next().await.map_err(unreadable)? {
-        document.add(&comment).map_err(|error| unwritten(&error))?;
-    }
-    document.finish().and_then(Deflater::finish).map_err(|error| unwritten(&error))
-}
-
-fn json(document: &impl Serialize) -> Result<Deflated, Failure> {
-    Deflated::new(|writer| Ok(serde_json::to_writer_pretty(writer, document)?))
-        .map_err(|error| unwritten(&error))
-}
-
-/// Returns the failure of a document that cannot be written into memory.
-fn unwritten(error: &io::Error) -> Failure {
-    if error.kind() == io::ErrorKind::FileTooLarge {
-        return Failure::permanent(
-            "comments.json exceeds the function's memory; to allow more, raise ProcessMemorySize",
-            "These artworks have too many comments for one download. Please request fewer artworks \
-             at once, or leave the comments out.",
-        );
-    }
-    Failure::permanent_fault("failed to write the archive's documents", error.to_string())
-}
-
 /// Returns the failure of the upload. The ZIP writer fails only when its sink, the upload, fails; the
 /// upload keeps the original error.
-fn sink_failure(upload: &mut Upload, error: ZipError) -> Failure {
+pub(super) fn sink_failure(upload: &mut Upload, error: ZipError) -> Failure {
     const CONTEXT: &str = "failed to upload the archive";
     match upload.take_failure() {
         Some(cause) => Failure::retry(CONTEXT, cause),

@@ -6,19 +6,23 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 use shared::failure::Failure;
-use shared::vault::{ArtworkKey, Vault};
+use shared::vault::{ArtworkKey, Chunk, PartSizes, Vault};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use url::Url;
+use zip_to_s3::plan::Prefer;
 
 use super::budget::{Budget, Share};
+use super::copying::CopyTerms;
 use super::format::Formats;
 use super::order::in_order;
 use super::source::{Source, VaultUrls};
-use super::vault_lane::VaultLane;
+use super::vault_lane::{StreamedFile, VaultLane};
 use super::web_lane::WebLane;
 use super::window::Window;
-use super::{MissingArtwork, PlannedArtwork, has_remote, plan};
+use super::{
+    MissingArtwork, Names, PlannedArtwork, Requested, has_remote, plan, plan_next, plan_part,
+};
 use crate::load::{MissingPost, Post};
 use crate::memory::Memory;
 use crate::remote::Remote;
@@ -27,10 +31,34 @@ use crate::remote::Remote;
 pub struct FetchedArtwork<'a> {
     /// Its plan.
     pub planned: PlannedArtwork<'a>,
-    /// Its whole file.
-    pub bytes: Bytes,
+    /// Its file.
+    pub file: ArtworkFile,
+}
+
+/// The file of an artwork.
+pub enum ArtworkFile {
+    /// The whole file.
+    Whole(WholeFile),
+    /// A file that is read while it is written.
+    Streamed(StreamedFile),
+}
+
+/// A file that was fetched before it is written.
+pub struct WholeFile {
+    /// Its bytes.
+    pub chunks: Vec<Chunk>,
+    /// The CRC32 of them all.
+    pub crc32: u32,
     /// The part of the budget that it occupies until it is dropped.
-    _share: Share,
+    pub(super) _share: Share,
+}
+
+impl WholeFile {
+    /// Returns its size in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.chunks.iter().map(|chunk| chunk.bytes.len() as u64).sum()
+    }
 }
 
 /// An artwork that was not fetched.
@@ -58,6 +86,7 @@ pub struct Fetcher {
     memory: Memory,
     formats: Formats,
     vault_urls: VaultUrls,
+    copies: Option<CopyTerms>,
 }
 
 impl Fetcher {
@@ -65,7 +94,7 @@ impl Fetcher {
     #[must_use]
     pub fn new(vault: Vault, remote: Arc<Remote>, memory: Memory) -> Self {
         let (formats, vault_urls) = (Formats::default(), VaultUrls::default());
-        Self { vault, remote, memory, formats, vault_urls }
+        Self { vault, remote, memory, formats, vault_urls, copies: None }
     }
 
     /// Accepts these file formats instead of the built-in ones.
@@ -80,30 +109,70 @@ impl Fetcher {
         Self { vault_urls, ..self }
     }
 
+    /// Lets S3 copy the ends of large artworks on these terms.
+    #[must_use]
+    pub fn copying(self, terms: CopyTerms) -> Self {
+        Self { copies: Some(terms), ..self }
+    }
+
     /// Returns the maximum size of a deflated document in bytes.
     pub(crate) fn max_document_bytes(&self) -> usize {
         usize::try_from(self.memory.max_document_bytes).unwrap_or(usize::MAX)
     }
 
+    /// Returns the sizes of the parts of the upload.
+    pub(crate) fn part_sizes(&self) -> PartSizes {
+        let memory = usize::try_from(self.memory.part_memory).unwrap_or(usize::MAX);
+        PartSizes::new(memory, self.copies.map_or(Prefer::default(), |terms| terms.prefer()))
+    }
+
+    /// Plans each post in order.
+    pub(crate) fn plan<'a>(
+        &self,
+        posts: &'a [Result<Post, MissingPost>],
+    ) -> impl Iterator<Item = Result<PlannedArtwork<'a>, MissingArtwork<'a>>> + Send {
+        plan(posts, self.vault_urls.clone(), self.formats.clone())
+    }
+
+    /// Plans each post of the next page, after pages whose names are in `names`.
+    pub(crate) fn plan_next<'a>(
+        &self,
+        posts: &'a [Result<Post, MissingPost>],
+        names: &'a mut Names,
+    ) -> impl Iterator<Item = Result<PlannedArtwork<'a>, MissingArtwork<'a>>> + Send {
+        plan_next(posts, names, self.vault_urls.clone(), self.formats.clone())
+    }
+
     /// Returns the window for one request.
-    pub(crate) fn window(&self) -> Window {
+    #[must_use]
+    pub fn window(&self) -> Window {
         Window::new(&self.memory)
     }
 
     /// Fetches the artworks of `posts` and yields each once. Fetched ones follow the order of the request,
     /// except web artworks that arrive late; missing ones are yielded at once.
-    pub(crate) fn fetch<'a>(
+    pub fn fetch<'a>(
         &self,
         posts: &'a [Result<Post, MissingPost>],
         window: Window,
         stop: StopTimes,
     ) -> impl Stream<Item = Result<FetchedArtwork<'a>, NotFetched<'a>>> + Send {
-        let has_remote = has_remote(posts, &self.vault_urls);
+        self.fetch_part(posts.into(), window, stop)
+    }
+
+    /// Fetches the artworks of an archive, or of a segment of one, as [`Fetcher::fetch`].
+    pub(crate) fn fetch_part<'a>(
+        &self,
+        requested: Requested<'a>,
+        window: Window,
+        stop: StopTimes,
+    ) -> impl Stream<Item = Result<FetchedArtwork<'a>, NotFetched<'a>>> + Send {
+        let has_remote = has_remote(requested.posts, &self.vault_urls);
         let budget = Budget::new(&self.memory, has_remote);
         let (to_web, for_web) = mpsc::unbounded_channel();
         let (to_missing, for_missing) = mpsc::unbounded_channel();
         let (formats, vault_urls) = (self.formats.clone(), self.vault_urls.clone());
-        let planned = move || plan(posts, vault_urls.clone(), formats.clone());
+        let planned = move || plan_part(requested, vault_urls.clone(), formats.clone());
         if has_remote {
             // All at once: the vault's lane may take minutes to reach the last of them. The receivers
             // outlive this function.
@@ -139,6 +208,8 @@ impl Fetcher {
             budget: budget.vault().clone(),
             stop_at: stop.vault,
             is_denial_logged: Arc::default(),
+            turn: Arc::default(),
+            copies: self.copies,
         };
         let web = WebLane::new(
             Arc::clone(&self.remote),
@@ -174,6 +245,16 @@ impl<'a> PlannedArtwork<'a> {
 
 impl<'a> FetchedArtwork<'a> {
     pub(super) fn new(planned: PlannedArtwork<'a>, bytes: Bytes, share: Share) -> Self {
-        Self { planned, bytes, _share: share }
+        let crc32 = crc32fast::hash(&bytes);
+        let chunks = vec![Chunk { bytes, crc32 }];
+        Self { planned, file: ArtworkFile::Whole(WholeFile { chunks, crc32, _share: share }) }
+    }
+
+    /// Returns the size of the file in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        match &self.file {
+            ArtworkFile::Whole(file) => file.size(),
+            ArtworkFile::Streamed(file) => file.version().size,
+        }
     }
 }

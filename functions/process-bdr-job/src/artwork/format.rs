@@ -11,11 +11,11 @@ use crate::missing::{Missing, MissingCode};
 
 /// Formats that are accepted from the web without `EXTRA_FORMATS`. Each has a signature.
 const WEB: [&str; 6] = ["png", "gif", "webp", "bmp", "jpeg", "jpg"];
-/// Formats that are accepted from the vault in addition to [`WEB`] without `EXTRA_FORMATS`.
-const VAULT: [&str; 16] = [
-    "apng", "jxl", "avif", "heic", "heif", "tif", "tiff", "qoi", "tga", "ico", // images
-    "mp4", "m4v", "webm", "mov", "mkv", "avi", // videos
-];
+/// Image formats that are accepted from the vault in addition to [`WEB`] without `EXTRA_FORMATS`.
+const VAULT: [&str; 10] =
+    ["apng", "jxl", "avif", "heic", "heif", "tif", "tiff", "qoi", "tga", "ico"];
+/// Video formats that are accepted from the vault without `EXTRA_FORMATS`.
+const VIDEOS: [&str; 6] = ["mp4", "m4v", "webm", "mov", "mkv", "avi"];
 /// Extensions that `EXTRA_FORMATS` may not name: files that a desktop executes, installs, mounts or
 /// treats as a link, and pages that a browser executes (Windows: `PATHEXT` and the list of high-risk
 /// file types of the Attachment Manager, KB 883260).
@@ -76,9 +76,14 @@ impl Formats {
     fn accepts(&self, source: &Source, format: &str) -> bool {
         let is_in_vault = matches!(source, Source::Vault(_));
         WEB.contains(&format)
-            || (is_in_vault && VAULT.contains(&format))
+            || (is_in_vault && (VAULT.contains(&format) || is_video(format)))
             || self.extra.contains(format)
     }
+}
+
+/// Returns whether a file with this extension is a video.
+pub(crate) fn is_video(extension: &str) -> bool {
+    VIDEOS.contains(&extension)
 }
 
 /// Returns whether `EXTRA_FORMATS` may name `text`: 1 to 10 lower-case letters and digits, and no

@@ -1,6 +1,7 @@
 //! The artworks of a request: the source and the file name of each, and the fetching of all.
 
 mod budget;
+mod copying;
 mod fetch;
 mod format;
 mod name;
@@ -12,6 +13,7 @@ mod vault_lane;
 mod web_lane;
 mod window;
 
+use std::borrow::BorrowMut;
 use std::future::Future;
 
 use shared::sqid::Sqid;
@@ -20,15 +22,17 @@ use tracing::Instrument;
 
 use crate::load::{MissingPost, Post};
 use crate::missing::{Missing, MissingCode};
-use name::Names;
 
-pub use fetch::{FetchedArtwork, Fetcher, NotFetched, StopTimes};
+pub use copying::CopyTerms;
+pub use fetch::{ArtworkFile, FetchedArtwork, Fetcher, NotFetched, StopTimes, WholeFile};
 pub use format::Formats;
-pub(crate) use format::is_extra_format;
+pub(crate) use format::{is_extra_format, is_video};
 pub use name::EntryName;
-pub(crate) use name::is_reserved;
+pub(crate) use name::{Names, is_reserved};
 pub use source::{Source, VaultUrls};
-pub(crate) use window::Window;
+pub(crate) use vault_lane::Ahead;
+pub use vault_lane::StreamedFile;
+pub use window::Window;
 
 /// An artwork to fetch and write into the archive.
 pub struct PlannedArtwork<'a> {
@@ -53,15 +57,48 @@ pub struct MissingArtwork<'a> {
     pub missing: Missing,
 }
 
+/// The posts of an archive, or of a segment of one.
+#[derive(Debug, Clone, Copy)]
+pub struct Requested<'a> {
+    /// The posts in order.
+    pub posts: &'a [Result<Post, MissingPost>],
+    /// File names that artworks of earlier segments have, in lower case.
+    pub taken: &'a [String],
+}
+
+impl<'a> From<&'a [Result<Post, MissingPost>]> for Requested<'a> {
+    fn from(posts: &'a [Result<Post, MissingPost>]) -> Self {
+        Self { posts, taken: &[] }
+    }
+}
+
 /// Plans each post in order, from its row alone: fetch it, or record it as missing.
 pub fn plan(
     posts: &[Result<Post, MissingPost>],
     vault_urls: VaultUrls,
     formats: Formats,
 ) -> impl Iterator<Item = Result<PlannedArtwork<'_>, MissingArtwork<'_>>> + Send {
-    let mut names = Names::default();
+    plan_part(posts.into(), vault_urls, formats)
+}
+
+/// Plans each post of an archive, or of a segment of one, as [`plan`].
+fn plan_part(
+    Requested { posts, taken }: Requested<'_>,
+    vault_urls: VaultUrls,
+    formats: Formats,
+) -> impl Iterator<Item = Result<PlannedArtwork<'_>, MissingArtwork<'_>>> + Send {
+    plan_next(posts, Names::with(taken), vault_urls, formats)
+}
+
+/// Plans each post after those whose names are in `names`, and adds their names.
+fn plan_next(
+    posts: &[Result<Post, MissingPost>],
+    mut names: impl BorrowMut<Names> + Send,
+    vault_urls: VaultUrls,
+    formats: Formats,
+) -> impl Iterator<Item = Result<PlannedArtwork<'_>, MissingArtwork<'_>>> + Send {
     posts.iter().enumerate().map(move |(position, post)| match post {
-        Ok(post) => plan_one(position, post, &vault_urls, &mut names, &formats)
+        Ok(post) => plan_one(position, post, &vault_urls, names.borrow_mut(), &formats)
             .map_err(|missing| MissingArtwork { position, post: Ok(post), missing }),
         Err(MissingPost { id, missing }) => {
             Err(MissingArtwork { position, post: Err(*id), missing: missing.clone() })
@@ -90,6 +127,11 @@ fn plan_one<'a>(
 }
 
 impl<'a> PlannedArtwork<'a> {
+    /// Returns where its file is.
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
     fn missing(&self, missing: Missing) -> MissingArtwork<'a> {
         MissingArtwork { position: self.position, post: Ok(self.post), missing }
     }

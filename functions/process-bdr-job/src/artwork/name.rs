@@ -1,6 +1,7 @@
 //! The file name of an artwork in the archive: `artworks/{post_sqid}.{ext}`.
 
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use shared::sqid::Sqid;
 
@@ -13,23 +14,36 @@ pub struct EntryName {
     pub extension: String,
 }
 
-/// The names used so far in one archive, in lower case: sqids are case-sensitive, many file systems
-/// are not.
+/// The names used so far in one archive, without regard to case: sqids are case-sensitive, many file systems
+/// are not. It keeps their hashes, because a million names would take 60 MB. Of two names with one hash, the
+/// later gets the post's id without need.
 #[derive(Default)]
-pub(super) struct Names(HashSet<String>);
+pub(crate) struct Names(HashSet<u64>);
 
 impl Names {
+    /// Returns the names of an archive in which these are used.
+    pub(super) fn with(taken: &[String]) -> Self {
+        Self(taken.iter().map(|name| hash(name)).collect())
+    }
+
     /// Returns the name of the next artwork. A name that is used or reserved on Windows gets the
     /// post's id.
     pub(super) fn name(&mut self, sqid: &Sqid, post_id: i64, extension: String) -> EntryName {
         let mut filename = format!("{sqid}.{extension}");
-        if is_reserved(sqid.as_str()) || self.0.contains(&filename.to_ascii_lowercase()) {
+        if is_reserved(sqid.as_str()) || self.0.contains(&hash(&filename)) {
             // A sqid has no underscore, so this name is unused.
             filename = format!("{sqid}_{post_id}.{extension}");
         }
-        self.0.insert(filename.to_ascii_lowercase());
+        self.0.insert(hash(&filename));
         EntryName { filename, extension }
     }
+}
+
+/// Returns the hash of a name in lower case.
+fn hash(name: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    name.bytes().map(|byte| byte.to_ascii_lowercase()).for_each(|byte| byte.hash(&mut hasher));
+    hasher.finish()
 }
 
 /// Returns whether Windows reserves this stem for a device, regardless of the extension ("Naming Files,

@@ -151,6 +151,8 @@ mod tests {
             description: None,
             hashtags: Vec::new(),
             mod_hashtags: None,
+            license: None,
+            source_url: None,
             art_url: Some("/vault/a.png".to_owned()),
             file_format: None,
             width: None,

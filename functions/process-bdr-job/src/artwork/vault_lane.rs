@@ -2,30 +2,36 @@
 //!
 //! *Opening* an artwork reveals its size; `window` limits how many are open at once, which hides the
 //! latency of small ones. *Reading* it takes as many bytes of the budget as the artwork has, and returns
-//! them once the artwork is written. Within the lane, bytes are granted in order, so no artwork waits for
-//! a later one of its lane. Across lanes, `order` stops holding artworks back after one second, so the
+//! them once the artwork is written. Large artworks are read in pieces (`streamed`). Within the lane, bytes
+//! are granted in order, so no artwork waits for a later one of its lane. Across lanes, `order` stops holding artworks back after one second, so the
 //! budget cannot deadlock.
 //!
 //! Errors of S3 are retried in place until the attempt stops. Exceptions: an object that is gone, too
 //! large, in Glacier, or that S3 refuses to return is missing; a misconfigured vault or an object that
 //! changed its size fails the attempt; on the last receive, what S3 has not returned in time is missing.
 
+mod streamed;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::{Either, ready};
 use futures_util::stream::{self, Stream, StreamExt};
 use shared::failure::Failure;
-use shared::vault::{ArtworkKey, OpenArtwork, Vault, VaultError};
+use shared::vault::{ArtworkKey, Chunk, OpenArtwork, Vault, VaultError};
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::budget::{Part, Share};
+pub(crate) use streamed::Ahead;
+pub use streamed::StreamedFile;
+
+use super::budget::Part;
+use super::copying::CopyTerms;
 use super::pace::Response;
 use super::window::{Slot, Window};
-use super::{FetchedArtwork, NotFetched, PlannedArtwork, spawn};
+use super::{ArtworkFile, FetchedArtwork, NotFetched, PlannedArtwork, WholeFile, spawn};
 use crate::attempt::{Backoff, full_jitter};
 use crate::missing::{Missing, MissingCode};
 
@@ -49,12 +55,22 @@ pub(super) struct VaultLane {
     pub(super) stop_at: Option<Instant>,
     /// Whether a denial was logged: one line suffices for all artworks.
     pub(super) is_denial_logged: Arc<AtomicBool>,
+    /// The turn to take bytes of the budget.
+    pub(super) turn: Arc<Mutex<()>>,
+    /// The terms on which S3 copies; `None`: it copies nothing.
+    pub(super) copies: Option<CopyTerms>,
 }
 
 /// An artwork whose size is known and whose body is not yet read.
 struct Opened {
-    file: OpenArtwork,
-    response: Response,
+    pub(super) file: OpenArtwork,
+    pub(super) response: Response,
+}
+
+/// An artwork that is being read.
+enum Reading {
+    Whole(AbortOnDropHandle<Result<ArtworkFile, FetchError>>),
+    Streamed(StreamedFile),
 }
 
 /// Why an artwork was not fetched.
@@ -88,19 +104,24 @@ impl VaultLane {
                 let lane = reading_lane.clone();
                 async move {
                     let reading = match result {
-                        Ok(opened) => Ok(lane.start_reading(opened).await),
+                        Ok(opened) => Ok(lane.start_reading(&planned, opened).await),
                         Err(error) => Err(error),
                     };
                     (planned, reading)
                 }
             })
             .map(|(planned, reading)| match reading {
-                Ok(reading) => Either::Left(async move { (planned, joined(reading).await) }),
+                Ok(Reading::Whole(reading)) => {
+                    Either::Left(async move { (planned, joined(reading).await) })
+                }
+                Ok(Reading::Streamed(file)) => {
+                    Either::Right(ready((planned, Ok(ArtworkFile::Streamed(file)))))
+                }
                 Err(error) => Either::Right(ready((planned, Err(error)))),
             })
             .buffered(MAX_AHEAD)
             .map(|(planned, read)| match read {
-                Ok((bytes, share)) => Ok(FetchedArtwork::new(planned, bytes, share)),
+                Ok(file) => Ok(FetchedArtwork { planned, file }),
                 Err(FetchError::Missing(missing)) => {
                     Err(NotFetched::Missing(planned.missing(missing)))
                 }
@@ -126,16 +147,21 @@ impl VaultLane {
     /// Takes the artwork's share of the budget and starts to read it in a task of its own.
     async fn start_reading(
         &self,
+        planned: &PlannedArtwork<'_>,
         (key, opened, slot): (ArtworkKey, Opened, Slot),
-    ) -> AbortOnDropHandle<Result<(Bytes, Share), FetchError>> {
+    ) -> Reading {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        if let Some(version) = self.as_streamed(planned, &opened) {
+            return Reading::Streamed(self.start_streaming((key, opened, slot), version, turn));
+        }
         let lane = self.clone();
         let share = self.budget.take(opened.file.size() + OVERHEAD).await;
-        spawn(async move {
-            let bytes = lane.until_stop(lane.read(&key, opened, &slot)).await?;
+        Reading::Whole(spawn(async move {
+            let (chunks, crc32) = lane.until_stop(lane.read(&key, opened, &slot)).await?;
             // The connection is free; the next artwork reuses it.
             drop(slot);
-            Ok((bytes, share))
-        })
+            Ok(ArtworkFile::Whole(WholeFile { chunks, crc32, _share: share }))
+        }))
     }
 
     /// Requests an artwork until S3 returns it, or an error that a retry does not change.
@@ -193,19 +219,19 @@ impl VaultLane {
         }
     }
 
-    /// Reads an artwork whole. The SDK retries only up to the head of a response.
+    /// Reads an artwork whole. Returns its chunks and its CRC32. The SDK retries only up to the head of a response.
     async fn read(
         &self,
         key: &ArtworkKey,
         Opened { file, mut response }: Opened,
         slot: &Slot,
-    ) -> Result<Bytes, FetchError> {
+    ) -> Result<(Vec<Chunk>, u32), FetchError> {
         let announced = file.size();
         let mut backoff = Backoff::new(RETRY_DELAYS);
         let mut result = file.read().await;
         loop {
             let error = match result {
-                Ok(bytes) => return Ok(bytes),
+                Ok(read) => return Ok(read),
                 Err(error) => error,
             };
             response.failed();

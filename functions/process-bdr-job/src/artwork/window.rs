@@ -30,7 +30,7 @@ const MAX_OPEN_BUDGETS: u64 = 4;
 
 /// Admits artworks to be opened, in order.
 #[derive(Clone)]
-pub(crate) struct Window(Arc<Shared>);
+pub struct Window(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
@@ -89,6 +89,11 @@ impl Window {
         }
     }
 
+    /// Waits until a request for a piece of an open artwork may run.
+    pub(super) async fn permit(&self) -> Permit {
+        self.0.pace.permit().await
+    }
+
     /// Returns the time for which the vault was in trouble.
     pub(crate) fn trouble(&self) -> Duration {
         self.0.pace.trouble()
@@ -119,7 +124,7 @@ impl State {
 impl Slot {
     /// Waits until a request for this artwork may run.
     pub(super) async fn permit(&self) -> Permit {
-        self.window.0.pace.permit().await
+        self.window.permit().await
     }
 
     /// Records the size.

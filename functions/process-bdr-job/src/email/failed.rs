@@ -3,8 +3,8 @@
 use askama::Template;
 
 use super::Email;
-use super::wording::Wording;
 use super::words::{clean_handle, clean_link, wrapped};
+use crate::wording::Wording;
 
 /// The e-mail about a request that failed.
 #[derive(Clone, Copy)]

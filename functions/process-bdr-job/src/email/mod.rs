@@ -9,7 +9,6 @@ mod mailer;
 mod notifier;
 mod ready;
 mod recipient;
-mod wording;
 mod words;
 
 #[cfg(test)]
@@ -20,7 +19,6 @@ pub use mailer::{EmailOutcome, Mailer};
 pub(crate) use notifier::Notice;
 pub use notifier::Notifier;
 pub use ready::ReadyEmail;
-pub use wording::Wording;
 
 /// An e-mail to an artist.
 pub trait Email {

@@ -14,9 +14,10 @@ use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use super::mailer::{EmailOutcome, Mailer};
-use super::{FailedEmail, ReadyEmail, Wording};
+use super::{FailedEmail, ReadyEmail};
 use crate::archive::StoredArchive;
 use crate::load::{Artist, Recipient, without_duplicates};
+use crate::wording::Wording;
 
 /// The sender of e-mails about requests.
 pub struct Notifier {
@@ -107,6 +108,7 @@ impl Notifier {
             handle: &artist.handle,
             artworks: archive.artworks,
             missing: archive.missing,
+            contents: archive.contents.as_ref(),
             size_bytes: archive.size_bytes,
             link: &link,
             expires_at,

@@ -4,8 +4,13 @@ use askama::Template;
 use time::OffsetDateTime;
 
 use super::Email;
-use super::wording::Wording;
 use super::words::{clean_handle, clean_link, human_size, human_time};
+use crate::archive::Contents;
+use crate::text::one_line;
+use crate::wording::Wording;
+
+/// Maximum length of a title, in characters: a line of the text body has 76.
+const MAX_TITLE_CHARS: usize = 70;
 
 /// The e-mail about a ready archive.
 #[derive(Clone, Copy)]
@@ -18,6 +23,8 @@ pub struct ReadyEmail<'a> {
     pub artworks: usize,
     /// Number of requested artworks that are missing.
     pub missing: usize,
+    /// What else is known about the archive's contents.
+    pub contents: Option<&'a Contents>,
     /// Size of the archive in bytes.
     pub size_bytes: u64,
     /// Absolute URL of the page with the download. Never a presigned URL, which would expire before
@@ -43,13 +50,37 @@ impl Email for ReadyEmail<'_> {
 }
 
 impl<'a> ReadyEmail<'a> {
+    /// Returns how many artworks are animations, if any is.
+    fn animations(&self) -> Option<String> {
+        match self.contents?.animations {
+            0 => None,
+            1 => Some("1 animation among them".to_owned()),
+            count => Some(format!("{count} animations among them")),
+        }
+    }
+
+    /// Returns a line for each missing artwork that is named, and one for the rest. Without titles, there
+    /// is no line.
+    fn missing_titles(&self) -> Vec<String> {
+        let titles = self.contents.map_or(&[][..], |contents| &contents.missing_titles);
+        let mut lines: Vec<_> =
+            titles.iter().map(|title| one_line(title, MAX_TITLE_CHARS)).collect();
+        let rest = self.missing.saturating_sub(titles.len());
+        if !lines.is_empty() && rest > 0 {
+            lines.push(format!("and {rest} more"));
+        }
+        lines
+    }
+
     fn words(&self) -> Words<'a> {
         Words {
             site: self.wording,
             subject: self.subject(),
             handle: clean_handle(self.handle),
             artworks: self.wording.count(self.artworks),
+            animations: self.animations(),
             missing: self.missing,
+            missing_titles: self.missing_titles(),
             missing_artworks: self.wording.count(self.missing),
             size: human_size(self.size_bytes),
             link: clean_link(self.link),
@@ -64,7 +95,9 @@ struct Words<'a> {
     subject: String,
     handle: String,
     artworks: String,
+    animations: Option<String>,
     missing: usize,
+    missing_titles: Vec<String>,
     missing_artworks: String,
     size: String,
     link: String,
@@ -90,6 +123,7 @@ mod tests {
     use super::super::Email;
     use super::super::tests::{LINK, WORDING, check_text, words_of};
     use super::ReadyEmail;
+    use crate::archive::Contents;
 
     fn mail() -> ReadyEmail<'static> {
         ReadyEmail {
@@ -97,6 +131,7 @@ mod tests {
             handle: "pixelcat",
             artworks: 24,
             missing: 0,
+            contents: None,
             size_bytes: 48_213_991,
             link: LINK,
             expires_at: datetime!(2026-11-30 17:45:59 UTC),
@@ -145,6 +180,32 @@ mod tests {
             assert!(body.contains("3 artworks are missing"), "{body}");
             assert!(body.contains("MISSING.txt"), "{body}");
             assert!(body.contains("lists them and says why"), "{body}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn animations_and_missing_titles_are_named() -> Result<(), askama::Error> {
+        let of = |animations, titles: &[&str], missing| {
+            let missing_titles = titles.iter().map(|&title| title.to_owned()).collect();
+            let contents = Contents { animations, missing_titles };
+            let mail = ReadyEmail { missing, contents: Some(&contents), ..mail() };
+            check_text(&mail.text()?, LINK);
+            Ok::<_, askama::Error>([words_of(&mail.html()?), words_of(&mail.text()?)])
+        };
+        let titles = ["Größe", "<b>\r\nBcc: x", &"x".repeat(200), "Untitled", "Rain"];
+        for body in of(5, &titles, 8)? {
+            assert!(body.contains("24 artworks, 5 animations among them, into a ZIP"), "{body}");
+            assert!(body.contains("Größe"), "{body}");
+            assert!(body.contains("Rain") && body.contains("and 3 more"), "{body}");
+            assert!(!body.contains(&"x".repeat(70)), "{body}");
+        }
+        for body in of(1, &["Rain"], 1)? {
+            assert!(body.contains("1 animation among them"), "{body}");
+            assert!(body.contains("Rain") && !body.contains("more"), "{body}");
+        }
+        for body in of(0, &[], 0)? {
+            assert!(!body.contains("animation"), "{body}");
         }
         Ok(())
     }

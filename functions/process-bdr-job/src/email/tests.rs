@@ -4,7 +4,8 @@ use std::sync::LazyLock;
 
 use time::macros::datetime;
 
-use super::{Email, FailedEmail, ReadyEmail, Wording};
+use super::{Email, FailedEmail, ReadyEmail};
+use crate::wording::Wording;
 
 pub(super) const LINK: &str =
     "https://makapix.club/u/7Kq2Zb/posts?bdr=0b6f4c1e-2a57-4d7e-9a53-1f0c7f7f9d21";
@@ -19,6 +20,7 @@ fn every<'a>(handle: &'a str, link: &'a str) -> [Box<dyn Email + 'a>; 2] {
         handle,
         artworks: 24,
         missing: 3,
+        contents: None,
         size_bytes: 48_213_991,
         link,
         expires_at: datetime!(2026-11-30 17:45:59 UTC),
@@ -139,6 +141,7 @@ fn another_sites_wording_replaces_every_name() -> Result<(), askama::Error> {
         handle,
         artworks: 2,
         missing: 1,
+        contents: None,
         size_bytes: 1,
         link,
         expires_at: datetime!(2026-11-30 17:45:59 UTC),

@@ -2,7 +2,7 @@
 
 use time::{OffsetDateTime, UtcOffset};
 
-use crate::text::{is_unprintable, one_line};
+use crate::text::{human_date, is_unprintable, one_line};
 
 /// Maximum length of a handle, in characters. A longer one is cut and ends in `…`.
 ///
@@ -47,7 +47,7 @@ fn rounded_tenths(bytes: u64, unit_bytes: u64) -> u64 {
 /// Seconds are dropped, so that the e-mail never promises more time than there is.
 pub(super) fn human_time(at: OffsetDateTime) -> String {
     let at = at.to_offset(UtcOffset::UTC);
-    format!("{} {} {}, {:02}:{:02} UTC", at.day(), at.month(), at.year(), at.hour(), at.minute())
+    format!("{}, {:02}:{:02} UTC", human_date(at.date()), at.hour(), at.minute())
 }
 
 /// Cleans a handle: one line, no invisible or direction-changing characters, no stacks of combining
@@ -86,6 +86,9 @@ mod tests {
         );
         for blank in ["", " \n ", "\u{200b}\u{202e}"] {
             assert_eq!(clean_handle(blank), "there");
+        }
+        for spaced in ["Zoe  B.", " Zoe B.", "Zoe B. ", "Zoe B."] {
+            assert_eq!(clean_handle(spaced), "Zoe B.");
         }
         assert_eq!(clean_handle(&"x".repeat(50)), "x".repeat(50));
         assert_eq!(clean_handle(&"é".repeat(300)), format!("{}…", "é".repeat(49)));

@@ -1,4 +1,4 @@
-//! The names and words of the site in its e-mails.
+//! The names and words of the site, in its e-mails and in the page of an archive.
 
 /// The names and words of the site. Plain text; the HTML templates escape them.
 #[derive(Debug, Clone)]
@@ -23,12 +23,12 @@ impl Wording {
     }
 
     /// Returns the word for several artworks.
-    pub(super) fn artworks(&self) -> &str {
+    pub(crate) fn artworks(&self) -> &str {
         &self.artwork[1]
     }
 
     /// `1 artwork`, `24 artworks`.
-    pub(super) fn count(&self, count: usize) -> String {
+    pub(crate) fn count(&self, count: usize) -> String {
         format!("{count} {}", self.artwork[usize::from(count != 1)])
     }
 }
