@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
 use shared::failure::Failure;
-use shared::request::Stuck;
+use shared::request::{Republication, Stuck};
 use tokio::time::Instant;
 
 use crate::context::Cleanup;
@@ -40,6 +40,12 @@ impl Cleanup {
             .check_connection()
             .await
             .map_err(|error| error.context("failed to start the cleanup"))?;
+        // Both schedules run further tasks. An operator who asks for this task alone does not want to
+        // wait.
+        let republication = match tasks {
+            [Task::Republish] => Republication::All,
+            _ => Republication::InTurn,
+        };
         for task in tasks {
             progress.start_task(*task);
             let summary = &mut progress.summary;
@@ -48,7 +54,7 @@ impl Cleanup {
                 Task::Rescue => rescue::run(self, Stuck::Processing, stop_at, summary).await?,
                 Task::Republish => {
                     rescue::run(self, Stuck::Pending, stop_at, summary).await?;
-                    republish::run(self, stop_at, summary).await?;
+                    republish::run(self, republication, stop_at, summary).await?;
                 }
                 Task::Orphans => orphans::run(self, stop_at, summary).await?,
                 Task::Purge => purge::run(self, stop_at, summary).await?,

@@ -18,6 +18,8 @@ pub struct Config {
     pub s3_path_style: bool,
     /// `BDR_QUEUE_URL`.
     pub queue_url: String,
+    /// `EXPORT_STATE_MACHINE_ARN`: the state machine of large exports, if there is one.
+    pub state_machine_arn: Option<String>,
     /// `SQIDS_ALPHABET`.
     pub sqids: SqidSource,
     /// `PURGE_AFTER_DAYS`; `None` (0) keeps rows forever.
@@ -43,6 +45,7 @@ impl Config {
             vault_bucket: environment.required("VAULT_BUCKET")?.to_owned(),
             s3_path_style: environment.has_s3_endpoint(),
             queue_url: environment.required("BDR_QUEUE_URL")?.to_owned(),
+            state_machine_arn: environment.optional("EXPORT_STATE_MACHINE_ARN").map(str::to_owned),
             sqids: SqidSource::new(environment.optional("SQIDS_ALPHABET"))?,
             purge_after_days: (purge > 0).then_some(purge),
             stack: environment.optional("STACK_NAME").unwrap_or("default").to_owned(),

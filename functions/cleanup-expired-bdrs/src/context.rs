@@ -1,6 +1,7 @@
 //! The clients and settings of a run.
 
 use shared::clock::Clock;
+use shared::executions::Executions;
 use shared::metrics::Metrics;
 use shared::queue::Queue;
 use shared::request::Requests;
@@ -15,6 +16,8 @@ pub struct Cleanup {
     pub vault: Vault,
     /// The queue to publish requests to.
     pub queue: Queue,
+    /// The state machine of large exports, if there is one.
+    pub executions: Option<Executions>,
     /// The source of public ids, for the key of a ZIP.
     pub sqids: SqidSource,
     /// `PURGE_AFTER_DAYS`.

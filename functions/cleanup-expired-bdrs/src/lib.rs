@@ -4,8 +4,9 @@
 //!
 //! 1. *expire* deletes the ZIPs of expired requests, then marks the rows `expired`;
 //! 2. *rescue* marks rows `failed` that have been `processing` for over 6 h;
-//! 3. *republish* publishes rows again that have been `pending` for over an hour, and marks rows
-//!    `failed` that have been `pending` for over 7 days;
+//! 3. *republish* publishes rows again that have been `pending` for over an hour, with growing pauses
+//!    unless the event asks for this task alone, and marks rows `failed` that have been `pending` for
+//!    over 7 days;
 //! 4. *orphans* deletes the ZIPs of rows that are `failed` or `expired`;
 //! 5. *purge* deletes rows that were closed long ago, if `PURGE_AFTER_DAYS` is set.
 //!

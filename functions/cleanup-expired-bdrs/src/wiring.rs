@@ -5,6 +5,7 @@ use std::sync::Arc;
 use aws_config::SdkConfig;
 use shared::clock::Clock;
 use shared::database::{Database, SecretReader};
+use shared::executions::Executions;
 use shared::metrics::Metrics;
 use shared::queue::Queue;
 use shared::request::Requests;
@@ -23,6 +24,7 @@ pub fn handler(config: Config, aws: &SdkConfig) -> Handler {
         requests: Requests::new(database),
         vault: Vault::new(shared::aws::s3(aws, config.s3_path_style), &config.vault_bucket),
         queue: Queue::new(aws_sdk_sqs::Client::new(aws), config.queue_url),
+        executions: config.state_machine_arn.map(|arn| Executions::new(aws, arn)),
         sqids: config.sqids,
         purge_after_days: config.purge_after_days,
         metrics: Metrics::to_stdout(clock.clone(), &config.stack, config.memory_mib),

@@ -1,12 +1,15 @@
-//! Deletes the ZIPs of requests that are `failed` or `expired`. Objects without a row are left to
-//! the lifecycle rule of the bucket, so that an empty or wrong database deletes nothing.
+//! Deletes the ZIPs of requests that are `failed` or `expired`, and what large exports have left of
+//! requests that are closed. Objects without a row are left to the lifecycle rule of the bucket, so that an
+//! empty or wrong database deletes nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use shared::failure::{Failure, chain};
 use shared::queue::Publication;
 use shared::request::RequestState;
-use shared::vault::{ArchiveKey, EmailMarkKey, ListedArchive, MAX_DELETED_PER_CALL, NotDeleted};
+use shared::vault::{
+    ArchiveKey, EmailMarkKey, ExportKey, ListedArchive, MAX_DELETED_PER_CALL, NotDeleted,
+};
 use time::{Duration, OffsetDateTime};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -22,10 +25,30 @@ const MIN_AGE: Duration = Duration::days(1);
 /// Age from which the mark of an e-mail is deleted. A daily run publishes its request once before.
 const MAX_MARK_AGE: Duration = Duration::days(2);
 
-/// A ZIP whose request may be `failed` or `expired`.
+/// An object whose request may be closed.
 struct Candidate<'a> {
-    key: ArchiveKey,
-    e_tag: Option<&'a str>,
+    bdr_id: Uuid,
+    object: &'a ListedArchive,
+    /// Whether it is the ZIP, to which a `ready` row refers, or a part of a large export.
+    is_archive: bool,
+}
+
+impl<'a> Candidate<'a> {
+    /// Returns `None` for an object whose key names no request.
+    fn of(object: &'a ListedArchive) -> Option<Self> {
+        let archive = ArchiveKey::parse(&object.key).and_then(|key| key.bdr_id());
+        let bdr_id = archive.or_else(|| ExportKey::parse(&object.key))?;
+        Some(Self { bdr_id, object, is_archive: archive.is_some() })
+    }
+
+    /// Returns whether no row in this state refers to the object, and no attempt needs it.
+    fn is_orphan(&self, status: &str) -> bool {
+        match RequestState::parse(status) {
+            Some(RequestState::Failed | RequestState::Expired) => true,
+            Some(RequestState::Ready) => !self.is_archive,
+            Some(RequestState::Pending | RequestState::Processing) | None => false,
+        }
+    }
 }
 
 /// Checks the objects under `bdr/` page by page.
@@ -61,60 +84,55 @@ async fn check_page(
     let now = cleanup.clock.now();
     let old =
         page.iter().filter(|object| object.last_modified.is_some_and(|at| now - at > MIN_AGE));
-    let mut candidates: HashMap<Uuid, Candidate> = HashMap::new();
+    let mut candidates = Vec::new();
     for object in old {
         if let Some(bdr_id) = EmailMarkKey::parse(&object.key) {
             settle_email_mark(cleanup, bdr_id, object.last_modified, summary).await;
             continue;
         }
-        let key = ArchiveKey::parse(&object.key);
-        match key.and_then(|key| Some((key.bdr_id()?, key))) {
-            Some((bdr_id, key)) if !candidates.contains_key(&bdr_id) => {
-                candidates.insert(bdr_id, Candidate { key, e_tag: object.e_tag.as_deref() });
-            }
-            _ => keep_unknown(&object.key, summary),
+        match Candidate::of(object) {
+            Some(candidate) => candidates.push(candidate),
+            None => keep_unknown(&object.key, summary),
         }
     }
-    let bdr_ids: Vec<Uuid> = candidates.keys().copied().collect();
+    let bdr_ids: HashSet<Uuid> = candidates.iter().map(|candidate| candidate.bdr_id).collect();
     let states = cleanup
         .requests
-        .states(&bdr_ids)
+        .states(&Vec::from_iter(bdr_ids))
         .await
         .map_err(|error| error.context("failed to read the states of the ZIPs' requests"))?;
+    let states: HashMap<Uuid, String> = states.into_iter().collect();
     let mut orphans = Vec::new();
-    for (bdr_id, status) in states {
-        let Some(candidate) = candidates.remove(&bdr_id) else { continue };
-        if matches!(
-            RequestState::parse(&status),
-            Some(RequestState::Failed | RequestState::Expired)
-        ) {
-            orphans.push((bdr_id, candidate));
+    for candidate in candidates {
+        match states.get(&candidate.bdr_id) {
+            None => keep_unknown(&candidate.object.key, summary),
+            Some(state) if candidate.is_orphan(state) => orphans.push(candidate),
+            Some(_) => {}
         }
-    }
-    for candidate in candidates.values() {
-        keep_unknown(candidate.key.as_str(), summary);
     }
     delete(cleanup, &orphans, summary).await
 }
 
 async fn delete(
     cleanup: &Cleanup,
-    orphans: &[(Uuid, Candidate<'_>)],
+    orphans: &[Candidate<'_>],
     summary: &mut Summary,
 ) -> Result<(), Failure> {
     for page in orphans.chunks(MAX_DELETED_PER_CALL) {
         // With ETags: since the state was read, an operator may have reopened the request and an
         // attempt may have written another ZIP.
+        let objects =
+            page.iter().map(|orphan| (&orphan.object.key, orphan.object.e_tag.as_deref()));
         let not_deleted = cleanup
             .vault
-            .delete_archives(page.iter().map(|(_, orphan)| (&orphan.key, orphan.e_tag)))
+            .delete_archives(objects)
             .await
-            .map_err(|error| Failure::retry("failed to delete orphaned ZIPs", error))?;
-        for (bdr_id, orphan) in page {
-            match not_deleted.get(orphan.key.as_str()) {
+            .map_err(|error| Failure::retry("failed to delete orphaned objects", error))?;
+        for orphan in page {
+            match not_deleted.get(&orphan.object.key) {
                 Some(NotDeleted::Rejected(code)) => {
-                    summary
-                        .add_error(*bdr_id, &format!("failed to delete the orphaned ZIP: {code}"));
+                    let error = format!("failed to delete the orphaned object: {code}");
+                    summary.add_error(orphan.bdr_id, &error);
                 }
                 Some(NotDeleted::Changed) => {}
                 None => summary.orphans_deleted += 1,
