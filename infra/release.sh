@@ -14,7 +14,7 @@ cd "$(dirname "$0")/.."
 root=$PWD
 tools=$root/target/release-tools
 output=$root/target/release-artifacts
-functions=(process-bdr-job cleanup-expired-bdrs presign-bdr-download)
+functions=(process-bdr-job cleanup-expired-bdrs presign-bdr-download run-canary)
 declare -A target=([arm64]=aarch64-unknown-linux-gnu [x86_64]=x86_64-unknown-linux-gnu)
 
 usage() { sed -n '2,/^set/s/^# \{0,1\}//p' infra/release.sh; }

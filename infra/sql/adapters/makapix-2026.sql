@@ -66,6 +66,12 @@ EXCEPTION
 END
 $$;
 
+-- With `-v connection_limit=30`: the connections that the functions may have together. Without it, the limit
+-- stays as it is; a new role has none.
+\if :{?connection_limit}
+ALTER ROLE makapix_bdr CONNECTION LIMIT :connection_limit;
+\endif
+
 -- PUBLIC has these privileges by default, which administrators often revoke.
 DO $$
 BEGIN
@@ -145,6 +151,9 @@ BEGIN
     END IF;
 END
 $$;
+\if :{?connection_limit}
+ALTER ROLE makapix_bdr_clone CONNECTION LIMIT :connection_limit;
+\endif
 
 -- The functions' bodies are strings, so that PostgreSQL records no dependency on the columns: the site's
 -- migrations may alter and drop them. PostgreSQL inlines the bodies into the statements, which therefore

@@ -65,6 +65,12 @@ EXCEPTION
 END
 $$;
 
+-- With `-v connection_limit=30`: the connections that the functions may have together. Without it, the limit
+-- stays as it is; a new role has none.
+\if :{?connection_limit}
+ALTER ROLE makapix_bdr CONNECTION LIMIT :connection_limit;
+\endif
+
 -- PUBLIC has these privileges by default, which administrators often revoke.
 DO $$
 BEGIN
@@ -124,6 +130,14 @@ BEGIN
     IF EXISTS (SELECT FROM pg_attribute AS a
                 WHERE a.attrelid = 'public.posts'::regclass AND a.attname = 'mod_hashtags' AND NOT a.attisdropped) THEN
         GRANT SELECT (mod_hashtags) ON public.posts TO makapix_bdr;
+    END IF;
+    IF EXISTS (SELECT FROM pg_attribute AS a
+                WHERE a.attrelid = 'public.posts'::regclass AND a.attname = 'license' AND NOT a.attisdropped) THEN
+        GRANT SELECT (license) ON public.posts TO makapix_bdr;
+    END IF;
+    IF EXISTS (SELECT FROM pg_attribute AS a
+                WHERE a.attrelid = 'public.posts'::regclass AND a.attname = 'source_url' AND NOT a.attisdropped) THEN
+        GRANT SELECT (source_url) ON public.posts TO makapix_bdr;
     END IF;
     IF EXISTS (SELECT FROM pg_attribute AS a
                 WHERE a.attrelid = 'public.comments'::regclass AND a.attname = 'deleted_by_mod' AND NOT a.attisdropped) THEN
