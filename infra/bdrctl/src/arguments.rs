@@ -3,6 +3,7 @@
 #![expect(clippy::doc_markdown, reason = "help prints these texts as they stand here")]
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
@@ -136,7 +137,7 @@ pub enum Command {
     Submit(SubmitArguments),
     /// Show one request, or list requests by state and age
     Status(StatusArguments),
-    /// Print each state of a request until it is ready, failed or expired; exit with 1 if it failed
+    /// Print each state of a request, and the progress of its large export, until it is ready, failed or expired; exit with 1 if it failed
     Watch(WatchArguments),
     /// Print a presigned URL of the archive (the deployment sets its validity; 15 minutes by default)
     Link {
@@ -152,7 +153,7 @@ pub enum Command {
         #[arg(value_parser = request_id)]
         bdr_id: Uuid,
     },
-    /// Reopen a failed request and publish it
+    /// Reopen a failed request and publish it, or resume its large export where it stood
     Retry {
         /// Id of the request
         #[arg(value_parser = request_id)]
@@ -276,6 +277,13 @@ pub struct DoctorArguments {
     /// Also list what is as required (default: problems only)
     #[arg(long)]
     pub all: bool,
+    /// Compare the stack's parameters with this file of the SAM CLI (default: ./samconfig.toml, if it deploys
+    /// the stack)
+    #[arg(long, value_name = "FILE")]
+    pub samconfig: Option<PathBuf>,
+    /// Compare with this environment of the file (default: the one that deploys the stack)
+    #[arg(long, value_name = "NAME")]
+    pub config_env: Option<String>,
 }
 
 /// Options of `watch`.

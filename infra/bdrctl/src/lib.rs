@@ -13,12 +13,16 @@ mod commands;
 mod config;
 mod doctor;
 mod error_kind;
+mod export;
+mod function_log;
 mod operator;
 mod output;
+mod samconfig;
 mod stack_outputs;
 
 pub use commands::watch::watch;
 pub use commands::{run, usage};
+pub use export::Progress;
 pub use operator::{Connection, Operator};
 pub use shared::queue::Publication;
 pub use stack_outputs::StackOutputs;

@@ -134,6 +134,11 @@ impl Operator {
         shared::aws::s3(&self.connection.aws, self.connection.s3_path_style)
     }
 
+    /// Returns the vault.
+    pub(crate) async fn vault(&self) -> Result<Vault> {
+        Ok(Vault::new(self.s3(), &self.outputs.bucket().await?))
+    }
+
     /// Returns the request `bdr_id`.
     ///
     /// # Errors
@@ -218,7 +223,7 @@ impl Operator {
     /// the request was `failed`. The caller then publishes it.
     pub(crate) async fn reopen(&self, request: &Overview) -> Result<bool> {
         let leftover = self.archive_key(request).await?;
-        let vault = Vault::new(self.s3(), &self.outputs.bucket().await?);
+        let vault = self.vault().await?;
         let delete = async || match &leftover {
             Some(key) => delete(&vault, key).await,
             None => Ok(()),

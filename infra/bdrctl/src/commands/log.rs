@@ -1,15 +1,13 @@
 //! `log`: what the functions logged about a request, from CloudWatch Logs.
 
-use anyhow::{Context as _, Result};
-use aws_sdk_cloudwatchlogs::Client;
+use anyhow::Result;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use shared::clock::Clock;
 use time::OffsetDateTime;
-use uuid::Uuid;
 
-use crate::advised::Advised;
 use crate::arguments::LogArguments;
+use crate::function_log::{self, LogEvent};
 use crate::operator::Operator;
 use crate::output::{Printer, escaped, time};
 
@@ -46,21 +44,18 @@ pub(crate) async fn run(
 ) -> Result<bool> {
     let bdr_id = arguments.bdr_id;
     let outputs = &operator.outputs;
-    let client = Client::new(&operator.connection.aws);
     let begin = Clock::system().now() - arguments.since;
     let mut lines = Vec::new();
     for (function, group) in [
-        ("process-bdr-job", outputs.process_log_group().await?),
-        ("cleanup-expired-bdrs", outputs.cleanup_log_group().await?),
-        ("presign-bdr-download", outputs.presign_log_group().await?),
+        ("process-bdr-job", Some(outputs.process_log_group().await?)),
+        ("cleanup-expired-bdrs", Some(outputs.cleanup_log_group().await?)),
+        ("presign-bdr-download", Some(outputs.presign_log_group().await?)),
+        ("run-canary", outputs.canary_log_group().await?),
     ] {
-        let read = read(&client, function, &group, bdr_id, begin).await;
-        lines.extend(read.with_context(|| {
-            Advised::new(
-                format!("failed to read the log group {group}"),
-                "Check the credentials (logs:FilterLogEvents).",
-            )
-        })?);
+        let Some(group) = group else { continue };
+        let read = function_log::read(&operator.connection.aws, &group, bdr_id, begin).await?;
+        let line = |LogEvent { time, event }| LogLine { time, function, event };
+        lines.extend(read.into_iter().map(line));
     }
     if lines.is_empty() {
         let since = humantime::format_duration(arguments.since);
@@ -73,33 +68,6 @@ pub(crate) async fn run(
         printer.line(line, || line.text())?;
     }
     Ok(true)
-}
-
-/// Returns the lines of a log group that contain the id, without metrics.
-async fn read(
-    client: &Client,
-    function: &'static str,
-    group: &str,
-    bdr_id: Uuid,
-    begin: OffsetDateTime,
-) -> Result<Vec<LogLine>> {
-    let call = client.filter_log_events().log_group_name(group);
-    let call = call.filter_pattern(format!("\"{bdr_id}\""));
-    let call = call.start_time(begin.unix_timestamp() * 1000);
-    let mut pages = call.into_paginator().send();
-    let mut lines = Vec::new();
-    while let Some(page) = pages.next().await {
-        let events = page?.events.unwrap_or_default().into_iter();
-        lines.extend(events.filter_map(|event| {
-            let time = i128::from(event.timestamp?) * 1_000_000;
-            let time = OffsetDateTime::from_unix_timestamp_nanos(time).ok()?;
-            let text = event.message?.trim_end().to_owned();
-            let event = serde_json::from_str(&text).unwrap_or(Value::String(text));
-            // Metrics repeat the outcome line.
-            event.get("_aws").is_none().then_some(LogLine { time, function, event })
-        }));
-    }
-    Ok(lines)
 }
 
 impl LogLine {

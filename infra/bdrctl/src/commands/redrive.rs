@@ -238,11 +238,16 @@ impl Redrive<'_> {
         };
         let request = self.operator.requests().await?.find(bdr_id).await?;
         message.status = request.as_ref().map(|request| request.status.clone());
+        let is_exporting = match &request {
+            Some(request) => self.operator.is_exporting(request).await?,
+            None => false,
+        };
         let remedy = request.map(|request| request.remedy());
         (message.action, message.reason) = match remedy {
             None if discard => (Action::Delete, "request not found"),
             None => (Action::Leave, "request not found"),
             Some(None) => (Action::Leave, "unknown state"),
+            Some(Some(_)) if is_exporting => (Action::Leave, "its large export is running"),
             Some(Some(Remedy::Wait)) => (Action::Leave, "an attempt may be running"),
             Some(Some(Remedy::Nothing)) => (Action::Delete, "request is complete"),
             Some(Some(Remedy::Reopen)) if discard => (Action::Delete, "request failed"),

@@ -6,15 +6,18 @@ use shared::request::{Filter, Overview};
 use uuid::Uuid;
 
 use crate::arguments::StatusArguments;
+use crate::export::Progress;
 use crate::operator::Operator;
 use crate::output::{Printer, age_of, note, pairs, table, time};
 
-/// A request and its error message.
+/// A request, its error message, and the progress of its large export.
 #[derive(Serialize)]
 struct RequestDetails {
     #[serde(flatten)]
     request: Overview,
     error_message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    export: Option<Progress>,
 }
 
 /// Shows requests.
@@ -32,15 +35,21 @@ pub(crate) async fn run(
 async fn one(operator: &Operator, bdr_id: Uuid, printer: Printer) -> Result<bool> {
     let request = operator.request(bdr_id).await?;
     let error_message = operator.requests().await?.error_message(bdr_id).await?;
-    let details = RequestDetails { request, error_message };
+    // Without the progress the row is still worth showing.
+    let export = operator.progress_of(&request).await.unwrap_or_else(|error| {
+        note(&format!("The progress of its export is unknown: {error:#}"));
+        None
+    });
+    let details = RequestDetails { request, error_message, export };
     printer.result(&details, || {
-        let RequestDetails { request, error_message } = &details;
+        let RequestDetails { request, error_message, export } = &details;
         let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
         let more =
             if request.awaits_cleanup { "; the next cleanup deletes its archive" } else { "" };
         let state = format!("{} for {}{more}", request.status, age_of(request));
         let size = request.file_size_bytes.map(|bytes| format!("{bytes} bytes"));
-        pairs([
+        let export = export.as_ref().map(|export| ("export", export.text()));
+        let rows = [
             ("request", request.bdr_id.to_string()),
             ("state", state),
             ("artist", or_dash(request.user_id.map(|id| format!("user {id}")))),
@@ -52,7 +61,8 @@ async fn one(operator: &Operator, bdr_id: Uuid, printer: Printer) -> Result<bool
             ("archive", or_dash(request.file_path.clone())),
             ("size", or_dash(size)),
             ("error", or_dash(error_message.clone())),
-        ])
+        ];
+        pairs(rows.into_iter().chain(export))
     })?;
     Ok(true)
 }

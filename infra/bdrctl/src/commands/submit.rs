@@ -44,6 +44,10 @@ async fn open(operator: &Operator, bdr_id: Uuid) -> Result<Overview> {
     let request = operator.request(bdr_id).await?;
     let problem =
         || format!("process-bdr-job would skip request {bdr_id}: it {}", state_of(&request));
+    if operator.is_exporting(&request).await? {
+        let advice = format!("To watch it, run `bdrctl watch {bdr_id}`.");
+        bail!(Advised::new(format!("the large export of request {bdr_id} is running"), advice));
+    }
     match request.remedy() {
         Some(Remedy::Wait) if request.status == "processing" => Ok(request),
         Some(Remedy::Publish) => Ok(request),

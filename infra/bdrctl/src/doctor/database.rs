@@ -9,6 +9,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Config};
 
 use super::clock;
+use super::connections;
 use super::diagnosis::Diagnosis;
 use crate::operator::Operator;
 
@@ -88,6 +89,7 @@ pub(super) async fn check(operator: &Operator, diagnosis: &mut Diagnosis) {
     clock::compare(diagnosis, "database clock", time(&client).await);
     let contract = async |diagnosis: &mut Diagnosis| {
         let role = role(operator, &client).await?;
+        connections::check(operator, &client, diagnosis, &role).await;
         contract(&client, diagnosis, &role).await
     };
     if let Err(error) = contract(diagnosis).await {

@@ -165,7 +165,8 @@ impl Finding {
     }
 }
 
-fn plural(count: usize, noun: &str) -> String {
+/// Returns a count with its noun.
+pub(super) fn plural(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 

@@ -5,6 +5,7 @@ use aws_sdk_ses::Client;
 use aws_sdk_ses::types::VerificationStatus;
 
 use super::diagnosis::Diagnosis;
+use super::suppression;
 use crate::operator::Operator;
 
 const CHECK: &str = "e-mail";
@@ -40,6 +41,7 @@ pub(super) async fn check(operator: &Operator, diagnosis: &mut Diagnosis) {
     if let Err(error) = sending(&ses, diagnosis).await {
         diagnosis.not_checked(CHECK, &error, "To check it, allow ses:GetAccountSendingEnabled.");
     }
+    suppression::check(operator, diagnosis).await;
 }
 
 /// Checks that the sender's address, its domain or a parent domain is verified.

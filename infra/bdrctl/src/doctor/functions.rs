@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use anyhow::{Context as _, Result};
 use aws_sdk_lambda::operation::get_function_configuration::GetFunctionConfigurationOutput;
+use aws_sdk_lambda::operation::list_event_source_mappings::ListEventSourceMappingsError;
+use aws_sdk_lambda::types::EventSourceMappingConfiguration;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -62,7 +64,8 @@ pub(super) fn variables(
     configuration.environment.as_ref()?.variables.as_ref()
 }
 
-async fn one(
+/// Checks the state and the environment of a function.
+pub(super) async fn one(
     operator: &Operator,
     diagnosis: &mut Diagnosis,
     check: &'static str,
@@ -110,14 +113,13 @@ async fn one(
 async fn event_source(operator: &Operator, diagnosis: &mut Diagnosis) -> Result<()> {
     const CHECK: &str = "event source";
     let name = operator.outputs.process_function().await?;
-    let call = operator.lambda.list_event_source_mappings().function_name(&name);
-    let response = call.send().await.context("cannot list event sources")?;
-    let sources = response.event_source_mappings();
     let queue = operator.outputs.queue_url().await?;
     let queue = queue.rsplit('/').next().unwrap_or_default();
-    let source = sources.iter().find(|source| {
-        source.event_source_arn().is_some_and(|arn| arn.rsplit(':').next() == Some(queue))
-    });
+    // With `Release` the event source invokes the alias.
+    let source = match source_of(operator, &name, queue).await? {
+        None => source_of(operator, &format!("{name}:live"), queue).await?,
+        source => source,
+    };
     let Some(source) = source else {
         diagnosis.error(CHECK, format!("{name} has no event source for the queue {queue}"), DEPLOY);
         return Ok(());
@@ -146,6 +148,25 @@ async fn event_source(operator: &Operator, diagnosis: &mut Diagnosis) -> Result<
         diagnosis.warning(CHECK, format!("batch size is {size}"), advice);
     }
     Ok(())
+}
+
+/// Returns the event source of a function, or of an alias of it, for the queue of this name.
+async fn source_of(
+    operator: &Operator,
+    function: &str,
+    queue: &str,
+) -> Result<Option<EventSourceMappingConfiguration>> {
+    let is_absent = ListEventSourceMappingsError::is_resource_not_found_exception;
+    let call = operator.lambda.list_event_source_mappings().function_name(function);
+    let response = match call.send().await {
+        // Lambda's answer for an alias that does not exist.
+        Err(error) if error.as_service_error().is_some_and(is_absent) => return Ok(None),
+        response => response.context("cannot list event sources")?,
+    };
+    let is_of_queue = |source: &EventSourceMappingConfiguration| {
+        source.event_source_arn().is_some_and(|arn| arn.rsplit(':').next() == Some(queue))
+    };
+    Ok(response.event_source_mappings.unwrap_or_default().into_iter().find(is_of_queue))
 }
 
 /// Invokes presign-bdr-download for a request that does not exist: the function must start and read the

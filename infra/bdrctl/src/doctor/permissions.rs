@@ -16,7 +16,7 @@ const CHECK: &str = "permissions";
 
 /// A resource of the deployment.
 #[derive(Debug, Clone, Copy)]
-enum Resource {
+pub(super) enum Resource {
     Artwork,
     Archive,
     Bucket,
@@ -25,7 +25,7 @@ enum Resource {
 }
 
 /// Resources and the actions that a function needs on each, as `template.yaml` allows them.
-type RequiredActions = &'static [(Resource, &'static [&'static str])];
+pub(super) type RequiredActions = &'static [(Resource, &'static [&'static str])];
 
 const PROCESS: RequiredActions = &[
     (Resource::Artwork, &["s3:GetObject"]),
@@ -48,30 +48,46 @@ const CLEANUP: RequiredActions = &[
     (Resource::CleanupFailureQueue, &["sqs:SendMessage"]),
 ];
 const PRESIGN: RequiredActions = &[(Resource::Archive, &["s3:GetObject"])];
+/// Those of run-canary.
+pub(super) const CANARY: RequiredActions = &[
+    (Resource::Archive, &["s3:GetObject", "s3:DeleteObject"]),
+    (Resource::Queue, &["sqs:SendMessage"]),
+];
 
 pub(super) async fn check(operator: &Operator, diagnosis: &mut Diagnosis) {
     let outputs = &operator.outputs;
-    let iam = Client::new(&operator.connection.aws);
     for (name, function, required) in [
         ("process-bdr-job", outputs.process_function().await, PROCESS),
         ("cleanup-expired-bdrs", outputs.cleanup_function().await, CLEANUP),
         ("presign-bdr-download", outputs.presign_function().await, PRESIGN),
     ] {
-        let missing = async { missing(operator, &iam, &function?, required).await };
-        match missing.await {
-            Ok(missing) if missing.is_empty() => {
-                diagnosis.ok(CHECK, format!("{name} has the required permissions"));
-            }
-            Ok(missing) => {
-                let advice =
-                    "Deploy template.yaml again, or check the account's permissions boundaries.";
-                diagnosis.error(CHECK, format!("{name} lacks {}", missing.join(", ")), advice);
-            }
-            Err(error) => {
-                let advice = "To check it, allow lambda:GetFunctionConfiguration, \
-                              sqs:GetQueueAttributes and iam:SimulatePrincipalPolicy.";
-                diagnosis.not_checked(CHECK, &error, advice);
-            }
+        one(operator, diagnosis, name, function, required).await;
+    }
+}
+
+/// Checks the role of a function.
+pub(super) async fn one(
+    operator: &Operator,
+    diagnosis: &mut Diagnosis,
+    name: &str,
+    function: Result<String>,
+    required: RequiredActions,
+) {
+    let iam = Client::new(&operator.connection.aws);
+    let missing = async { missing(operator, &iam, &function?, required).await };
+    match missing.await {
+        Ok(missing) if missing.is_empty() => {
+            diagnosis.ok(CHECK, format!("{name} has the required permissions"));
+        }
+        Ok(missing) => {
+            let advice =
+                "Deploy template.yaml again, or check the account's permissions boundaries.";
+            diagnosis.error(CHECK, format!("{name} lacks {}", missing.join(", ")), advice);
+        }
+        Err(error) => {
+            let advice = "To check it, allow lambda:GetFunctionConfiguration, \
+                          sqs:GetQueueAttributes and iam:SimulatePrincipalPolicy.";
+            diagnosis.not_checked(CHECK, &error, advice);
         }
     }
 }
