@@ -122,23 +122,45 @@ impl AwsStandIn {
     /// appear when it has ended.
     pub(crate) async fn function_logs(&self) -> Result<Vec<String>> {
         let mut lines = Vec::new();
-        let groups =
-            self.logs("DescribeLogGroups", &json!({"logGroupNamePrefix": "/aws/lambda/"})).await?;
-        for group in groups["logGroups"].as_array().into_iter().flatten() {
-            let mut query = json!({"logGroupName": group["logGroupName"]});
-            loop {
-                let mut page = self.logs("FilterLogEvents", &query).await?;
-                lines.extend(page["events"].as_array().into_iter().flatten().filter_map(|event| {
-                    Some((event["timestamp"].as_i64()?, event["message"].as_str()?.to_owned()))
-                }));
-                query["nextToken"] = page["nextToken"].take();
-                if query["nextToken"].is_null() {
-                    break;
+        for group in self.function_log_groups().await? {
+            match self.log_events(&group).await {
+                Ok(events) => lines.extend(events),
+                // The group's stack may have been deleted meanwhile.
+                Err(error) if self.function_log_groups().await?.contains(&group) => {
+                    return Err(error);
                 }
+                Err(_) => {}
             }
         }
-        lines.sort_by_key(|(timestamp, _)| *timestamp);
-        Ok(lines.into_iter().map(|(_, line)| line).collect())
+        Ok(in_order(lines))
+    }
+
+    async fn function_log_groups(&self) -> Result<Vec<String>> {
+        let query = json!({"logGroupNamePrefix": "/aws/lambda/"});
+        let groups = self.logs("DescribeLogGroups", &query).await?;
+        let names = groups["logGroups"].as_array().into_iter().flatten();
+        Ok(names.filter_map(|it| it["logGroupName"].as_str().map(str::to_owned)).collect())
+    }
+
+    /// Returns the lines of a log group, oldest first.
+    pub(crate) async fn log_group(&self, name: &str) -> Result<Vec<String>> {
+        Ok(in_order(self.log_events(name).await?))
+    }
+
+    /// Returns the lines of a log group with their timestamps.
+    async fn log_events(&self, name: &str) -> Result<Vec<(i64, String)>> {
+        let mut lines = Vec::new();
+        let mut query = json!({"logGroupName": name});
+        loop {
+            let mut page = self.logs("FilterLogEvents", &query).await?;
+            lines.extend(page["events"].as_array().into_iter().flatten().filter_map(|event| {
+                Some((event["timestamp"].as_i64()?, event["message"].as_str()?.to_owned()))
+            }));
+            query["nextToken"] = page["nextToken"].take();
+            if query["nextToken"].is_null() {
+                return Ok(lines);
+            }
+        }
     }
 
     async fn logs(&self, operation: &str, body: &Value) -> Result<Value> {
@@ -149,6 +171,12 @@ impl AwsStandIn {
             .body(body.to_string());
         answer(request).await.with_context(|| format!("{operation} failed"))
     }
+}
+
+/// Returns lines in the order of their timestamps, without them.
+fn in_order(mut lines: Vec<(i64, String)>) -> Vec<String> {
+    lines.sort_by_key(|(timestamp, _)| *timestamp);
+    lines.into_iter().map(|(_, line)| line).collect()
 }
 
 async fn answer<T: DeserializeOwned>(request: RequestBuilder) -> Result<T> {

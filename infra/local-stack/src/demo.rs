@@ -23,6 +23,7 @@ use bdrctl::{Connection, Operator, Publication, StackOutputs, arguments::StackAr
 use local_stack::{LocalStack, STACK, Workspace, remote::RemoteHost};
 use tokio_postgres::Client;
 
+use crate::FunctionArguments;
 use crate::console::{Console, seconds};
 use archive::Archive;
 use checks::Checks;
@@ -41,6 +42,9 @@ pub(crate) struct Arguments {
     /// Then let the archive expire, and check what the cleanup leaves
     #[arg(long)]
     pub(crate) expire: bool,
+
+    #[command(flatten)]
+    functions: FunctionArguments,
 }
 
 /// The running system with the scene in it.
@@ -58,7 +62,10 @@ pub(crate) async fn demo(arguments: &Arguments, console: &Console) -> Result<Exi
     let begun = Instant::now();
     let results = results_directory()?;
     let remote = RemoteHost::start()?;
-    let options = console.stack_options().parameter("RemoteAllowHosts", remote.authority());
+    let options = arguments
+        .functions
+        .stack_options(console)
+        .parameter("RemoteAllowHosts", remote.authority());
     let stack = LocalStack::start(options).await?;
 
     let checks = run(arguments, &stack, &remote, console, &results).await;
@@ -135,12 +142,13 @@ impl Demo<'_> {
         self.operator.publish(Publication { bdr_id, user_id: user_id.map(i64::from) }).await?;
         let spinner = self.console.spinner("waiting for the archive");
         let mut timeline = Vec::new();
-        let seen = bdrctl::watch(&self.operator, self.scene.request_id, PATIENCE, |request, _| {
-            let (state, after) = (request.status.clone(), published.elapsed());
-            self.console.status(&format!("  {state:<12} after {}", seconds(after)));
-            timeline.push((state, after));
-            Ok(())
-        });
+        let seen =
+            bdrctl::watch(&self.operator, self.scene.request_id, PATIENCE, |request, _, _| {
+                let (state, after) = (request.status.clone(), published.elapsed());
+                self.console.status(&format!("  {state:<12} after {}", seconds(after)));
+                timeline.push((state, after));
+                Ok(())
+            });
         let seen = seen.await;
         spinner.finish_and_clear();
         seen.map(|_| timeline)

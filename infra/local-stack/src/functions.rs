@@ -14,7 +14,7 @@ use serde_json::Value;
 use tempfile::NamedTempFile;
 
 use crate::{
-    options::{Reporter, Step},
+    options::{Options, Step},
     supervisor::{self, Supervisor},
     workspace::cargo,
 };
@@ -23,7 +23,7 @@ use crate::{
 const DEPLOYED: &str = "target/lambda/";
 
 /// Builds every function of the template and copies it to `target/lambda/<function>/bootstrap`.
-pub(crate) async fn build(supervisor: &Supervisor, reporter: &Reporter) -> Result<()> {
+pub(crate) async fn build(supervisor: &Supervisor, options: &Options) -> Result<()> {
     let root = supervisor.workspace.root();
     let path = root.join("template.yaml");
     let template = fs::read_to_string(&path);
@@ -32,8 +32,9 @@ pub(crate) async fn build(supervisor: &Supervisor, reporter: &Reporter) -> Resul
 
     let mut command = supervisor.command(cargo());
     command
-        .args(["build", "--release", "--locked", "--message-format=json-render-diagnostics"])
-        .args(names.iter().flat_map(|name| ["--package", name]))
+        .args(["build", "--profile", options.profile.name(), "--locked"])
+        .arg("--message-format=json-render-diagnostics")
+        .args(names.iter().flat_map(|name| [options.profile.selector(), name]))
         .current_dir(root);
     for (name, _) in env::vars_os().filter(|(name, _)| describes_a_package(name)) {
         command.env_remove(name);
@@ -43,9 +44,9 @@ pub(crate) async fn build(supervisor: &Supervisor, reporter: &Reporter) -> Resul
         let line = line.trim();
         if let Some(package) = line.strip_prefix("Compiling ") {
             compiled += 1;
-            reporter.note(Step::Functions, &format!("{package} ({compiled} compiled)"));
+            options.reporter.note(Step::Functions, &format!("{package} ({compiled} compiled)"));
         } else if line.starts_with("Blocking") {
-            reporter.note(Step::Functions, line); // another cargo is building
+            options.reporter.note(Step::Functions, line); // another cargo is building
         }
     })
     .await?;

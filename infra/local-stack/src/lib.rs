@@ -1,6 +1,6 @@
 //! The whole system on one machine, without Docker and without an AWS account: PostgreSQL, an AWS
 //! stand-in ([MiniStack](https://github.com/ministackorg/ministack)), and in it the unchanged
-//! `template.yaml` with the release binaries of the functions.
+//! `template.yaml` with the functions, in the profile of the deployed ones or in that of development.
 //!
 //! [`LocalStack::start`] starts it, [`seed`] inserts what the API would, [`artworks`] draws pixel
 //! art for it, and [`remote`] stands for a third party's web server. `cargo demo` and `cargo local`
@@ -35,7 +35,7 @@ pub mod site;
 
 pub use aws::SentEmail;
 pub use deployment::{EMAIL_FROM, STACK, deployable};
-pub use options::{Options, Progress, Step};
+pub use options::{Options, Profile, Progress, Step};
 pub use postgres::{Identity, InstalledPostgres, without_psql_commands};
 pub use stack::LocalStack;
 pub use waiting::wait_until;

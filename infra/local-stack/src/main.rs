@@ -8,9 +8,10 @@ use std::{env, ffi::OsString, io, process::ExitCode};
 
 use anyhow::anyhow;
 use clap::{Parser, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use console::Console;
+use local_stack::{Options, Profile};
 
 /// Run Makapix batch downloads on this machine, without AWS and without Docker.
 // Named after the aliases in .cargo/config.toml, which people type.
@@ -31,17 +32,34 @@ enum Command {
     Local(serve::Arguments),
 }
 
+/// Options for the functions of a stack.
+#[derive(Debug, clap::Args)]
+struct FunctionArguments {
+    /// Build the functions as they are deployed (first time: 5 to 10 minutes)
+    #[arg(long)]
+    release: bool,
+}
+
+impl FunctionArguments {
+    /// Announces the start of a stack, and returns its options.
+    fn stack_options(&self, console: &Console) -> Options {
+        let profile = if self.release { Profile::Release } else { Profile::Dev };
+        console.stack_options().profile(profile)
+    }
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse_from(without_separator(env::args_os()));
     let console = Console::new();
+    let stopped = stopped(&console);
     let result = match arguments.command {
         Command::Demo(arguments) => tokio::select! {
             result = demo::demo(&arguments, &console) => result,
             // Dropping the demo stops its stack.
-            () = stopped(&console) => Ok(ExitCode::from(130)),
+            () = stopped => Ok(ExitCode::from(130)),
         },
-        Command::Local(arguments) => serve::serve(arguments, &console, stopped(&console)).await,
+        Command::Local(arguments) => serve::serve(arguments, &console, stopped).await,
     };
     match (result, console.output_error()) {
         (_, Some(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(141),
@@ -57,13 +75,17 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Waits until a signal arrives or the output cannot be written, and removes the spinners.
-async fn stopped(console: &Console) {
-    tokio::select! {
-        () = interrupted() => {}
-        () = console.output_failed() => {}
+/// Returns a future that waits until a signal arrives or the output cannot be written, and removes
+/// the spinners.
+fn stopped(console: &Console) -> impl Future<Output = ()> {
+    let interrupted = interrupted();
+    async {
+        tokio::select! {
+            () = interrupted => {}
+            () = console.output_failed() => {}
+        }
+        console.stop();
     }
-    console.stop();
 }
 
 /// Makes `cargo demo -- --expire` equal to `cargo demo --expire`: the aliases contain the `--` of cargo,
@@ -72,16 +94,23 @@ fn without_separator(arguments: impl Iterator<Item = OsString>) -> impl Iterator
     arguments.filter(|argument| argument != "--")
 }
 
-/// Waits for SIGINT, SIGTERM or SIGHUP.
-async fn interrupted() {
-    let wait = async |kind| match signal(kind) {
+/// Returns a future that waits for SIGINT, SIGTERM or SIGHUP.
+///
+/// Handles these signals from the call on, not from the first poll: until then, a signal ends the
+/// process at once, and its children and spinners stay.
+fn interrupted() -> impl Future<Output = ()> {
+    let [interrupt, terminate, hangup] =
+        [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+    let wait = async |signal: io::Result<Signal>| match signal {
         Ok(mut signal) => drop(signal.recv().await),
         Err(_) => std::future::pending().await,
     };
-    tokio::select! {
-        () = wait(SignalKind::interrupt()) => {}
-        () = wait(SignalKind::terminate()) => {}
-        () = wait(SignalKind::hangup()) => {}
+    async move {
+        tokio::select! {
+            () = wait(interrupt) => {}
+            () = wait(terminate) => {}
+            () = wait(hangup) => {}
+        }
     }
 }
 

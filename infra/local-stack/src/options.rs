@@ -14,7 +14,39 @@ use anyhow::Result;
 pub struct Options {
     pub(crate) parameters: BTreeMap<String, String>,
     pub(crate) ports: Ports,
+    pub(crate) profile: Profile,
     pub(crate) reporter: Reporter,
+}
+
+/// The cargo profile of the functions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// That of the deployed functions.
+    #[default]
+    Release,
+    /// That of development. `cargo demo` itself is built in it, so the AWS SDK is built once.
+    Dev,
+}
+
+impl Profile {
+    /// Returns its name for `cargo build --profile`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Dev => "dev",
+        }
+    }
+
+    /// Returns the option of `cargo build` that selects a function.
+    ///
+    /// Cargo enables the features of a crate that the selected packages need together, and builds it
+    /// again for another set. `cargo demo` selects all default members, and so does `--bin`.
+    pub(crate) fn selector(self) -> &'static str {
+        match self {
+            Self::Release => "--package",
+            Self::Dev => "--bin",
+        }
+    }
 }
 
 /// The ports of the servers; 0 is a free one.
@@ -39,6 +71,13 @@ impl Options {
         self
     }
 
+    /// Sets the cargo profile of the functions (default: that of the deployed ones).
+    #[must_use]
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.profile = profile;
+        self
+    }
+
     /// Calls `listener` whenever a step begins, continues or ends. Steps overlap.
     #[must_use]
     pub fn on_progress(mut self, listener: impl Fn(&Progress<'_>) + Send + Sync + 'static) -> Self {
@@ -52,7 +91,7 @@ impl Options {
 pub enum Step {
     /// Installing MiniStack, PostgreSQL and the AWS command line.
     PythonTools,
-    /// Building the functions as they are deployed.
+    /// Building the functions.
     Functions,
     /// Starting PostgreSQL and creating the tables.
     Database,
@@ -80,9 +119,7 @@ impl Step {
             Step::PythonTools => {
                 ("preparing the Python tools (first time: about a minute)", "Python tools ready")
             }
-            Step::Functions => {
-                ("building the functions (first time: 5 to 10 minutes)", "functions built")
-            }
+            Step::Functions => ("building the functions (first time: minutes)", "functions built"),
             Step::Database => ("starting PostgreSQL", "PostgreSQL up, tables created"),
             Step::Aws => ("starting the AWS stand-in", "AWS stand-in up"),
             Step::Deployment => ("deploying template.yaml", "template.yaml deployed"),

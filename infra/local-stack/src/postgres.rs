@@ -122,10 +122,17 @@ impl InstalledPostgres {
     }
 }
 
-/// Returns a script without the commands of psql, for execution by a driver.
+/// Returns a script without the commands of psql, for execution by a driver. Leaves out what they execute
+/// under a condition.
 #[must_use]
 pub fn without_psql_commands(script: &str) -> String {
-    let lines = script.split_inclusive('\n').filter(|line| !line.starts_with('\\'));
+    let mut is_conditional = false;
+    let lines = script.split_inclusive('\n').filter(|line| {
+        is_conditional |= line.starts_with("\\if");
+        let is_left_out = is_conditional || line.starts_with('\\');
+        is_conditional &= !line.starts_with("\\endif");
+        !is_left_out
+    });
     lines.collect()
 }
 

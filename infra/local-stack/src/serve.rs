@@ -12,7 +12,7 @@ use local_stack::{
 use time::{OffsetDateTime, macros::datetime};
 use tokio::time::interval;
 
-use crate::console::Console;
+use crate::{FunctionArguments, console::Console};
 
 /// Handle of the artist.
 const HANDLE: &str = "noa_pixels";
@@ -45,6 +45,9 @@ pub(crate) struct Arguments {
     /// Port of the page (default: a free one)
     #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
     page_port: u16,
+
+    #[command(flatten)]
+    functions: FunctionArguments,
 }
 
 fn name_and_value(text: &str) -> Result<(String, String), String> {
@@ -67,7 +70,8 @@ pub(crate) async fn serve(
     interrupted: impl Future<Output = ()>,
 ) -> Result<ExitCode> {
     tokio::pin!(interrupted);
-    let mut options = console.stack_options().ports(arguments.aws_port, arguments.database_port);
+    let mut options = arguments.functions.stack_options(console);
+    options = options.ports(arguments.aws_port, arguments.database_port);
     if !arguments.allow_hosts.is_empty() {
         options = options.parameter("RemoteAllowHosts", arguments.allow_hosts.join(","));
     }

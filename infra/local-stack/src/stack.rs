@@ -66,7 +66,7 @@ impl LocalStack {
             )?;
             Ok((tools, database, aws))
         };
-        let functions = functions::build(&supervisor, reporter);
+        let functions = functions::build(&supervisor, &options);
         let functions = reporter.step(Step::Functions, functions);
         let ((tools, (postgres, database_url), aws), ()) = tokio::try_join!(servers, functions)?;
 
@@ -195,6 +195,14 @@ impl LocalStack {
     /// When the stand-in does not respond.
     pub async fn function_logs(&self) -> Result<Vec<String>> {
         self.aws.function_logs().await
+    }
+
+    /// Returns the lines of a log group, also of another stack in this account.
+    ///
+    /// # Errors
+    /// When the stand-in does not respond, or has no such log group.
+    pub async fn log_group(&self, name: &str) -> Result<Vec<String>> {
+        self.aws.log_group(name).await
     }
 
     /// Returns the end of the stand-in's own log, which reports a function that fails at its start.

@@ -13,7 +13,8 @@ use super::{
     scene::{Exhibit, REACTIONS, Scene, Source},
 };
 
-const DOCUMENTS: [&str; 4] = ["metadata.json", "MISSING.txt", "comments.json", "reactions.json"];
+const DOCUMENTS: [&str; 6] =
+    ["metadata.json", "MISSING.txt", "comments.json", "reactions.json", "index.html", "SHA256SUMS"];
 
 pub(crate) fn check(scene: &Scene, archive: &Archive, checks: &mut Checks) -> Result<()> {
     let count = scene.available().count();
@@ -21,12 +22,13 @@ pub(crate) fn check(scene: &Scene, archive: &Archive, checks: &mut Checks) -> Re
         check_artworks(scene, archive, checks);
     });
 
-    let [metadata, _, comments, reactions] = DOCUMENTS;
+    let [metadata, _, comments, reactions, ..] = DOCUMENTS;
     let [metadata, comments, reactions] =
         [metadata, comments, reactions].map(|name| document(archive, name));
     let (mut metadata, comments, reactions) = (metadata?, comments?, reactions?);
     checks.group("metadata.json describes them, and names the one that is missing", |checks| {
         check_reasons(&mut metadata, checks);
+        check_checksums(&mut metadata, archive, checks);
         checks.same_json("metadata.json", &expected_metadata(scene), &metadata);
         let lines = archive.content("MISSING.txt").map(|text| text.split(|b| *b == b'\n').count());
         let missing = scene.posts.len() - count;
@@ -89,6 +91,23 @@ fn check_reasons(metadata: &mut Value, checks: &mut Checks) {
     }
 }
 
+/// Checks that `SHA256SUMS` begins with the checksum of each artwork, and removes it. The names of
+/// artworks and their content are checked elsewhere.
+fn check_checksums(metadata: &mut Value, archive: &Archive, checks: &mut Checks) {
+    let mut expected = Vec::new();
+    for artwork in metadata["artworks"].as_array_mut().into_iter().flatten() {
+        let (sum, name) = (take(artwork, "sha256"), artwork["filename"].as_str());
+        expected.push(format!(
+            "{}  artworks/{}",
+            sum.as_str().unwrap_or_default(),
+            name.unwrap_or_default()
+        ));
+    }
+    let sums = archive.content("SHA256SUMS").map(String::from_utf8_lossy).unwrap_or_default();
+    let sums = sums.lines().take(expected.len()).map(str::to_owned).collect();
+    checks.equal("the lines of SHA256SUMS", expected, sums);
+}
+
 fn expected_metadata(scene: &Scene) -> Value {
     let artwork = |exhibit: &Exhibit| {
         let post = &exhibit.post;
@@ -103,6 +122,7 @@ fn expected_metadata(scene: &Scene) -> Value {
             "frame_count": post.frame_count,
             "file_format": post.file_format,
             "hashtags": post.hashtags,
+            "size_bytes": exhibit.artwork.bytes.len(),
         })
     };
     let missing = scene.posts.iter().filter(|it| it.source == Source::Missing);
