@@ -1,12 +1,12 @@
 //! Artworks that are generated while they are sent.
 
-use std::{iter, sync::LazyLock};
+use std::{iter, ops::Range, sync::LazyLock};
 
 use bytes::Bytes;
 use fastrand::Rng;
 
 /// A file of the vault or of a web server, described completely by its key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Artwork {
     /// Distinguishes artworks of the same size.
     pub number: u64,
@@ -42,6 +42,18 @@ impl Artwork {
         Some(Self { number: number.parse().ok()?, size: size.parse().ok()? })
     }
 
+    /// Returns the bytes of `range` of the content.
+    pub fn range(self, range: Range<u64>) -> impl Iterator<Item = Bytes> + Send {
+        let mut position = 0;
+        self.chunks().filter_map(move |chunk| {
+            let start = position;
+            position += chunk.len() as u64;
+            let within = range.start.max(start)..range.end.min(position);
+            let index = |position: u64| usize::try_from(position - start).unwrap_or(chunk.len());
+            (!within.is_empty()).then(|| chunk.slice(index(within.start)..index(within.end)))
+        })
+    }
+
     /// Returns the content, which is the same every time: a PNG signature, then noise from an offset
     /// that depends on number and size.
     pub fn chunks(self) -> impl Iterator<Item = Bytes> + Send {
@@ -75,5 +87,11 @@ mod tests {
         assert_eq!(bytes(17, 5), SIGNATURE[..5]);
         assert_ne!(bytes(17, 100), bytes(18, 100));
         assert_eq!(Artwork::from_key("bdr/u/x.zip"), None);
+        let whole = bytes(17, 3_000_001);
+        for range in [0..1, 5..9, 8..262_152, 262_000..3_000_001, 7..7] {
+            let part: Vec<u8> = artwork.range(range.clone()).flatten().collect();
+            let index = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
+            assert!(part == whole[index], "{range:?}");
+        }
     }
 }

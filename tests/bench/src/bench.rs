@@ -30,6 +30,8 @@ pub(crate) struct Bench {
     pub(crate) deployed: Deployed,
     pub(crate) scratch: PathBuf,
     pub(crate) lambda_mb: Option<u64>,
+    /// Variables of the function, beside those of the measurement.
+    variables: Vec<(String, String)>,
     queue: TestQueue,
     pub(crate) database: Client,
 }
@@ -67,6 +69,7 @@ impl Bench {
             database: stack.database().await?,
             scratch,
             lambda_mb: options.lambda_mb,
+            variables: options.variables.clone(),
         })
     }
 
@@ -82,8 +85,9 @@ impl Bench {
         let mut line = limits.as_ref().map(Limits::launcher).unwrap_or_default();
         let mut job = seeded.job.clone();
         match peer {
-            Peer::Floor(concurrency) => {
+            Peer::Floor(concurrency) | Peer::Chain(concurrency) => {
                 job.concurrency = concurrency;
+                job.uploads_last = matches!(peer, Peer::Chain(_));
                 line.push(self.peers.program("floor"));
             }
             Peer::SZip => line.push(self.peers.program("s-zip")),
@@ -103,6 +107,15 @@ impl Bench {
 
     /// Starts the function with the limits of Lambda at `lambda_mb`, or without limits.
     pub(crate) async fn start_function(&self, lambda_mb: Option<u64>) -> Result<Limited> {
+        self.start_function_with(lambda_mb, &[]).await
+    }
+
+    /// Starts the function as [`Bench::start_function`], with these values of further variables.
+    pub(crate) async fn start_function_with(
+        &self,
+        lambda_mb: Option<u64>,
+        variables: &[(&'static str, &'static str)],
+    ) -> Result<Limited> {
         let limits = lambda_mb.map(Limits::of_lambda).transpose()?;
         let memory = lambda_mb.unwrap_or(self.deployed.memory_mb).to_string();
         let host = self.s3.endpoint.split_once("://").map_or("", |(_, host)| host);
@@ -112,7 +125,11 @@ impl Bench {
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &memory),
             ("BDR_QUEUE_URL", self.queue.url()),
             ("REMOTE_ALLOW_HOSTS", host),
+            // One attempt does all the work: 1 TiB is beyond every workload.
+            ("SEGMENT_BYTES", "1099511627776"),
         ];
+        changed.extend(self.variables.iter().map(|(name, value)| (&**name, &**value)));
+        changed.extend_from_slice(variables);
         changed.extend(root.as_deref().map(|root| ("AWS_CA_BUNDLE", root)));
         let log = self.scratch.join("function.log");
         let launcher = limits.as_ref().map(Limits::launcher).unwrap_or_default();
@@ -136,7 +153,7 @@ impl Bench {
         let (_limits, mut function) = self.start_function(self.lambda_mb).await?;
         self.s3.reset(true).await?;
         let Measured { key, .. } = self.invoke(&mut function, seeded).await?;
-        zip_check::check(&self.s3.content(&key).await?, &seeded.job.entries)
+        zip_check::check(&self.s3.content(&key).await?, &seeded.job.entries, &self.variables)
             .context("wrong ZIP")?;
         eprintln!("  ✓ a ZIP of {} has the right content, byte for byte", seeded.workload);
         function.stop().await
@@ -170,10 +187,10 @@ impl Bench {
         let key: String = row.try_get("file_path")?;
         let size = u64::try_from(row.try_get::<_, i64>("file_size_bytes")?)?;
         let stored = traffic.objects.get(&key);
-        let received = traffic.received_bytes;
+        let received = traffic.received_bytes + traffic.copied_bytes;
         ensure!(
             stored == Some(&size) && received == size,
-            "the row has {size} bytes, the object {stored:?}, and {received} were uploaded"
+            "the row has {size} bytes, the object {stored:?}, and {received} were uploaded or copied"
         );
         ensure!(size > seeded.job.bytes(), "an artwork is missing: the ZIP has {size} bytes");
         Ok(Measured { workload: seeded.workload, round, traffic, resident_kib, key })

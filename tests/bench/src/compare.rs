@@ -40,8 +40,8 @@ impl Bench {
         let figures: [Column<'_, Series>; 5] = [
             ("workload", &|row| format!("{:?}", row.preset)),
             ("what", &Series::name),
-            ("wall s", &|row| spread(&row.rounds, |round| round.wall_s, 2)),
-            ("CPU s", &|row| spread(&row.rounds, |round| round.cpu_s, 2)),
+            ("wall s", &|row| spread(&row.rounds, |round| round.wall_s, 3)),
+            ("CPU s", &|row| spread(&row.rounds, |round| round.cpu_s, 3)),
             ("peak RSS MiB", &|row| spread(&row.rounds, |round| round.peak_mib, 2)),
         ];
         println!("{}\n", table(&all, &figures));
@@ -62,12 +62,22 @@ impl Bench {
 
     async fn compare_one(&self, preset: Preset, options: &Compare) -> Result<Vec<Series>> {
         let seeded = self.seed(Workload::from(preset)).await?;
-        if preset != Preset::W3 {
-            self.inspect(&seeded).await?;
+        match preset {
+            Preset::W3 | Preset::W6 => {}
+            // Its contents would not fit into the memory of the server.
+            Preset::W5 | Preset::Large => {
+                let sample = Workload::of_size(60_000_000, 12_000_000);
+                self.inspect(&self.seed(sample).await?).await?;
+            }
+            Preset::W1 | Preset::W2 | Preset::Web => self.inspect(&seeded).await?,
         }
         let peers: &[Peer] = match preset {
             _ if options.alone => &[],
             Preset::Web => &[Peer::Floor(PER_HOST)],
+            // Its ZIP is one part.
+            Preset::W1 => {
+                &[Peer::Floor(64), Peer::Floor(128), Peer::Floor(256), Peer::Chain(128), Peer::SZip]
+            }
             _ => &[Peer::Floor(64), Peer::Floor(128), Peer::Floor(256), Peer::SZip],
         };
         let programs = iter::once(None).chain(peers.iter().copied().map(Some));
@@ -117,10 +127,13 @@ fn ratios(presets: &[Preset], all: &[Series]) -> String {
     let is_floor_64 = |peer| peer == Peer::Floor(64);
     let is_floor = |peer| matches!(peer, Peer::Floor(_));
     let is_s_zip = |peer| peer == Peer::SZip;
-    let columns: [Column<'_, Preset>; 6] = [
+    let is_chain = |peer| matches!(peer, Peer::Chain(_));
+    let columns: [Column<'_, Preset>; 8] = [
         ("process-bdr-job", &|preset| format!("{preset:?}")),
         ("wall / floor(64)", &|preset| ratio(preset, is_floor_64, |round| round.wall_s)),
         ("wall / best floor", &|preset| ratio(preset, is_floor, |round| round.wall_s)),
+        ("wall / chain", &|preset| ratio(preset, is_chain, |round| round.wall_s)),
+        ("CPU / floor(64)", &|preset| ratio(preset, is_floor_64, |round| round.cpu_s)),
         ("wall / s-zip", &|preset| ratio(preset, is_s_zip, |round| round.wall_s)),
         ("CPU / s-zip", &|preset| ratio(preset, is_s_zip, |round| round.cpu_s)),
         ("peak RSS / s-zip", &|preset| ratio(preset, is_s_zip, |round| round.peak_mib)),

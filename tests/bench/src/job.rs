@@ -18,6 +18,8 @@ pub struct Job {
     pub zip: String,
     /// GETs in flight.
     pub concurrency: usize,
+    /// Whether the floor uploads after the last GET, instead of beside them.
+    pub uploads_last: bool,
 }
 
 /// An artwork and its entry in the ZIP.

@@ -13,6 +13,7 @@
 mod bench;
 mod compare;
 mod cost;
+mod gallery;
 mod limits;
 mod memory;
 mod options;
@@ -60,6 +61,7 @@ async fn run(options: &Options) -> Result<()> {
             Measurement::Texts(texts) => bench.texts(texts).await,
             Measurement::Start(start) => bench.start(start).await,
             Measurement::Cost(cost) => bench.cost(cost).await,
+            Measurement::Gallery(gallery) => bench.gallery(gallery).await,
         }
     }
     .await;

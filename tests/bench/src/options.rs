@@ -13,6 +13,12 @@ pub(crate) struct Options {
     /// Delay the first byte of every S3 response (in ms).
     #[arg(long, global = true, default_value_t = 30)]
     pub(crate) latency_ms: u64,
+    /// Limit the network of the S3 server, in each direction (in MB/s; AWS gives a function 75).
+    #[arg(long, global = true)]
+    pub(crate) network_mb_s: Option<u32>,
+    /// Limit the body of each GET (in MB/s).
+    #[arg(long, global = true)]
+    pub(crate) get_mb_s: Option<u32>,
     /// Use TLS between the function and S3.
     #[arg(long, global = true)]
     pub(crate) tls: bool,
@@ -23,6 +29,9 @@ pub(crate) struct Options {
     /// Measure this build of the function instead of the deployed one.
     #[arg(long, global = true)]
     pub(crate) binary: Option<PathBuf>,
+    /// Set a variable of the function (as `NAME=VALUE`, any number of times).
+    #[arg(long = "variable", global = true, value_name = "NAME=VALUE", value_parser = variable)]
+    pub(crate) variables: Vec<(String, String)>,
     #[command(subcommand)]
     pub(crate) measurement: Measurement,
 }
@@ -39,6 +48,8 @@ pub(crate) enum Measurement {
     Start(Start),
     /// Measure GB-seconds by memory size.
     Cost(Cost),
+    /// Measure what the gallery and the checksums cost.
+    Gallery(Gallery),
 }
 
 #[derive(Debug, Args)]
@@ -105,6 +116,21 @@ pub(crate) struct Cost {
     /// Measure the function without Node.
     #[arg(long)]
     pub(crate) alone: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Gallery {
+    /// Measure these workloads.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Preset::W1, Preset::W2, Preset::W3])]
+    pub(crate) workloads: Vec<Preset>,
+    /// Measure the function with and without the gallery this many times, in turn.
+    #[arg(long, default_value_t = 9, value_parser = value_parser!(u64).range(1..=100))]
+    pub(crate) rounds: u64,
+}
+
+fn variable(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = text.split_once('=').ok_or("expected `NAME=VALUE`")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 impl Memory {

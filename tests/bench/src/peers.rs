@@ -17,6 +17,8 @@ pub(crate) struct Peers {
 pub(crate) enum Peer {
     /// This number of concurrent GETs, and the upload.
     Floor(usize),
+    /// This number of concurrent GETs, and then the upload.
+    Chain(usize),
     /// s-zip with the AWS SDK.
     SZip,
     /// archiver with the AWS SDK, on Node.
@@ -72,6 +74,7 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Floor(concurrency) => write!(f, "floor({concurrency})"),
+            Self::Chain(concurrency) => write!(f, "chain({concurrency})"),
             Self::SZip => write!(f, "s-zip"),
             Self::Archiver => write!(f, "archiver"),
         }

@@ -33,6 +33,13 @@ impl S3Server {
         let root = options.tls.then(|| scratch.join("s3-root.pem"));
         let mut command = Command::new(peers.program("s3-server"));
         command.args(["--latency-ms", &options.latency_ms.to_string()]);
+        for (name, limit) in
+            [("--network-mb-s", options.network_mb_s), ("--get-mb-s", options.get_mb_s)]
+        {
+            if let Some(limit) = limit {
+                command.args([name, &limit.to_string()]);
+            }
+        }
         if let Some(root) = &root {
             command.arg("--tls").arg(root);
         }

@@ -15,6 +15,8 @@ pub struct Traffic {
     pub connections: u64,
     /// Bytes of uploaded objects and parts.
     pub received_bytes: u64,
+    /// Bytes of copied parts.
+    pub copied_bytes: u64,
     /// Sizes of the uploaded objects by key.
     pub objects: BTreeMap<String, u64>,
     /// The highest number of requests in flight.

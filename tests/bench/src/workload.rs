@@ -19,10 +19,21 @@ pub(crate) struct Workload {
     pub(crate) artworks: u64,
     /// The mean size.
     artwork_bytes: u64,
-    /// The sizes in turn, in tenths of the mean.
-    tenths: &'static [u64],
+    sizes: Sizes,
     /// Whether the artworks are on a web server instead of in the vault.
     web: bool,
+}
+
+/// The distribution of sizes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sizes {
+    /// In turn, in tenths of the mean.
+    Tenths(&'static [u64]),
+    /// Log-normal around a median instead of a mean, with a spread of 2, up to this size, which the first
+    /// artwork has.
+    LogNormalUpTo(u64),
+    /// Normal, with a standard deviation of a fifth of the mean.
+    Normal,
 }
 
 /// The name of a workload.
@@ -34,6 +45,12 @@ pub(crate) enum Preset {
     W2,
     /// 400 files of 5 MB, 2 GB.
     W3,
+    /// 10,000 files: half of them below 20 KB, one of 60 MB, 1.6 GB.
+    W5,
+    /// 3,000 files of 5 MiB ± 1 MiB, 15.7 GB: the public benchmark `demo-s3-archiving`.
+    W6,
+    /// 20 files of 60 MiB.
+    Large,
     /// 128 small files from a web server.
     Web,
 }
@@ -52,13 +69,23 @@ impl From<Preset> for Workload {
         let varied = |artworks, artwork_bytes, web| Self {
             artworks,
             artwork_bytes,
-            tenths: &[2, 4, 6, 8, 10, 12, 16, 22],
+            sizes: Sizes::Tenths(&[2, 4, 6, 8, 10, 12, 16, 22]),
             web,
         };
         match preset {
             Preset::W1 => varied(128, 20_300, false),
             Preset::W2 => varied(5_000, 9_800, false),
             Preset::W3 => Self::of_size(2_000_000_000, 5_000_000),
+            Preset::W5 => Self {
+                artworks: 10_000,
+                artwork_bytes: 20_000,
+                sizes: Sizes::LogNormalUpTo(60_000_000),
+                web: false,
+            },
+            Preset::W6 => {
+                Self { artworks: 3_000, artwork_bytes: 5 << 20, sizes: Sizes::Normal, web: false }
+            }
+            Preset::Large => Self::of_size(20 * (60 << 20), 60 << 20),
             Preset::Web => varied(128, 20_300, true),
         }
     }
@@ -68,12 +95,29 @@ impl Workload {
     /// Returns as many artworks as `bytes` need, and at least one.
     pub(crate) fn of_size(bytes: u64, artwork_bytes: u64) -> Self {
         let artworks = bytes.div_ceil(artwork_bytes).max(1);
-        Self { artworks, artwork_bytes, tenths: &[10], web: false }
+        Self { artworks, artwork_bytes, sizes: Sizes::Tenths(&[10]), web: false }
     }
 
     fn artworks(self) -> impl Iterator<Item = Artwork> {
-        let sizes = self.tenths.iter().cycle().map(move |tenths| self.artwork_bytes * tenths / 10);
-        (0..self.artworks).zip(sizes).map(|(number, size)| Artwork { number, size })
+        (0..self.artworks).map(move |number| Artwork { number, size: self.size(number) })
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "sizes are far below 2^53, and positive"
+    )]
+    fn size(self, number: u64) -> u64 {
+        let mean = self.artwork_bytes;
+        match self.sizes {
+            Sizes::Tenths(tenths) => mean * tenths[number as usize % tenths.len()] / 10,
+            Sizes::LogNormalUpTo(max) if number == 0 => max,
+            Sizes::LogNormalUpTo(max) => {
+                ((mean as f64 * (2.0 * normal(number)).exp()) as u64).clamp(1, max)
+            }
+            Sizes::Normal => (mean as f64 * (1.0 + 0.2 * normal(number)).max(0.1)) as u64,
+        }
     }
 
     /// Inserts an artist and the posts. `endpoint` is the URL of the S3 server.
@@ -123,9 +167,17 @@ impl Workload {
             entries,
             zip: "bdr/peer/peer.zip".into(),
             concurrency: 32,
+            uploads_last: false,
         };
         Ok(Seeded { workload: self, job, request })
     }
+}
+
+/// Returns a standard normal deviate, the same every time (Box and Muller).
+fn normal(number: u64) -> f64 {
+    let mut rng = fastrand::Rng::with_seed(number);
+    let (radius, angle) = (1.0 - rng.f64(), rng.f64());
+    (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
 }
 
 impl fmt::Display for Workload {

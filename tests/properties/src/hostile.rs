@@ -3,6 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::sample::select;
+use proptest::test_runner::{Config, RngSeed};
 
 use crate::names::PostRow;
 
@@ -39,6 +40,17 @@ const TRAPS: [&str; 30] = [
     "con.x",
     "a:stream",
 ];
+
+/// Returns the configuration of the tests with random input: the same cases in every run.
+#[must_use]
+pub fn config() -> Config {
+    Config {
+        cases: 300,
+        rng_seed: RngSeed::Fixed(1),
+        failure_persistence: None,
+        ..Config::default()
+    }
+}
 
 /// Returns hostile texts.
 pub fn text() -> impl Strategy<Value = String> {

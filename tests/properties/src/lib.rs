@@ -12,6 +12,8 @@
 )]
 
 pub mod address;
+pub mod forecast;
+pub mod gallery;
 pub mod hostile;
 pub mod message;
 pub mod names;
@@ -23,10 +25,11 @@ pub type Property = fn(&[u8]);
 
 /// The properties by the names of their fuzz targets, which also name the folders in
 /// `fuzz/corpus/`.
-pub const PROPERTIES: [(&str, Property); 5] = [
+pub const PROPERTIES: [(&str, Property); 6] = [
     ("message", message::check),
     ("address", address::check),
     ("names", names::check),
     ("redirect", redirect::check),
     ("signature", signature::check),
+    ("gallery", gallery::check),
 ];

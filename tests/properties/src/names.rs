@@ -6,14 +6,14 @@ use std::sync::LazyLock;
 
 use futures_util::FutureExt;
 use futures_util::io::AllowStdIo;
-use process_bdr_job::archive::documents::Metadata;
-use process_bdr_job::archive::zip::{Deflated, Packing, ZipWriter};
+use process_bdr_job::archive::documents::{Metadata, MetadataWriter};
 use process_bdr_job::artwork::{Formats, VaultUrls, plan};
 use process_bdr_job::load::{MissingPost, Post};
 use serde_json::Value;
 use shared::sqid::SqidSource;
 use time::OffsetDateTime;
 use zip::ZipArchive;
+use zip_to_s3::zip::{Deflated, Packing, ZipWriter};
 
 /// Longest file name on common file systems, in bytes (ext4, APFS; NTFS allows more).
 const MAX_NAME: usize = 255;
@@ -72,13 +72,17 @@ pub fn check_rows(handle: &str, rows: &[PostRow]) -> Made {
                 let content = format!("{} is {}", filename, planned.post.id).into_bytes();
                 let packing = Packing::of(&planned.name.extension);
                 entries.push((format!("artworks/{filename}"), packing, content));
-                metadata.add(planned);
+                metadata.add(planned, None);
             }
             Err(missing) => metadata.add_missing(&missing),
         }
     }
     assert_eq!(metadata.artworks() + metadata.missing(), rows.len());
-    let json = serde_json::to_vec_pretty(&metadata).unwrap();
+    let time = OffsetDateTime::UNIX_EPOCH;
+    let mut json = MetadataWriter::new(Vec::new(), time, handle, metadata.artworks()).unwrap();
+    json.add(&metadata).and_then(|()| json.begin_missing()).unwrap();
+    json.add_missing(&metadata).unwrap();
+    let json = json.finish().unwrap();
     let zip = write(&entries, &json);
     let artworks = entries.into_iter().map(|(name, _, content)| (name, content));
     let entries: Vec<_> = artworks.chain([(METADATA.to_owned(), json)]).collect();
@@ -114,6 +118,8 @@ fn post(row: &PostRow) -> Post {
         description: Some(row.title.clone()),
         hashtags: vec![row.title.clone()],
         mod_hashtags: None,
+        license: None,
+        source_url: None,
         art_url: Some("/vault/x".to_owned()),
         file_format: row.file_format.clone(),
         width: None,

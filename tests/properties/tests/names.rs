@@ -1,16 +1,10 @@
 //! The properties of names hold for random rows.
 
 use bdr_properties::{hostile, names};
-use proptest::test_runner::{Config, RngSeed};
 use proptest::{prop_assert, proptest};
 
 proptest! {
-    #![proptest_config(Config {
-        cases: 300,
-        rng_seed: RngSeed::Fixed(1),
-        failure_persistence: None,
-        ..Config::default()
-    })]
+    #![proptest_config(hostile::config())]
 
     #[test]
     fn every_entry_is_one_safe_file_in_its_folder(

@@ -6,17 +6,25 @@
 //! prints its two URLs in one line and ends when its standard input is closed.
 
 mod operation;
+mod rate;
 mod service;
 mod store;
 mod tls;
 
-use std::{io::Read as _, path::PathBuf, sync::Arc, time::Duration};
+use std::{io::Read as _, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Result;
 use clap::Parser;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use service::Service;
+
+/// Size of the send buffer of a connection behind a network with a limit, in bytes. The kernel would take megabytes
+/// of a body that the client does not read, and they would count as sent: 128 open bodies would occupy the
+/// network for 8 s.
+const SEND_BUFFER: u32 = 64 * 1024;
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
 
 /// Serve S3 for the benchmark.
 #[derive(Parser)]
@@ -24,6 +32,12 @@ struct Options {
     /// Delay the first byte of every response (in ms).
     #[arg(long, default_value_t = 30)]
     latency_ms: u64,
+    /// Limit the network, in each direction (in MB/s).
+    #[arg(long)]
+    network_mb_s: Option<u32>,
+    /// Limit the body of each GET (in MB/s).
+    #[arg(long)]
+    get_mb_s: Option<u32>,
     /// Use TLS and write the root certificate to this file (PEM).
     #[arg(long)]
     tls: Option<PathBuf>,
@@ -33,11 +47,16 @@ struct Options {
 async fn main() -> Result<()> {
     let options = Options::parse();
     let latency = Duration::from_millis(options.latency_ms);
-    let service = Arc::new(Service::new(latency));
+    let service = Arc::new(Service::new(latency, options.network_mb_s, options.get_mb_s));
     let tls = options.tls.as_deref().map(tls::acceptor).transpose()?;
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let (s3, admin) =
-        (TcpListener::bind("127.0.0.1:0").await?, TcpListener::bind("127.0.0.1:0").await?);
+    let admin = TcpListener::bind("127.0.0.1:0").await?;
+    let s3 = TcpSocket::new_v4()?;
+    if options.network_mb_s.is_some() {
+        s3.set_send_buffer_size(SEND_BUFFER)?;
+    }
+    s3.bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    let s3 = s3.listen(BACKLOG)?;
     let s3_url = format!("{scheme}://localhost:{}", s3.local_addr()?.port());
     let admin_url = format!("http://{}", admin.local_addr()?);
     println!("{s3_url} {admin_url}");

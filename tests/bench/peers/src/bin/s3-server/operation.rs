@@ -15,6 +15,7 @@ pub(crate) enum Operation {
     PutObject,
     CreateMultipartUpload,
     UploadPart { upload_id: String, number: u32 },
+    UploadPartCopy { upload_id: String, number: u32 },
     CompleteMultipartUpload { upload_id: String },
     AbortMultipartUpload { upload_id: String },
     ListMultipartUploads,
@@ -22,8 +23,8 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    /// Returns the operation of a request.
-    pub(crate) fn of(method: &Method, uri: &Uri) -> Self {
+    /// Returns the operation of a request. `is_copy`: it has the header `x-amz-copy-source`.
+    pub(crate) fn of(method: &Method, uri: &Uri, is_copy: bool) -> Self {
         let query = Query::<BTreeMap<String, String>>::try_from_uri(uri);
         let Query(mut query) = query.unwrap_or_default();
         let uploads = query.contains_key("uploads");
@@ -35,7 +36,11 @@ impl Operation {
             ("POST", None) if uploads => Self::CreateMultipartUpload,
             ("PUT", Some(upload_id)) => {
                 let number = query.get("partNumber").and_then(|number| number.parse().ok());
-                number.map_or(Self::Unsupported, |number| Self::UploadPart { upload_id, number })
+                match number {
+                    None => Self::Unsupported,
+                    Some(number) if is_copy => Self::UploadPartCopy { upload_id, number },
+                    Some(number) => Self::UploadPart { upload_id, number },
+                }
             }
             ("POST", Some(upload_id)) => Self::CompleteMultipartUpload { upload_id },
             ("DELETE", Some(upload_id)) => Self::AbortMultipartUpload { upload_id },
@@ -51,6 +56,7 @@ impl Operation {
             Self::PutObject => "PUT",
             Self::CreateMultipartUpload => "create",
             Self::UploadPart { .. } => "part",
+            Self::UploadPartCopy { .. } => "copy",
             Self::CompleteMultipartUpload { .. } => "complete",
             Self::AbortMultipartUpload { .. } => "abort",
             Self::ListMultipartUploads => "list",
@@ -66,7 +72,7 @@ mod tests {
     #[test]
     fn method_and_query_determine_the_operation() {
         let operation = |method: &str, uri: &'static str| {
-            Operation::of(&method.parse().unwrap(), &Uri::from_static(uri))
+            Operation::of(&method.parse().unwrap(), &Uri::from_static(uri), false)
         };
         let upload_id = || "u1".to_owned();
         assert_eq!(operation("GET", "/b/k?x-id=GetObject"), Operation::GetObject);
@@ -75,6 +81,10 @@ mod tests {
         assert_eq!(
             operation("PUT", "/b/k?x-id=UploadPart&partNumber=7&uploadId=u1"),
             Operation::UploadPart { upload_id: upload_id(), number: 7 }
+        );
+        assert_eq!(
+            Operation::of(&Method::PUT, &Uri::from_static("/b/k?partNumber=7&uploadId=u1"), true),
+            Operation::UploadPartCopy { upload_id: upload_id(), number: 7 }
         );
         assert_eq!(
             operation("POST", "/b/k?uploadId=u1"),
