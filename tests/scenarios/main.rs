@@ -15,4 +15,5 @@ mod docs;
 mod faults;
 mod presign;
 mod process;
+mod s3;
 mod state_machine;

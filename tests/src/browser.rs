@@ -7,14 +7,15 @@ mod cors;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use local_stack::Workspace;
 use local_stack::remote::RemoteHost;
+use local_stack::{Workspace, wait_until};
+use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use crate::scenario::Scenario;
+use crate::scenario::{PATIENCE, Scenario};
 
 /// Chromium's settings: no window, a fresh profile, and no traffic of its own.
 const FLAGS: [&str; 9] = [
@@ -80,7 +81,7 @@ impl Browser {
         let preferences = json!({ "download.default_directory": folder.path().join("saved") });
         let capabilities = json!({
             "goog:chromeOptions": { "args": flags, "prefs": preferences },
-            "goog:loggingPrefs": { "browser": "ALL" },
+            "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
         });
         let mut browser = Self {
             session: format!("http://127.0.0.1:{port}/session"),
@@ -96,11 +97,29 @@ impl Browser {
 
     /// Sends a command, and returns its result.
     async fn post(&self, command: &str, body: Value) -> Value {
+        self.send(Method::POST, command, Some(&body)).await
+    }
+
+    async fn send(&self, method: Method, command: &str, body: Option<&Value>) -> Value {
+        let result = self.try_send(method, command, body).await;
+        result.unwrap_or_else(|error| panic!("{command} {body:?}: {error}"))
+    }
+
+    /// Sends a command. Returns its result, or the error of the driver.
+    async fn try_send(
+        &self,
+        method: Method,
+        command: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, Value> {
         let client = local_stack::http::client().unwrap();
-        let request = client.post(format!("{}{command}", self.session)).json(&body);
-        let answer: Value = request.send().await.unwrap().json().await.unwrap();
-        assert!(answer["value"].get("error").is_none(), "{command} {body}: {answer}");
-        answer["value"].clone()
+        let mut request = client.request(method, format!("{}{command}", self.session));
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let mut answer: Value = request.send().await.unwrap().json().await.unwrap();
+        let value = answer["value"].take();
+        if value.get("error").is_some() { Err(value) } else { Ok(value) }
     }
 
     /// Opens a page, and waits until it is loaded.
@@ -121,9 +140,60 @@ impl Browser {
         self.post("/execute/sync", json!({ "script": script, "args": [] })).await
     }
 
+    /// Runs the body of a function in the page until it returns something but null; returns that. An error
+    /// counts as null: while a page or a frame loads, Chromium replaces the document that the script uses.
+    pub async fn find(&self, what: &str, script: &str) -> Value {
+        let mut error = Value::Null;
+        let found = wait_until(what, PATIENCE, async || {
+            let body = json!({ "script": script, "args": [] });
+            let found = self.try_send(Method::POST, "/execute/sync", Some(&body)).await;
+            let found = found.inspect_err(|last| error = last.clone()).unwrap_or_default();
+            Ok((!found.is_null()).then_some(found))
+        });
+        let found = found.await;
+        found.unwrap_or_else(|late| panic!("{late}; the last error of the page: {error}"))
+    }
+
     /// Returns what the console shows since the last call.
     pub async fn console(&self) -> String {
         self.post("/se/log", json!({ "type": "browser" })).await.to_string()
+    }
+
+    /// Presses and releases a key, by its character or its code point in the protocol.
+    pub async fn press(&self, key: &str) {
+        let keys = ["keyDown", "keyUp"].map(|change| json!({ "type": change, "value": key }));
+        let keyboard = json!({ "type": "key", "id": "keyboard", "actions": keys });
+        self.post("/actions", json!({ "actions": [keyboard] })).await;
+    }
+
+    /// Permits or forbids the scripts of the pages that are opened next.
+    pub async fn permit_scripts(&self, are_permitted: bool) {
+        let parameters = json!({ "value": !are_permitted });
+        let command = "Emulation.setScriptExecutionDisabled";
+        self.post("/goog/cdp/execute", json!({ "cmd": command, "params": parameters })).await;
+    }
+
+    /// Returns the texts of the elements at a selector, also in a page without scripts.
+    pub async fn texts(&self, selector: &str) -> Vec<String> {
+        let found =
+            self.post("/elements", json!({"using": "css selector", "value": selector})).await;
+        let mut texts = Vec::new();
+        for element in found.as_array().unwrap() {
+            let command = format!("/element/{}/text", element[ELEMENT].as_str().unwrap());
+            let text = self.send(Method::GET, &command, None).await;
+            texts.push(text.as_str().unwrap().to_owned());
+        }
+        texts
+    }
+
+    /// Returns the URLs that were requested since the last call.
+    pub async fn requests(&self) -> Vec<String> {
+        let log = self.post("/se/log", json!({ "type": "performance" })).await;
+        let events = log.as_array().unwrap().iter();
+        let events = events.map(|entry| serde_json::from_str(entry["message"].as_str().unwrap()));
+        let events = events.map(|event: Result<Value, _>| event.unwrap()["message"].take());
+        let sent = events.filter(|event| event["method"] == "Network.requestWillBeSent");
+        sent.map(|event| event["params"]["request"]["url"].as_str().unwrap().to_owned()).collect()
     }
 
     /// Returns a file that the browser has saved, once it is complete.

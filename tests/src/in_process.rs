@@ -13,6 +13,7 @@ use process_bdr_job::memory::Memory;
 use process_bdr_job::remote::{Remote, Web};
 use serde_json::Value;
 use shared::config::Environment;
+use shared::lambda::InvocationError;
 use shared::vault::Vault;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -132,6 +133,15 @@ impl Worker {
         answer.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
     }
 
+    /// Invokes the function as the state machine of large exports does.
+    ///
+    /// # Errors
+    /// When the state machine must try again, or end the export.
+    pub async fn export(&self, event: Value) -> Result<Value, InvocationError> {
+        let event = LambdaEvent::new(event, context(self.time_left));
+        Ok(serde_json::to_value(self.handler.respond(event).await?).unwrap())
+    }
+
     /// Deletes all messages of the queue, invisible ones included; returns their number.
     pub async fn drain(&self) -> u64 {
         self.queue.drain().await.unwrap()
@@ -158,6 +168,26 @@ impl Cleaner {
         let event = LambdaEvent::new(event, context(self.time_left));
         Ok(serde_json::to_value(self.handler.handle(event).await?)?)
     }
+}
+
+/// Starts and invokes `run-canary` for this request, which it publishes to the queue at `queue_url`; `variables`
+/// override its environment.
+///
+/// # Errors
+/// When the invocation fails.
+pub async fn canary(
+    scenario: &Scenario,
+    bdr_id: Uuid,
+    queue_url: &str,
+    variables: &[(&str, &str)],
+) -> Result<Value, Error> {
+    let id = bdr_id.to_string();
+    let own = [("CANARY_REQUEST_ID", id.as_str())];
+    let environment = environment(scenario, queue_url, &[&own, variables].concat());
+    let config = run_canary::config::Config::from_environment(&environment)?;
+    let mut handler = run_canary::wiring::handler(config, &scenario.aws);
+    handler.metrics = scenario.log.metrics();
+    Ok(serde_json::to_value(handler.handle().await?)?)
 }
 
 /// Starts and invokes `presign-bdr-download`; `variables` override its environment.

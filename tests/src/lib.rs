@@ -7,7 +7,8 @@
 //! every log line. [`lambda`] starts the release binary, which a test can kill.
 //!
 //! [`proxy`] records the calls of a function and injects faults. [`web`] and [`raw_server`] are hosts of
-//! artworks. The other modules read what the functions produce and what the documents contain.
+//! artworks, [`collector`] receives traces, and [`virtual_s3`] is a vault for archives of any size. The other
+//! modules read what the functions produce and what the documents contain.
 
 #![expect(
     clippy::unwrap_used,
@@ -18,6 +19,7 @@
 
 pub mod archive;
 pub mod browser;
+pub mod collector;
 pub mod doc_commands;
 pub mod emf;
 pub mod in_process;
@@ -28,6 +30,7 @@ pub mod proxy;
 pub mod raw_server;
 pub mod scenario;
 pub mod template;
+pub mod virtual_s3;
 pub mod web;
 
 pub use archive::ZipFile;

@@ -20,7 +20,7 @@ use crate::privacy::Secrets;
 use crate::web::{self, Visits};
 
 /// Longest wait for the deployed function. Generous, because it only ends a scenario that has failed.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// An artist, and what a scenario needs to play the API.
 pub struct Scenario {

@@ -2,11 +2,57 @@
 //! intrinsic functions. What only exists afterwards, such as the ARN of a bucket, stays a reference.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Stdio;
 
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use crate::scenario::Scenario;
 
 /// A template, with intrinsic functions in their long form.
+#[derive(Deserialize)]
 pub struct Template(pub Value);
+
+/// A template as the SAM transform translates it, for one combination of optional parameters.
+#[derive(Deserialize)]
+pub struct Translation {
+    /// The parameters of the combination.
+    pub parameters: BTreeMap<String, String>,
+    /// The translated template.
+    pub template: Template,
+}
+
+impl Translation {
+    /// Returns what CloudFormation evaluates for the combination, as [`Template::with`] does.
+    ///
+    /// # Panics
+    /// When the parameters violate a rule.
+    #[must_use]
+    pub fn stack(&self) -> Value {
+        let parameters: Vec<_> = self.parameters.iter().map(|(k, v)| (&**k, &**v)).collect();
+        self.template.with(&parameters).unwrap()
+    }
+}
+
+/// Translates a template for combinations of its optional parameters that contain every pair of
+/// alternatives (`tests/template/translate.py`).
+///
+/// # Panics
+/// When the template cannot be translated.
+pub async fn translations(s: &Scenario, template: &Value) -> Vec<Translation> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/template/translate.py");
+    let mut python = Command::new(s.stack.python());
+    python.args(["-B", script]).envs(s.stack.environment());
+    let mut python = python.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut input = python.stdin.take().unwrap();
+    input.write_all(template.to_string().as_bytes()).await.unwrap();
+    drop(input);
+    let output = python.wait_with_output().await.unwrap();
+    assert!(output.status.success(), "{script} failed");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
 
 impl Template {
     /// Returns `Globals`, `Resources` and `Outputs` for these parameters, the others at their defaults.
@@ -50,6 +96,13 @@ pub fn references(value: &Value) -> BTreeSet<String> {
         Value::Object(members) => match function(value) {
             Some(("Ref", name)) => BTreeSet::from([text(name)]),
             Some(("Fn::GetAtt", path)) => BTreeSet::from([text(&path[0])]),
+            Some(("Fn::Sub", Value::Array(of_text))) => {
+                let mut names = references(&of_text[0]);
+                let values = of_text[1].as_object().unwrap();
+                names.retain(|name| !values.contains_key(name));
+                names.extend(values.values().flat_map(references));
+                names
+            }
             _ => members.values().flat_map(references).collect(),
         },
         Value::Array(elements) => elements.iter().flat_map(references).collect(),
@@ -135,9 +188,17 @@ impl Evaluation<'_> {
             "Fn::Or" => conditions.any(is_true).into(),
             "Fn::Contains" => argument[0].as_array().unwrap().contains(&argument[1]).into(),
             "Fn::FindInMap" => self.template["Mappings"][of(0)][of(1)][of(2)].clone(),
+            // Of what only exists afterwards.
+            "Fn::Split" | "Fn::Select" if argument[1].is_object() => json!({ name: argument }),
             "Fn::Split" => of(1).split(&of(0)).collect(),
             "Fn::Select" => argument[1][of(0).parse::<usize>().unwrap()].clone(),
-            "Fn::Sub" => self.substitute(&text(&argument)).into(),
+            "Fn::Sub" => match argument.as_array() {
+                None => self.substitute(&text(&argument)).into(),
+                // Values that are known with the deployment only stay in their place.
+                Some(of_text) => {
+                    json!({ "Fn::Sub": [self.substitute(&text(&of_text[0])), of_text[1]] })
+                }
+            },
             "Fn::GetAtt" => json!({ "Fn::GetAtt": argument }),
             other => panic!("{other} is not supported here"),
         })

@@ -134,6 +134,17 @@ fn a_column_that_moderators_use_is_read_as_soon_as_it_exists() {
         site.apply("specification.sql").await.unwrap();
         assert_eq!(mod_hashtags().await, Some(serde_json::json!(["checked"])));
 
+        let add =
+            "ALTER TABLE posts ADD license text DEFAULT 'CC0', ADD source_url text DEFAULT '/p/aa'";
+        site.s.database.batch_execute(add).await.unwrap();
+        let artwork_now = async || zip().await.json("metadata.json")["artworks"][0].clone();
+        let before = artwork_now().await;
+        assert_eq!(before.get("license"), None, "the role may not read the columns yet");
+        assert_eq!(before["mod_hashtags"], serde_json::json!(["checked"]));
+        site.apply("specification.sql").await.unwrap();
+        let after = artwork_now().await;
+        assert_eq!((&after["license"], &after["source_url"]), (&"CC0".into(), &"/p/aa".into()));
+
         let add = "ALTER TABLE comments ADD deleted_by_mod boolean NOT NULL DEFAULT true";
         site.comment(artwork, "a tombstone", super::site::Comment::Visible).await;
         site.s.database.batch_execute(add).await.unwrap();

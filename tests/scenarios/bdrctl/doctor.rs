@@ -62,6 +62,7 @@ fn a_healthy_stack_has_no_errors_and_one_unchecked_finding() {
             "public ids:",
             "process-bdr-job: REMOTE_ALLOW_HOSTS",
             "e-mail: only the address is verified",
+            "connections: role makapix_bdr has no connection limit",
         ];
         for warning in of_level(&findings, "warning") {
             assert!(known.iter().any(|known| warning.starts_with(known)), "{warning}");

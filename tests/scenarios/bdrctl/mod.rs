@@ -1,15 +1,20 @@
 //! The operator's tool: its binary against the local stack.
 
+mod canary;
 mod cleanup;
+mod connections;
 pub(crate) mod doctor;
 mod erase;
 mod errors;
+pub(crate) mod exports;
 mod help;
 mod log;
 mod notify;
 mod output;
+mod parameters;
 mod redrive;
 mod requests;
+mod suppression;
 
 use std::process::{Output, Stdio};
 
@@ -24,15 +29,15 @@ use uuid::Uuid;
 pub(crate) const BDRCTL: &str = env!("CARGO_BIN_EXE_bdrctl-under-test");
 
 /// The result and output of a run.
-struct Ran {
-    succeeded: bool,
-    status: Option<i32>,
-    out: String,
-    err: String,
+pub(crate) struct Ran {
+    pub(crate) succeeded: bool,
+    pub(crate) status: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 /// Returns a command that runs the tool with the API's privileges, at this endpoint of AWS.
-fn command(s: &Scenario, endpoint: &str, arguments: &[&str]) -> Command {
+pub(crate) fn command(s: &Scenario, endpoint: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(BDRCTL);
     command
         .args(arguments)
@@ -52,7 +57,7 @@ async fn bdrctl(s: &Scenario, arguments: &[&str]) -> Ran {
     ran(s, arguments, command(s, s.stack.endpoint(), arguments).output().await.unwrap())
 }
 
-fn ran(s: &Scenario, arguments: &[&str], output: Output) -> Ran {
+pub(crate) fn ran(s: &Scenario, arguments: &[&str], output: Output) -> Ran {
     let text = |bytes| String::from_utf8(bytes).unwrap();
     let (out, err) = (text(output.stdout), text(output.stderr));
     s.secrets.look_for_leaks(err.lines());
@@ -108,14 +113,14 @@ async fn published(s: &Scenario, queue: &str) -> Vec<Uuid> {
 }
 
 /// Inserts a request with these columns, and a leftover ZIP.
-async fn request(s: &Scenario, columns: &str) -> Uuid {
+pub(crate) async fn request(s: &Scenario, columns: &str) -> Uuid {
     let bdr_id = s.request(&[1]).await;
     s.set(bdr_id, columns).await;
     s.put(&s.archive_key(bdr_id), b"leftover").await;
     bdr_id
 }
 
-const FAILED: &str = "status = 'failed', error_message = 'x', completed_at = now(),
+pub(crate) const FAILED: &str = "status = 'failed', error_message = 'x', completed_at = now(),
                       created_at = now() - interval '8 days', started_at = now() - interval '8 days'";
 
 /// Asserts that a request was reopened: a new age for the cleanup, and no ZIP for the functions.

@@ -20,9 +20,13 @@ fn the_email_of_a_ready_request_is_sent_again_on_purpose() {
         assert_eq!(text.trim(), format!("Sent the e-mail about request {id}."));
         let emails = s.emails().await;
         assert_eq!(emails.len(), 2);
-        for email in &emails {
-            assert_eq!((&email.subject, &email.text), (&first.subject, &first.text));
-        }
+        // Only the attempt that wrote the ZIP knows the names of missing artworks.
+        let named = |line: &&str| line.starts_with("- ");
+        assert_eq!(first.text.lines().filter(named).count(), 1, "{}", first.text);
+        let unnamed: Vec<_> = first.text.lines().filter(|line| !named(line)).collect();
+        let again = emails.iter().find(|email| email.text != first.text).unwrap();
+        assert_eq!(again.subject, first.subject);
+        assert_eq!(again.text.lines().collect::<Vec<_>>(), unnamed);
         let answer = bdrctl(&s, &["--json", "notify", &id]).await.json();
         assert_eq!(answer, json!({"status": "ok", "email": "sent"}));
         assert_eq!((s.row(bdr_id).await, s.emails().await.len()), (before, 3));

@@ -1,6 +1,7 @@
 //! Scenarios of `cleanup-expired-bdrs`.
 
 mod erase;
+mod republish;
 mod runs;
 
 use bdr_tests::Scenario;

@@ -1,12 +1,14 @@
 //! Runs of the cleanup: expired archives, stuck requests, orphans and the purge.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_sqs::types::MessageSystemAttributeName;
 use axum::Router;
 use axum::routing::post;
 use bdr_tests::in_process::{Cleaner, now};
+use bdr_tests::proxy::{Fault, HttpProxy, Script, Service, Target};
 use bdr_tests::{Scenario, scenario_apart};
 use local_stack::remote::RemoteHost;
 use serde_json::{Value, json};
@@ -14,6 +16,8 @@ use shared::clock::Clock;
 use shared::vault::{ArchiveKey, ListedArchive, NotDeleted, Vault};
 use uuid::Uuid;
 
+use crate::deploy::deployed_stack::aws;
+use crate::process::large_exports::{start, state_machine};
 use crate::process::retries::Panics;
 
 /// Inserts `count` requests with these additional columns and a valid `file_path`. Returns their
@@ -162,6 +166,45 @@ fn a_run_killed_anywhere_is_completed_by_the_next_one() {
 }
 
 #[test]
+fn a_request_whose_export_runs_is_not_stuck() {
+    scenario_apart(async |mut s| {
+        let stuck = "status = 'processing', created_at = now() - interval '7 hours',
+                     started_at = now() - interval '7 hours'";
+        let bdr_id = s.request(&[1]).await;
+        s.set(bdr_id, stuck).await;
+        let other = s.request(&[1]).await;
+        s.set(other, stuck).await;
+        let token = "SELECT (extract(epoch FROM started_at) * 1000000)::bigint
+                       FROM batch_download_requests WHERE id = $1";
+        let token: i64 = s.database.query_one(token, &[&bdr_id]).await.unwrap().get(0);
+        let export = json!({"bdr_id": bdr_id, "user_sqid": s.user_sqid, "token": token});
+        let input = json!({"export": export, "segments": [1]});
+        let waiting = json!({"Type": "Wait", "Seconds": 600, "End": true});
+        let state_machine = state_machine(&s, waiting).await;
+        let execution = start(&s, &state_machine, &input).await;
+
+        let denied = Target::Nth(Service::StepFunctions, "DescribeExecution".to_owned(), 1);
+        let again = Target::After(1);
+        let faults = vec![(denied, Fault::Denial), (again, Fault::Denial)];
+        let script = Arc::new(Script::new(faults));
+        let proxy = HttpProxy::start(script, s.stack.endpoint(), "").await.unwrap();
+        s.aws = proxy.sdk_config(s.stack);
+        let cleaner = Cleaner::new(&s, &[("EXPORT_STATE_MACHINE_ARN", &state_machine)]).await;
+        let rescue = async || cleaner.run(json!({"only": ["rescue"]})).await.unwrap();
+        let denied = rescue().await;
+        assert_eq!(denied["rescued"], 0, "{denied}");
+        assert_eq!(denied["errors"].as_array().unwrap().len(), 2, "{denied}");
+        let report = rescue().await;
+        assert_eq!((&report["rescued"], &report["errors"]), (&json!(1), &Value::Null));
+        assert_eq!(s.row(other).await["status"], "failed");
+        assert_eq!(s.row(bdr_id).await["status"], "processing");
+        aws(&s, &["stepfunctions", "stop-execution", "--execution-arn", &execution]).await;
+        assert_eq!(rescue().await["rescued"], 1);
+        assert_eq!(s.row(bdr_id).await["status"], "failed");
+    });
+}
+
+#[test]
 fn stuck_requests_are_rescued_and_waiting_requests_republished() {
     scenario_apart(async |s| {
         let since = |minutes| format!("{LONG_AGO};started_at=now() - interval '{minutes} minutes'");
@@ -212,8 +255,12 @@ fn orphans_are_deleted_after_a_day_and_unknown_objects_kept() {
         let mut wanted = requests(&s, 1, "pending", "").await;
         wanted.extend(requests(&s, 1, "processing", "started_at=now()").await);
         wanted.extend(requests(&s, 1, "ready", "expires_at=now() + interval '1 day'").await);
+        // A large export may have left a segment beside each ZIP.
+        let segment =
+            |bdr_id: &Uuid| key(bdr_id).replace(".zip", "/1764000000000000/segment-00001");
         for bdr_id in unwanted.iter().chain(&wanted) {
             s.put(&key(bdr_id), b"zip").await;
+            s.put(&segment(bdr_id), b"segment").await;
         }
         let unknown = [key(&Uuid::new_v4()), "bdr/readme.txt".to_owned(), "bdr/u/x.zip".to_owned()];
         for key in &unknown {
@@ -227,9 +274,13 @@ fn orphans_are_deleted_after_a_day_and_unknown_objects_kept() {
 
         cleaner.handler.cleanup.clock = Clock::fixed(now() + Duration::from_hours(25));
         let old = cleaner.run(json!({"only": ["orphans"]})).await.unwrap();
-        assert_eq!((&old["orphans_deleted"], &old["orphans_unknown"]), (&json!(2), &json!(3)));
+        // The ready request, the last one, has its ZIP and needs no segment.
+        assert_eq!((&old["orphans_deleted"], &old["orphans_unknown"]), (&json!(5), &json!(3)));
         for bdr_id in &unwanted {
             assert!(!exists(&s, &key(bdr_id)).await);
+        }
+        for (n, bdr_id) in wanted.iter().chain(&unwanted).enumerate() {
+            assert_eq!(exists(&s, &segment(bdr_id)).await, n < 2, "{n}");
         }
         for kept in wanted.iter().map(key).chain(unknown).chain(["artwork.png".to_owned()]) {
             assert!(exists(&s, &kept).await, "{kept}");

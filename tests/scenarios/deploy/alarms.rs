@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bdr_tests::in_process::Cleaner;
+use bdr_tests::in_process::{Cleaner, canary};
 use bdr_tests::template::{Template, text};
 use bdr_tests::{Artwork, Scenario, scenario_apart};
 use serde_json::{Value, json};
@@ -201,8 +201,12 @@ fn operand(
 /// Returns the alarms of the template by name.
 async fn alarms(s: &Scenario) -> BTreeMap<String, Value> {
     let template = Template(template(s).await);
-    let stack =
-        template.with(&[("DatabaseUrl", "postgresql://h/d"), ("EmailFrom", "a@b.org")]).unwrap();
+    let parameters = [
+        ("DatabaseUrl", "postgresql://h/d"),
+        ("EmailFrom", "a@b.org"),
+        ("CanaryRequestId", "0198f3c2-7c1e-7d3a-9b52-4f0a1c2d3e4f"),
+    ];
+    let stack = template.with(&parameters).unwrap();
     let resources = stack["Resources"].as_object().unwrap().clone().into_iter();
     let alarms = resources.filter(|(_, it)| it["Type"] == "AWS::CloudWatch::Alarm");
     alarms.map(|(name, mut alarm)| (name, alarm["Properties"].take())).collect()
@@ -256,7 +260,7 @@ fn the_alarms_on_the_functions_fire_on_what_they_emit_in_each_failure() {
         let artwork = s.artwork(Artwork::default()).await;
         let mut seen = 0;
         // Returns the alarms that fire on what was emitted since the last call, `times` times, beside a
-        // daily cleanup.
+        // daily cleanup and a successful canary.
         let mut since = |s: &Scenario, times: usize| {
             let lines = emitted(s);
             let new = lines[seen..].iter().cycle().take((lines.len() - seen) * times);
@@ -264,9 +268,13 @@ fn the_alarms_on_the_functions_fire_on_what_they_emit_in_each_failure() {
             let daily = json!({
                 "_aws": {"CloudWatchMetrics": [{
                     "Namespace": "MakapixBDR", "Dimensions": [["stack"]],
-                    "Metrics": [{"Name": "bdr_cleanup_completed_total"}],
+                    "Metrics": [
+                        {"Name": "bdr_cleanup_completed_total"},
+                        {"Name": "bdr_canary_succeeded_total"},
+                    ],
                 }]},
                 "stack": "makapix-bdr", "bdr_cleanup_completed_total": 1,
+                "bdr_canary_succeeded_total": 1,
             });
             let new: Vec<_> = new.cloned().chain([daily]).collect();
             firing(&alarms, &new)
@@ -314,7 +322,16 @@ fn the_alarms_on_the_functions_fire_on_what_they_emit_in_each_failure() {
         assert_eq!(report["errors"][0]["bdr_id"], bdr_id.to_string());
         assert_eq!(since(&s, 1), names(&["CleanupItemErrorsAlarm"]));
 
-        assert_eq!(firing(&alarms, &[]), names(&["CleanupMissedAlarm"]), "no cleanup");
+        let none = names(&["CanaryAlarm", "CleanupMissedAlarm"]);
+        assert_eq!(firing(&alarms, &[]), none, "no cleanup and no canary");
+        let before = emitted(&s).len();
+        canary(&s, late, worker.queue_url(), &[]).await.unwrap();
+        s.set(late, "status = 'failed'").await;
+        canary(&s, late, worker.queue_url(), &[]).await.unwrap();
+        let runs = emitted(&s).split_off(before);
+        assert_eq!(runs.len(), 2);
+        assert_eq!(firing(&alarms, &runs[..1]), names(&["CleanupMissedAlarm"]), "a success");
+        assert_eq!(firing(&alarms, &runs[1..]), none, "a failure");
     });
 }
 
@@ -340,7 +357,7 @@ fn the_alarms_on_aws_metrics_fire_on_a_failure_and_end() {
     scenario_apart(async |s| {
         let alarms = alarms(&s).await;
         let of_aws = |alarm: &&Value| !alarm.to_string().contains("MakapixBDR");
-        assert_eq!(alarms.values().filter(of_aws).count(), ON_ONE_VALUE.len() + 1);
+        assert_eq!(alarms.values().filter(of_aws).count(), ON_ONE_VALUE.len() + 2);
         for (name, failure) in ON_ONE_VALUE {
             let alarm = &alarms[name];
             let one = |value| {
@@ -371,5 +388,22 @@ fn each_message_that_arrives_in_the_dead_letter_queue_raises_the_alarm() {
         let firing: Vec<u64> =
             (0..90).filter(|minute| fires(alarm, &points, NOW + minute + 1)).collect();
         assert_eq!(firing, [0, 1, 2, 3, 4, 60, 61, 62, 63, 64]);
+    });
+}
+
+#[test]
+fn an_export_that_does_not_succeed_raises_the_alarm() {
+    scenario_apart(async |s| {
+        let alarm = &alarms(&s).await["ExportsFailedAlarm"];
+        assert!(!fires(alarm, &Points::default(), NOW), "no data");
+        for name in ["ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"] {
+            let metrics = alarm["Metrics"].as_array().unwrap().iter();
+            let mut metrics = metrics.map(|it| &it["MetricStat"]["Metric"]);
+            let of_aws = metrics.find(|it| it["MetricName"] == name).unwrap();
+            let mut points = Points::default();
+            points.add(metric(of_aws), NOW - 1, 1.0);
+            assert!(fires(alarm, &points, NOW), "{name}");
+            assert!(!fires(alarm, &points, NOW + 60), "{name}: an hour later");
+        }
     });
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use aws_sdk_lambda::types::FunctionResponseType;
 use aws_sdk_sqs::types::QueueAttributeName;
+use bdr_tests::template::Translation;
 use bdr_tests::{Artwork, Scenario, scenario};
 use local_stack::deployable;
 use serde_json::{Value, json};
@@ -70,6 +71,14 @@ pub(crate) async fn deploy(s: &Scenario, stack: &str, file: &Path, parameters: &
 /// Returns the packaged `template.yaml`.
 pub(crate) async fn template(s: &Scenario) -> Value {
     serde_json::from_slice(packaged(s).await).unwrap()
+}
+
+/// Returns `template.yaml` translated for combinations of its optional parameters. All scenarios share the
+/// result.
+pub(crate) async fn translations(s: &Scenario) -> &'static [Translation] {
+    static TRANSLATIONS: OnceCell<Vec<Translation>> = OnceCell::const_new();
+    let translations = async || bdr_tests::template::translations(s, &template(s).await).await;
+    TRANSLATIONS.get_or_init(translations).await
 }
 
 #[test]
@@ -171,12 +180,13 @@ fn a_malformed_presign_payload_returns_a_readable_error() {
 fn the_cleanup_is_scheduled_and_its_failures_are_queued() {
     scenario(async |s| {
         let template = template(&s).await;
-        let cleanup = &template["Resources"]["CleanupExpiredBdrsFunction"]["Properties"];
+        let resource = |id: &str| template["Resources"][id]["Properties"].clone();
         let failures = json!({"Fn::GetAtt": ["CleanupFailureQueue", "Arn"]});
-        let invocation = &cleanup["EventInvokeConfig"];
+        let invocation = resource("CleanupExpiredBdrsFunctionEventInvokeConfig");
         assert_eq!(invocation["MaximumRetryAttempts"], 2);
         assert_eq!(invocation["DestinationConfig"]["OnFailure"]["Destination"], failures);
-        let schedule = |name: &str| cleanup["Events"][name]["Properties"].clone();
+        let schedule =
+            |name: &str| resource(&format!("CleanupExpiredBdrsFunction{name}"))["Target"].clone();
         for name in ["Daily", "Hourly"] {
             assert_eq!(schedule(name)["DeadLetterConfig"]["Arn"], failures);
             assert!(schedule(name)["RetryPolicy"]["MaximumRetryAttempts"].as_u64().unwrap() >= 2);
@@ -216,6 +226,7 @@ fn every_variable_is_documented_and_no_empty_one_is_set() {
             "EXTRA_FORMATS",
             "VAULT_URL_PREFIXES",
             "BRAND_NAME",
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
         ] {
             assert!(
                 !set.iter().any(|variable| variable == absent),

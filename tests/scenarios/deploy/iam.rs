@@ -1,6 +1,6 @@
 //! IAM permissions: those that a call needs ([`needs`], [`needs_of_key`]), and those that a policy
-//! grants ([`grants`]). Both support only what the functions call and the template's policies contain,
-//! and panic on anything else.
+//! grants ([`grants`]). Both support only what the functions and the operator's tool call and the
+//! template's policies contain, and panic on anything else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,20 @@ use serde_json::{Value, json};
 use url::form_urlencoded;
 
 /// The region and the account of the stand-in, as ARNs contain them.
-const REGION_AND_ACCOUNT: &str = "us-east-1:000000000000";
+pub(super) const REGION_AND_ACCOUNT: &str = "us-east-1:000000000000";
+
+/// Granted actions that support no resource but `*` (Service Authorization Reference): they read the
+/// account.
+const ON_ALL_RESOURCES: [&str; 8] = [
+    "lambda:ListEventSourceMappings",
+    "scheduler:ListSchedules",
+    "ses:GetAccountSendingEnabled",
+    "ses:GetIdentityDkimAttributes",
+    "ses:GetIdentityVerificationAttributes",
+    "ses:GetSendQuota",
+    "ses:ListSuppressedDestinations",
+    "xray:PutTraceSegments",
+];
 
 /// An action on a resource.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,14 +80,54 @@ pub(super) fn needs(exchange: &Exchange) -> Vec<Need> {
         Service::SecretsManager => {
             vec![Need::new(format!("secretsmanager:{}", call.operation), text("SecretId"))]
         }
-        Service::Ses => needs_of_ses(&format!("ses:{}", call.operation), body),
+        Service::Ses if call.operation == "SendEmail" => needs_of_ses("ses:SendEmail", body),
+        Service::Ses => vec![Need::new(format!("ses:{}", call.operation), "*")],
+        Service::Lambda => vec![need_of_lambda(exchange)],
+        Service::Scheduler => vec![Need::new(format!("scheduler:{}", call.operation), "*")],
+        Service::CloudFormation => {
+            let stack = &form(body)["StackName"];
+            let arn = format!("arn:aws:cloudformation:{REGION_AND_ACCOUNT}:stack/{stack}/*");
+            vec![Need::new(format!("cloudformation:{}", call.operation), arn)]
+        }
+        Service::Iam => {
+            vec![Need::new(format!("iam:{}", call.operation), &form(body)["PolicySourceArn"])]
+        }
+        Service::Logs => {
+            let group = text("logGroupName");
+            let arn = format!("arn:aws:logs:{REGION_AND_ACCOUNT}:log-group:{group}:*");
+            vec![Need::new(format!("logs:{}", call.operation), arn)]
+        }
+        Service::StepFunctions => {
+            let resource = match call.operation.as_str() {
+                "DescribeExecution" => "executionArn",
+                _ => "stateMachineArn",
+            };
+            vec![Need::new(format!("states:{}", call.operation), text(resource))]
+        }
         Service::Web | Service::Postgres => panic!("{call} needs no permission of IAM"),
     }
 }
 
+/// Returns the fields of a body in the query protocol.
+fn form(body: &[u8]) -> BTreeMap<String, String> {
+    form_urlencoded::parse(body).into_owned().collect()
+}
+
+fn need_of_lambda(Exchange { call, request, .. }: &Exchange) -> Need {
+    let action = match call.operation.as_str() {
+        "Invoke" => "lambda:InvokeFunction".to_owned(),
+        operation => format!("lambda:{operation}"),
+    };
+    let mut segments = request.uri().path().split('/').skip_while(|part| *part != "functions");
+    let arn = segments
+        .nth(1)
+        .map(|function| format!("arn:aws:lambda:{REGION_AND_ACCOUNT}:function:{function}"));
+    Need::new(action, arn.unwrap_or_else(|| "*".to_owned()))
+}
+
 /// On the identity of the sender and, while the account is in the sandbox, on those of the recipients.
 fn needs_of_ses(action: &str, body: &[u8]) -> Vec<Need> {
-    let form: BTreeMap<_, _> = form_urlencoded::parse(body).into_owned().collect();
+    let form = form(body);
     // The address in `name <address>`.
     let address = |mailbox: &String| {
         mailbox
@@ -104,6 +157,8 @@ fn needs_of_s3(Exchange { call, request, status }: &Exchange) -> Vec<Need> {
     };
     match call.operation.as_str() {
         "ListMultipartUploads" => vec![on_bucket("s3:ListBucketMultipartUploads")],
+        "HeadBucket" => vec![on_bucket("s3:ListBucket")],
+        "GetBucketLifecycleConfiguration" => vec![on_bucket("s3:GetLifecycleConfiguration")],
         "ListObjectsV2" => {
             let query = request.uri().query().unwrap_or_default();
             let mut query = form_urlencoded::parse(query.as_bytes());
@@ -126,6 +181,12 @@ fn needs_of_s3(Exchange { call, request, status }: &Exchange) -> Vec<Need> {
         "PutObject" | "CreateMultipartUpload" | "UploadPart" | "CompleteMultipartUpload" => {
             vec![on_object("s3:PutObject", key)]
         }
+        "UploadPartCopy" => {
+            let source = request.headers()["x-amz-copy-source"].to_str().unwrap();
+            let source = percent_decode_str(source).decode_utf8().unwrap();
+            let (_, source) = source.split_once('/').unwrap();
+            vec![on_object("s3:GetObject", source), on_object("s3:PutObject", key)]
+        }
         "AbortMultipartUpload" => vec![on_object("s3:AbortMultipartUpload", key)],
         "DeleteObject" => deletion(key, request.headers().contains_key("if-match")).collect(),
         _ => panic!("{} is not supported here", call.request),
@@ -137,9 +198,12 @@ fn needs_of_s3(Exchange { call, request, status }: &Exchange) -> Vec<Need> {
 pub(super) fn needs_of_key(exchange: &Exchange, key: &str) -> Vec<Need> {
     let (service, actions): (_, &[&str]) = match exchange.call.operation.as_str() {
         // A part is encrypted with the data key of its upload.
-        "GetObject" | "UploadPart" | "CompleteMultipartUpload" => ("s3", &["kms:Decrypt"]),
+        "GetObject" | "UploadPart" | "UploadPartCopy" | "CompleteMultipartUpload" => {
+            ("s3", &["kms:Decrypt"])
+        }
         "PutObject" | "CreateMultipartUpload" => ("s3", &["kms:GenerateDataKey"]),
         "SendMessage" | "SendMessageBatch" => ("sqs", &["kms:Decrypt", "kms:GenerateDataKey"]),
+        "ReceiveMessage" => ("sqs", &["kms:Decrypt"]),
         "GetSecretValue" => ("secretsmanager", &["kms:Decrypt"]),
         _ => return Vec::new(),
     };
@@ -175,7 +239,8 @@ struct Statement {
 ///
 /// # Panics
 /// When the document contains what the template's policies do not: denials other than to the function's
-/// code, conditions other than `StringEquals` and `StringLike`, wildcards in actions or within ARNs.
+/// code, conditions other than `StringEquals` and `StringLike`, wildcards in actions or within ARNs, and
+/// `*` for an action that supports resources.
 pub(super) fn grants(document: Value) -> Vec<Grant> {
     let document: Document = serde_json::from_value(document).expect("a supported policy");
     let (denials, allowances): (Vec<_>, Vec<_>) =
@@ -196,7 +261,11 @@ pub(super) fn grants(document: Value) -> Vec<Grant> {
             assert!(!action.contains(['*', '?']), "{action} is not an exact action");
             let denied_to_code = denied.contains(&action);
             for resource in texts(&resource) {
-                assert!(denied_to_code || is_narrow(&resource), "{resource} is not narrow");
+                let is_for_all = resource == "*" && ON_ALL_RESOURCES.contains(&&*action);
+                assert!(
+                    denied_to_code || is_for_all || is_narrow(&resource),
+                    "{action} on {resource} is not narrow"
+                );
                 grants.extend(choices.iter().map(|conditions| Grant {
                     action: action.clone(),
                     resource: resource.clone(),

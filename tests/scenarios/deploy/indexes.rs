@@ -2,7 +2,7 @@
 //! of `infra/sql/indexes.sql`.
 
 use bdr_tests::{Scenario, scenario_apart};
-use shared::request::{EXPIRED, GIVE_UP, PAGE, PURGE, UNPUBLISHED};
+use shared::request::{EXPIRED, GIVE_UP, PAGE, PURGE, STUCK, UNPUBLISHED, UNPUBLISHED_IN_TURN};
 use time::macros::datetime;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
@@ -30,7 +30,7 @@ async fn plan(s: &Scenario, statement: &str, parameters: Parameters<'_>) -> Stri
 }
 
 /// Returns the plans of all statements that search for rows, by the name of their task.
-async fn plans(s: &Scenario) -> [(&'static str, String); 4] {
+async fn plans(s: &Scenario) -> [(&'static str, String); 6] {
     let begin = datetime!(0001-01-01 0:00 UTC);
     let expired: Parameters<'_> =
         &[(&begin, Type::TIMESTAMPTZ), (&Uuid::nil(), Type::UUID), (&PAGE, Type::INT8)];
@@ -39,12 +39,21 @@ async fn plans(s: &Scenario) -> [(&'static str, String); 4] {
         (&6, Type::INT4),
         (&"It took too long.", Type::TEXT),
         (&PAGE, Type::INT8),
+        (&None::<Vec<Uuid>>, Type::UUID_ARRAY),
+    ];
+    let looked_at: Parameters<'_> = &[
+        (&"processing", Type::TEXT),
+        (&6, Type::INT4),
+        (&PAGE, Type::INT8),
+        (&Vec::<Uuid>::new(), Type::UUID_ARRAY),
     ];
     let closed: Parameters<'_> = &[(&690, Type::INT4), (&PAGE, Type::INT8)];
     [
         ("expire", plan(s, EXPIRED, expired).await),
         ("rescue", plan(s, GIVE_UP, stuck).await),
-        ("republish", plan(s, UNPUBLISHED, &[(&PAGE, Type::INT8)]).await),
+        ("rescue of exports", plan(s, STUCK, looked_at).await),
+        ("republish alone", plan(s, UNPUBLISHED, &[(&PAGE, Type::INT8)]).await),
+        ("republish", plan(s, UNPUBLISHED_IN_TURN, &[(&PAGE, Type::INT8)]).await),
         ("purge", plan(s, PURGE, closed).await),
     ]
 }

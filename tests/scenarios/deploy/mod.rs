@@ -1,6 +1,7 @@
 //! Scenarios of the template, the database role and the deployed stack.
 
 mod alarms;
+pub(crate) mod canary;
 mod database_role;
 mod database_tls;
 pub(crate) mod deployed_stack;
@@ -9,9 +10,12 @@ mod iam;
 mod indexes;
 mod invocation_errors;
 mod observability;
+mod operator_policy;
 mod permissions;
 mod release;
+mod releases;
 mod rotation;
 pub(crate) mod secrets;
-mod stack_life;
+pub(crate) mod stack_life;
 mod template_rules;
+mod two_stacks;

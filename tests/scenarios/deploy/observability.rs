@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use bdr_tests::in_process::Cleaner;
+use bdr_tests::in_process::{Cleaner, canary};
 use bdr_tests::lambda::{Deployed, EventSource, TestQueue};
 use bdr_tests::scenario::unique;
 use bdr_tests::template::{Template, text};
@@ -16,6 +16,7 @@ use shared::metrics;
 
 use crate::deploy::deployed_stack::{aws, deploy, template};
 use crate::process::email::give_ses;
+use crate::process::large_exports;
 
 /// Returns the wide events among the emitted lines: those that count an attempt or a run.
 fn events(s: &Scenario) -> Vec<Value> {
@@ -82,6 +83,12 @@ fn every_attempt_emits_one_event_with_the_declared_metrics() {
         assert_eq!(runs[1]["bdr_cleanup_expired_total"], 1);
         assert_eq!(s.log.outcome()["cleaned_up"], 1);
 
+        canary(&s, failed, worker.queue_url(), &[]).await.unwrap();
+        let export = large_exports::request(&s, 8, 200_000).await;
+        let state_machine = large_exports::idle_state_machine(&s).await;
+        let input = large_exports::begin(&s, export, 500_000, &state_machine).await;
+        let ended = large_exports::execute(&worker, &input).await;
+        assert_eq!(ended.as_deref(), Some("ready"));
         let emitted = emf::metrics(&s.log.emitted());
         let declared: BTreeSet<_> = metrics::ALL.iter().map(emf::declared).collect();
         assert_eq!(emitted, declared, "the emitted metrics are those of metrics/mod.rs");
@@ -168,7 +175,7 @@ fn the_log_is_text_if_lambda_is_configured_for_text() {
 }
 
 /// AWS's own metrics: namespace, name, dimension and statistics.
-const OF_AWS: [(&str, &str, &str, &str); 16] = [
+const OF_AWS: [(&str, &str, &str, &str); 19] = [
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "Maximum"),
     ("AWS/SQS", "ApproximateNumberOfMessagesNotVisible", "QueueName", "Maximum"),
     ("AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", "Maximum"),
@@ -178,6 +185,9 @@ const OF_AWS: [(&str, &str, &str, &str); 16] = [
     ("AWS/Lambda", "Errors", "FunctionName", "Sum"),
     ("AWS/Lambda", "Throttles", "FunctionName", "Sum"),
     ("AWS/Lambda", "Duration", "FunctionName", "Maximum or Sum"),
+    ("AWS/States", "ExecutionsFailed", "StateMachineArn", "Sum"),
+    ("AWS/States", "ExecutionsTimedOut", "StateMachineArn", "Sum"),
+    ("AWS/States", "ExecutionsAborted", "StateMachineArn", "Sum"),
     ("AWS/SES", "Bounce", "", "Sum"),
     ("AWS/SES", "Complaint", "", "Sum"),
     ("AWS/SES", "Reputation.BounceRate", "", "Average"),
@@ -230,9 +240,12 @@ impl Watched {
 fn every_alarm_watches_an_emitted_metric() {
     scenario(async |s| {
         let template = Template(template(&s).await);
-        let stack = template
-            .with(&[("DatabaseUrl", "postgresql://h/d"), ("EmailFrom", "a@b.org")])
-            .unwrap();
+        let parameters = [
+            ("DatabaseUrl", "postgresql://h/d"),
+            ("EmailFrom", "a@b.org"),
+            ("CanaryRequestId", "0198f3c2-7c1e-7d3a-9b52-4f0a1c2d3e4f"),
+        ];
+        let stack = template.with(&parameters).unwrap();
         let resources = stack["Resources"].as_object().unwrap();
         let alarms = resources.values().filter(|it| it["Type"] == "AWS::CloudWatch::Alarm");
         let ours: BTreeSet<_> = alarms
@@ -270,6 +283,7 @@ fn every_alarm_watches_an_emitted_metric() {
         let expected = [
             "bdr_artworks_count",
             "bdr_artworks_failed_total",
+            "bdr_canary_succeeded_total",
             "bdr_cleanup_completed_total",
             "bdr_cleanup_errors_total",
             "bdr_email_failed_total",

@@ -1,6 +1,6 @@
 //! The life of a stack: deployed, updated and deleted, with a vault that outlives it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -15,37 +15,43 @@ use crate::deploy::deployed_stack::{aws, deploy, lambda, package, template, vari
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// A stack of the template, and a folder with the packaged template.
-struct Stack<'a> {
+pub(crate) struct Stack<'a> {
     s: &'a Scenario,
-    name: String,
+    /// The stack's name.
+    pub(crate) name: String,
     folder: tempfile::TempDir,
 }
 
 impl<'a> Stack<'a> {
-    async fn packaged(s: &'a Scenario) -> Self {
+    pub(crate) async fn packaged(s: &'a Scenario) -> Self {
         let stack = Self { s, name: unique("life-"), folder: tempfile::tempdir().unwrap() };
         package(s, &stack.folder.path().join("template.json")).await;
         stack
     }
 
     /// Deploys or updates it.
-    async fn deploy(&self, parameters: &[&str]) {
+    pub(crate) async fn deploy(&self, parameters: &[&str]) {
         deploy(self.s, &self.name, &self.folder.path().join("template.json"), parameters).await;
     }
 
     async fn output(&self, key: &str) -> String {
+        self.outputs().await.remove(key).unwrap()
+    }
+
+    /// Returns the stack's outputs by name.
+    pub(crate) async fn outputs(&self) -> BTreeMap<String, String> {
         let describe = self.cloudformation().describe_stacks().stack_name(&self.name);
         let stacks = describe.send().await.unwrap();
-        let mut outputs = stacks.stacks()[0].outputs().iter();
-        let output = outputs.find(|output| output.output_key() == Some(key)).unwrap();
-        output.output_value().unwrap().to_owned()
+        let outputs = stacks.stacks()[0].outputs().iter();
+        let outputs = outputs.map(|it| (it.output_key().unwrap(), it.output_value().unwrap()));
+        outputs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
     }
 
     async fn variables(&self, function: &str) -> HashMap<String, String> {
         variables(self.s, function).await
     }
 
-    async fn delete(&self) {
+    pub(crate) async fn delete(&self) {
         let cloudformation = self.cloudformation();
         cloudformation.delete_stack().stack_name(&self.name).send().await.unwrap();
         let deleted = cloudformation.wait_until_stack_delete_complete().stack_name(&self.name);
@@ -99,7 +105,7 @@ fn a_stack_is_updated_and_deleted_and_its_vault_reused() {
 }
 
 /// Returns this machine's processor as a value of the template's parameter `Architecture`.
-fn local_stack_architecture() -> &'static str {
+pub(crate) fn local_stack_architecture() -> &'static str {
     if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }
 }
 

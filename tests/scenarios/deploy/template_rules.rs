@@ -1,12 +1,13 @@
-//! Rules of AWS that the stand-in does not enforce, for every combination of parameters.
+//! Rules of AWS that the stand-in does not enforce.
 
 use std::collections::BTreeSet;
 
 use bdr_tests::template::{Template, references};
 use bdr_tests::{Scenario, doc_commands, scenario};
 use serde_json::{Value, json};
+use shared::lambda::ErrorType;
 
-use crate::deploy::deployed_stack::template;
+use crate::deploy::deployed_stack::{template, translations};
 
 const URL: (&str, &str) = ("DatabaseUrl", "postgresql://u:p@h/d");
 const SECRET: (&str, &str) =
@@ -17,8 +18,8 @@ const KEY: (&str, &str) =
     ("KmsKeyArn", "arn:aws:kms:us-east-1:000000000000:key/00000000-0000-0000-0000-000000000000");
 const SUBNETS: (&str, &str) = ("VpcSubnetIds", "subnet-0123456a,subnet-0123456b");
 const GROUPS: (&str, &str) = ("VpcSecurityGroupIds", "sg-0123456c");
-const SENDER: (&str, &str) = ("EmailFrom", "Makapix <no-reply@makapix.club>");
-
+const LAYER: (&str, &str) =
+    ("CollectorLayerArn", "arn:aws:lambda:us-east-1:000000000000:layer:collector:1");
 const ORIGINS: (&str, &str) = ("SiteOrigins", "https://makapix.club,https://*.makapix.club");
 
 const FUNCTIONS: [&str; 3] =
@@ -26,18 +27,6 @@ const FUNCTIONS: [&str; 3] =
 
 async fn parsed(s: &Scenario) -> Template {
     Template(template(s).await)
-}
-
-/// Returns every combination of parameters: each optional one given or not.
-fn combinations() -> Vec<Vec<(&'static str, &'static str)>> {
-    let choices: [&[(&str, &str)]; 5] =
-        [&[BUCKET], &[KEY], &[SUBNETS, GROUPS], &[SENDER], &[ORIGINS]];
-    let mut combinations = vec![vec![URL], vec![SECRET], vec![SECRET, HOST]];
-    for choice in choices {
-        let with: Vec<_> = combinations.iter().map(|without| [without, choice].concat()).collect();
-        combinations.extend(with);
-    }
-    combinations
 }
 
 /// Returns the resources of a type with their logical ids.
@@ -55,13 +44,14 @@ fn within(value: &Value, least: u64, most: u64) {
 fn contradictory_parameters_are_rejected_with_a_reason() {
     scenario(async |s| {
         let template = parsed(&s).await;
-        let rejected: [(&[_], &str); 6] = [
+        let rejected: [(&[_], &str); 7] = [
             (&[], "Give one of them."),
             (&[("DatabaseUrl", "none")], "Give one of them."),
             (&[URL, SECRET], "Leave one empty."),
             (&[URL, HOST], "Put the host into DatabaseUrl instead."),
             (&[URL, SUBNETS], "Give both, or leave both empty."),
             (&[URL, GROUPS], "Give both, or leave both empty."),
+            (&[URL, LAYER], "such as http://localhost:4318."),
         ];
         for (parameters, reason) in rejected {
             let errors = template.with(parameters).unwrap_err();
@@ -74,13 +64,12 @@ fn contradictory_parameters_are_rejected_with_a_reason() {
 #[test]
 fn every_reference_points_to_a_created_resource() {
     scenario(async |s| {
-        let template = parsed(&s).await;
-        for parameters in combinations() {
-            let stack = template.with(&parameters).unwrap();
+        for translation in translations(&s).await {
+            let stack = translation.stack();
             let created: BTreeSet<_> =
                 stack["Resources"].as_object().unwrap().keys().cloned().collect();
             let missing = references(&stack).difference(&created).cloned().collect::<Vec<_>>();
-            assert!(missing.is_empty(), "{parameters:?}: {missing:?}");
+            assert!(missing.is_empty(), "{:?}: {missing:?}", translation.parameters);
         }
     });
 }
@@ -113,7 +102,7 @@ fn the_functions_stay_within_the_limits_of_lambda() {
             let chosen = concurrency.to_string();
             let stack = template.with(&[URL, ("MaximumConcurrency", &chosen)]).unwrap();
             let job = &stack["Resources"]["ProcessBdrJobFunction"]["Properties"];
-            let source = &job["Events"]["Requests"]["Properties"];
+            let source = &stack["Resources"]["ProcessBdrJobFunctionRequests"]["Properties"];
             assert_eq!(&source["ScalingConfig"]["MaximumConcurrency"], concurrency);
             within(concurrency, 2, 1_000);
             within(&source["BatchSize"], 1, 10);
@@ -138,12 +127,14 @@ fn the_functions_stay_within_the_limits_of_lambda() {
             within(&function["Properties"]["Timeout"], 1, 900);
             within(&function["Properties"]["MemorySize"], 128, 10_240);
         }
-        let cleanup = &stack["Resources"]["CleanupExpiredBdrsFunction"]["Properties"];
-        let invocation = &cleanup["EventInvokeConfig"];
+        let invocations = &stack["Resources"]["CleanupExpiredBdrsFunctionEventInvokeConfig"];
+        let invocation = &invocations["Properties"];
         within(&invocation["MaximumRetryAttempts"], 0, 2);
         within(&invocation["MaximumEventAgeInSeconds"], 60, 21_600);
-        for schedule in cleanup["Events"].as_object().unwrap().values() {
-            let retry = &schedule["Properties"]["RetryPolicy"];
+        let schedules = of_type(&stack, "AWS::Scheduler::Schedule");
+        assert_eq!(schedules.len(), 2);
+        for (_, schedule) in schedules {
+            let retry = &schedule["Properties"]["Target"]["RetryPolicy"];
             within(&retry["MaximumRetryAttempts"], 0, 185);
             within(&retry["MaximumEventAgeInSeconds"], 60, 86_400);
         }
@@ -200,6 +191,30 @@ fn a_vpc_applies_to_all_functions_and_roles_or_none() {
         for function in FUNCTIONS {
             let own = &inside["Resources"][function]["Properties"];
             assert_eq!(own.get("VpcConfig"), None, "{function} has its own VpcConfig");
+        }
+    });
+}
+
+#[test]
+fn only_the_main_function_has_a_collector() {
+    scenario(async |s| {
+        let template = parsed(&s).await;
+        let endpoint = ("OtlpEndpoint", "http://localhost:4318");
+        for parameters in [&[URL][..], &[URL, endpoint], &[URL, endpoint, LAYER]] {
+            let is_given = |name| parameters.iter().find(|it| it.0 == name).map(|it| it.1);
+            let stack = template.with(parameters).unwrap();
+            for function in FUNCTIONS {
+                let own = &stack["Resources"][function]["Properties"];
+                let is_main = function == "ProcessBdrJobFunction";
+                let layers = is_given(LAYER.0).filter(|_| is_main).map(|arn| json!([arn]));
+                assert_eq!(own.get("Layers"), layers.as_ref(), "{function}");
+                let variable = own["Environment"]["Variables"].get("OTEL_EXPORTER_OTLP_ENDPOINT");
+                let url = is_given(endpoint.0).filter(|_| is_main).map(Value::from);
+                assert_eq!(variable, url.as_ref(), "{function}");
+            }
+            let roles = json!(of_type(&stack, "AWS::IAM::Role")).to_string();
+            let may_send = roles.matches("xray:").count();
+            assert_eq!(may_send, usize::from(is_given(LAYER.0).is_some()));
         }
     });
 }
@@ -305,15 +320,82 @@ fn a_custom_key_encrypts_private_data_through_its_services_only() {
         assert_eq!(default, &json!({"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": KEY.1}));
 
         let mut statements = 0;
-        for kind in ["AWS::IAM::Role", "AWS::IAM::ManagedPolicy"] {
-            for (id, resource) in of_type(&with, kind) {
-                let text = resource.to_string();
-                let with_key = text.matches(&format!(r#""Resource":"{}""#, KEY.1)).count();
-                assert!(with_key > 0, "{id} cannot use the key");
-                assert_eq!(text.matches("kms:ViaService").count(), with_key, "{id}");
-                statements += with_key;
-            }
+        // The role of the schedules handles no private data.
+        for id in
+            ["ProcessBdrJobRole", "CleanupExpiredBdrsRole", "PresignBdrDownloadRole", "ApiPolicy"]
+        {
+            let text = with["Resources"][id].to_string();
+            let with_key = text.matches(&format!(r#""Resource":"{}""#, KEY.1)).count();
+            assert!(with_key > 0, "{id} cannot use the key");
+            assert_eq!(text.matches("kms:ViaService").count(), with_key, "{id}");
+            statements += with_key;
         }
+        assert!(!with["Resources"]["CleanupScheduleRole"].to_string().contains("kms:"));
         assert_eq!(statements, 6);
+    });
+}
+
+#[test]
+fn large_exports_can_be_left_out() {
+    scenario(async |s| {
+        let template = parsed(&s).await;
+        let (with, without) = (
+            template.with(&[URL]).unwrap(),
+            template.with(&[URL, ("LargeExports", "false")]).unwrap(),
+        );
+        let names = |stack: &Value| {
+            let members =
+                ["Resources", "Outputs"].map(|section| stack[section].as_object().unwrap());
+            members.iter().flat_map(|it| it.keys().cloned()).collect::<BTreeSet<_>>()
+        };
+        let left_out: Vec<_> = names(&with).difference(&names(&without)).cloned().collect();
+        let expected = [
+            "ExportStateMachine",
+            "ExportStateMachineArn",
+            "ExportStateMachineRole",
+            "ExportsFailedAlarm",
+        ];
+        assert_eq!(left_out, expected);
+        let without = without.to_string();
+        for part in ["states:", "EXPORT_STATE_MACHINE_ARN", "SEGMENT_BYTES"] {
+            assert!(with.to_string().contains(part) && !without.contains(part), "{part}");
+        }
+    });
+}
+
+#[test]
+fn each_step_of_the_state_machine_is_tried_again_and_its_failure_caught() {
+    scenario(async |s| {
+        let stack = parsed(&s).await.with(&[URL, ("ExportConcurrency", "7")]).unwrap();
+        let machine = &stack["Resources"]["ExportStateMachine"]["Properties"];
+        let machine: Value =
+            serde_json::from_str(machine["DefinitionString"]["Fn::Sub"][0].as_str().unwrap())
+                .unwrap();
+        let states = &machine["States"];
+        let (map, finish, fail) =
+            (&states["WriteSegments"], &states["FinishExport"], &states["FailExport"]);
+        // Step Functions, "Map state in Inline mode".
+        within(&map["MaxConcurrency"], 1, 40);
+        assert_eq!(map["MaxConcurrency"], 7);
+        let write = &map["ItemProcessor"]["States"]["WriteSegment"];
+        let permanent = ErrorType::ALL.into_iter().filter(|kind| kind.is_permanent());
+        let permanent: Vec<_> = permanent.map(ErrorType::as_str).collect();
+        for task in [write, finish, fail] {
+            let [never, retry] = &task["Retry"].as_array().unwrap()[..] else { panic!("{task}") };
+            assert_eq!(never, &json!({"ErrorEquals": permanent, "MaxAttempts": 0}));
+            assert_eq!(retry["ErrorEquals"], json!(["States.ALL"]));
+            // An interval is positive; the function counts four tries.
+            within(&retry["IntervalSeconds"], 1, 600);
+            assert_eq!(retry["MaxAttempts"], 3);
+            // Above the timeout of the function.
+            within(&task["TimeoutSeconds"], 901, 1000);
+        }
+        for state in [map, finish] {
+            assert_eq!(state["Catch"][0]["ErrorEquals"], json!(["States.ALL"]));
+            assert_eq!(state["Catch"][0]["Next"], "FailExport");
+        }
+        // The cleanup marks a row failed that is processing for 6 hours.
+        within(&machine["TimeoutSeconds"], 3600, 6 * 3600 - 1);
+        assert_eq!(states["Failed"]["Type"], "Fail");
     });
 }

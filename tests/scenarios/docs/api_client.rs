@@ -173,7 +173,7 @@ fn the_printed_insert_makes_a_request() {
         s.publish(bdr_id).await;
         s.wait_for(bdr_id, "ready").await;
         let zip = s.archive(bdr_id).await.unwrap();
-        assert_eq!(zip.names().len(), 4, "an artwork and three documents");
+        assert_eq!(zip.names().len(), 6, "an artwork and five documents");
         assert_eq!(s.row(bdr_id).await["artwork_count"], 1);
     });
 }

@@ -10,6 +10,7 @@ use super::pages::{DEPLOY, PERFORMANCE, Page, README, ROOT};
 /// test checks the configuration of SAM.
 const PRELUDE: &str = r#"
     rustup() { :; }
+    git() { [ "$1 $2" = 'rev-parse --short' ] && echo 1234567; }
     cargo() { :; }
     infra/release.sh() { bash -n "$root/infra/release.sh"; }
     infra/vault-lifecycle.sh() { bash -n "$root/infra/vault-lifecycle.sh"; }
@@ -31,7 +32,7 @@ const PRELUDE: &str = r#"
         *) return 1 ;;
       esac
     }
-    account=123456789012 stack=makapix-bdr api_role=api region=eu-central-1 vpc=vpc-0123456a endpoint_group=sg-0123456a
+    account=123456789012 stack=makapix-bdr api_role=api operator_role=operators region=eu-central-1 vpc=vpc-0123456a endpoint_group=sg-0123456a
     subnets='subnet-0123456a subnet-0123456b' route_tables=rtb-0123456a
     echo '{}' > report.json
     echo '{}' > secret.json
@@ -52,6 +53,7 @@ const COMMANDS: &[(Page, &[&str])] = &[
             "## 6. Connect the API",
             "## Use an existing bucket",
             "## Run inside a VPC",
+            "## Release gradually",
             "## Update, roll back, delete",
             "## Write an SBOM",
         ],

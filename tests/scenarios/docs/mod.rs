@@ -10,4 +10,5 @@ mod modules;
 mod operations;
 mod pages;
 mod runbook;
+mod scale;
 mod schemas;

@@ -5,9 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-const CRATES: [&str; 8] = [
+const CRATES: [&str; 9] = [
     "functions/cleanup-expired-bdrs",
     "functions/presign-bdr-download",
+    "functions/run-canary",
     "functions/process-bdr-job",
     "infra/bdrctl",
     "infra/local-stack",

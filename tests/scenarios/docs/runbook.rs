@@ -89,10 +89,10 @@ fn a_stuck_request_is_listed_and_published_again() {
     scenario(async |s| {
         let post = s.artwork(Artwork::default()).await;
         let bdr_id = s.request(&[post]).await;
-        s.set(bdr_id, "created_at = now() - interval '2 hours'").await;
+        s.set(bdr_id, "created_at = now() - interval '5 hours'").await;
         let printed = run_locally(&s, "", blocks("### A request is stuck")[0]).await;
         assert!(printed.contains(&bdr_id.to_string()), "{printed}");
-        assert!(printed.contains("success"), "{printed}");
+        assert!(printed.contains("published again"), "{printed}");
         s.wait_for(bdr_id, "ready").await;
     });
 }
@@ -115,9 +115,16 @@ fn dead_letters_are_listed() {
 #[test]
 fn the_commands_that_change_the_account_are_valid() {
     scenario(async |s| {
-        let names = "output() { echo '/aws/lambda/makapix-bdr'; }; address=artist@example.org";
-        let headings =
-            ["### Artworks are missing", "### The database is down", "### E-mails do not arrive"];
+        let names = "output() { echo '/aws/lambda/makapix-bdr'; }
+                     address=artist@example.org operator_role=operators";
+        let headings = [
+            "### Artworks are missing",
+            "### The database is down",
+            "### E-mails do not arrive",
+            "### The canary fails",
+            "### Large exports",
+            "## bdrctl",
+        ];
         for heading in headings {
             for block in blocks(heading) {
                 run(&s, &format!("{CHECKED}\n{names}\n{block}")).await;

@@ -295,8 +295,17 @@ fn the_documents_of_a_zip_pass_their_schemas_and_need_every_member() {
                 [true],
                 "{document}"
             );
+            // Checksums are not always known.
+            let mut document = document.clone();
+            let artworks = document.get_mut("artworks").and_then(Value::as_array_mut);
+            for artwork in artworks.into_iter().flatten() {
+                artwork
+                    .as_object_mut()
+                    .unwrap()
+                    .retain(|name, _| name != "size_bytes" && name != "sha256");
+            }
             let mut copies = Vec::new();
-            without_each_member(document, &mut copies, "", document);
+            without_each_member(&document, &mut copies, "", &document);
             // An artwork may have no comments, so its key may be absent.
             copies.retain(|copy| copy["comments_by_artwork"] != json!({}));
             assert!(copies.len() > 5);

@@ -5,6 +5,7 @@
 mod burst_tally;
 mod bursts;
 mod duplicates;
+mod exports;
 mod memory;
 mod pairs;
 mod single;

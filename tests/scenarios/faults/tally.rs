@@ -5,7 +5,7 @@ use std::fmt;
 
 use anyhow::Result;
 use bdr_tests::lambda::Deliveries;
-use bdr_tests::proxy::{Call, Fault, Service};
+use bdr_tests::proxy::{Call, Fault, IF_MATCH, Service};
 
 use super::trial::{Stage, email_of, emails, open_uploads};
 
@@ -59,9 +59,9 @@ fn concerns_email(call: &Call) -> bool {
 }
 
 /// Returns whether this fault at this call makes an artwork missing: a denial is a permanent
-/// failure.
+/// failure. When the rest of a large artwork is denied, the attempt starts again.
 pub(super) fn loses_artwork(fault: Fault, call: &Call) -> bool {
-    fault == Fault::Denial && fetches_artwork(call)
+    fault == Fault::Denial && fetches_artwork(call) && !call.request.ends_with(IF_MATCH)
 }
 
 /// Returns whether this call requests an artwork. A GET below `bdr/` reads an archive.

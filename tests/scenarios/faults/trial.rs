@@ -282,7 +282,7 @@ impl<'a> Trial<'a> {
         }
         ensure!(absent == missing, "metadata.json lists {missing} of {absent} missing artworks");
         ensure!(metadata["artwork_count"] == present, "metadata.json has another artwork_count");
-        let documents = if missing > 0 { 4 } else { 3 };
+        let documents = if missing > 0 { 6 } else { 5 };
         let names = contents.keys();
         ensure!(names.len() == present + documents, "the ZIP has other entries: {names:?}");
         ensure!(contents.contains_key("MISSING.txt") == (missing > 0), "MISSING.txt: {missing}");

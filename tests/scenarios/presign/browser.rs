@@ -30,22 +30,16 @@ async fn wait_for(s: &Scenario, browser: &Browser, status: &str) -> Uuid {
         r#"return document.querySelector('li:first-child[data-status="{status}"]')?.dataset.id"#
     );
     let what = format!("the page showing {status}");
-    let id = s.wait(&what, async || {
-        Ok(browser.run(&script).await.as_str().map(|id| id.parse().unwrap()))
-    });
-    let id = id.await;
+    let id = browser.find(&what, &script).await.as_str().unwrap().parse().unwrap();
     s.secrets.look_at_log_of(id);
     id
 }
 
 /// Waits until the page has a text at a selector; returns it.
-async fn text(s: &Scenario, browser: &Browser, selector: &str) -> String {
-    let script = format!("return document.querySelector('{selector}')?.textContent");
-    s.wait(&format!("text in {selector}"), async || {
-        let text = browser.run(&script).await;
-        Ok(text.as_str().filter(|text| !text.is_empty()).map(str::to_owned))
-    })
-    .await
+async fn text(browser: &Browser, selector: &str) -> String {
+    let script = format!("return document.querySelector('{selector}')?.textContent || null");
+    let text = browser.find(&format!("text in {selector}"), &script).await;
+    text.as_str().unwrap().to_owned()
 }
 
 /// Waits until the browser has saved the ZIP of a request; returns it.
@@ -58,14 +52,14 @@ async fn saved(s: &Scenario, browser: &Browser, bdr_id: Uuid) -> Vec<u8> {
 fn a_page_requests_an_archive_and_downloads_it_with_fetch() {
     in_browser(async |s, browser, site| {
         browser.open(site.url()).await;
-        assert_eq!(text(s, browser, "#none").await, "There are no requests.");
+        assert_eq!(text(browser, "#none").await, "There are no requests.");
         browser.click("form button").await;
         let bdr_id = wait_for(s, browser, "ready").await;
         browser.click("li button").await;
         let zip = bdr_tests::ZipFile { bytes: saved(s, browser, bdr_id).await };
         assert_eq!(zip.bytes, s.archive(bdr_id).await.unwrap().bytes);
         let names = zip.names();
-        assert_eq!(names.len(), 5, "{names:?}");
+        assert_eq!(names.len(), 7, "{names:?}");
         assert!(names.iter().any(|name| name == "comments.json"), "{names:?}");
         let bar = "const bar = document.querySelector('progress'); return [bar.value, bar.max]";
         assert_eq!(browser.run(bar).await, serde_json::json!([zip.bytes.len(), zip.bytes.len()]));
@@ -121,7 +115,7 @@ fn a_page_of_another_origin_cannot_download() {
         browser.click("form button").await;
         wait_for(s, browser, "ready").await;
         browser.click("li button").await;
-        assert_eq!(text(s, browser, "li p.problem").await, "Failed to fetch");
+        assert_eq!(text(browser, "li p.problem").await, "Failed to fetch");
         let console = browser.console().await;
         assert!(console.contains("blocked by CORS policy"), "{console}");
     });
@@ -135,8 +129,8 @@ fn the_page_shows_each_outcome_and_hostile_text_as_text() {
         s.set(bdr_id, &format!("status = 'failed', error_message = '{hostile}'")).await;
         browser.open(site.url()).await;
         assert_eq!(wait_for(s, browser, "failed").await, bdr_id);
-        assert_eq!(text(s, browser, "li p.problem").await, hostile);
-        assert_eq!(text(s, browser, "title").await, "Downloads of noa_pixels");
+        assert_eq!(text(browser, "li p.problem").await, hostile);
+        assert_eq!(text(browser, "title").await, "Downloads of noa_pixels");
         // The row changes while the page is open, and expires between its look and the click.
         let ready = "status = 'ready', error_message = NULL, file_path = ";
         let (key, over) = (s.archive_key(bdr_id), "expires_at = now() - interval '1 s'");
@@ -147,7 +141,7 @@ fn the_page_shows_each_outcome_and_hostile_text_as_text() {
         browser.click("li button").await;
         let expired = "The archive has expired. Please request it again.";
         s.wait("the explanation", async || {
-            Ok((text(s, browser, "li p.problem").await == expired).then_some(()))
+            Ok((text(browser, "li p.problem").await == expired).then_some(()))
         })
         .await;
         browser.open(site.url()).await;
@@ -168,12 +162,8 @@ fn the_page_fits_a_narrow_screen() {
         let widths = "const page = window.frame.contentDocument;
             if (!page.querySelector('li[data-status=ready]')) return null;
             return [page.documentElement.scrollWidth, page.documentElement.clientWidth]";
-        let widths = s
-            .wait("the page in the frame", async || {
-                let widths = browser.run(widths).await;
-                Ok(widths.as_array().map(|both| [both[0].as_u64(), both[1].as_u64()]))
-            })
-            .await;
-        assert!(widths[0] <= widths[1] && widths[1] <= Some(320), "{widths:?}");
+        let widths = browser.find("the page in the frame", widths).await;
+        let [all, visible] = [0, 1].map(|index| widths[index].as_u64());
+        assert!(all <= visible && visible <= Some(320), "{widths}");
     });
 }

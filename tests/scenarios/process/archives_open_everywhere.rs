@@ -8,23 +8,23 @@ use std::path::Path;
 use std::process::Command;
 
 use futures_util::io::AllowStdIo;
-use process_bdr_job::archive::zip::{Deflated, Packing, ZipWriter};
 use tempfile::TempDir;
 use time::OffsetDateTime;
 use time::macros::datetime;
+use zip_to_s3::zip::{Deflated, Packing, ZipWriter};
 
 /// DOS time has steps of two seconds, so it cannot express this time.
 const MODIFIED: OffsetDateTime = datetime!(2025-07-04 05:06:07 UTC);
 const COMMENT: &str = "bdr 00000000-0000-0000-0000-000000000000: 3 artworks, 0 missing; \
                        https://makapix.club 2026-11-30";
 
-/// A sparse file: large blocks, all zeros in these tests, become holes.
+/// A sparse file: large blocks that begin with a zero, all zeros in these tests, become holes.
 #[derive(Debug)]
 struct Sparse(File);
 
 impl Write for Sparse {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if bytes.len() < 1 << 20 {
+        if bytes.len() < 1 << 20 || bytes[0] != 0 {
             return self.0.write(bytes);
         }
         self.0.seek(SeekFrom::Current(i64::try_from(bytes.len()).unwrap()))?;
@@ -64,10 +64,14 @@ fn check_in_every_reader(
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("a.zip");
     write(&path, entries);
+    open_in_every_reader(&path, count);
+}
+
+/// Has every reader test this ZIP of `count` entries.
+pub(super) fn open_in_every_reader(path: &Path, count: usize) {
     let readers: [fn(&Path, usize) -> Option<String>; 5] =
         [info_zip, seven_zip, libarchive, python, java];
     let read: Vec<String> = std::thread::scope(|scope| {
-        let path = &path;
         let running = readers.map(|reader| scope.spawn(move || reader(path, count)));
         let joined = running.map(|reader| reader.join().unwrap_or_else(|e| resume_unwind(e)));
         joined.into_iter().flatten().collect()

@@ -238,7 +238,7 @@ async fn missing_artworks(
     let outcome = s.log.outcome();
     assert_eq!(outcome["missing"], missing.len());
     assert_eq!(outcome["artworks"], metadata["artwork_count"]);
-    assert_eq!(zip.names().len(), metadata["artworks"].as_array().unwrap().len() + 2);
+    assert_eq!(zip.names().len(), metadata["artworks"].as_array().unwrap().len() + 4);
     let text = String::from_utf8(zip.content("MISSING.txt")).unwrap();
     assert_eq!(text.lines().count(), missing.len() + 2, "{text}");
     let warnings = s.log.lines().into_iter().filter(|line| line["level"] == "WARN").count();

@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 /// The port of Lambda's runtime API. Owning it excludes other tests on this machine.
 const FIRST: u16 = 9001;
 /// Further ports in the table of refused URLs: those of the web, which need privileges, and those of
-/// some services that accept commands from any client.
-const OTHERS: [u16; 5] = [80, 443, 8080, 8443, 6379];
+/// some services that accept commands from any client. The last one is that of a collector of traces.
+const OTHERS: [u16; 6] = [80, 443, 8080, 8443, 6379, 4318];
 /// Longest wait for another test to release the ports, and for a connection to be counted.
 const PATIENCE: Duration = Duration::from_mins(1);
 

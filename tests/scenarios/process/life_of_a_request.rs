@@ -197,7 +197,7 @@ fn a_request_that_fails_transiently_is_retried_until_it_succeeds() {
         let bdr_id = s.request(&[post]).await;
         s.publish(bdr_id).await;
         s.wait_for(bdr_id, "ready").await;
-        assert_eq!(s.archive(bdr_id).await.unwrap().names().len(), 2);
+        assert_eq!(s.archive(bdr_id).await.unwrap().names().len(), 4);
         let outcomes = outcomes(&s, bdr_id, 2).await;
         let results: Vec<_> = outcomes
             .iter()

@@ -15,7 +15,7 @@ const COMMENTS: usize = 1_000_000;
 const MAX_PEAK_KIB: u64 = 128 * 1024;
 
 /// Returns the highest resident memory of a process so far, in KiB.
-fn peak_kib(pid: u32) -> u64 {
+pub(super) fn peak_kib(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     peak.trim().trim_end_matches(" kB").parse().unwrap()

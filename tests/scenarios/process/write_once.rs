@@ -192,11 +192,41 @@ fn a_large_zip_is_uploaded_in_parts_and_reads_back_whole() {
     });
 }
 
-/// Returns a worker that writes its ZIPs to this S3, and a request for 20 MiB.
+#[test]
+fn a_zip_that_changes_on_its_way_is_refused_and_sent_again() {
+    scenario(async |s| {
+        for (operation, size) in [("PutObject", 1 << 20), ("UploadPart", 11 << 20)] {
+            let file = vec![1; size];
+            let post = s.artwork(Artwork { file: Some(&file), ..Artwork::default() }).await;
+            let bdr_id = s.request(&[post]).await;
+            let target = Target::Nth(Service::S3, operation.to_owned(), 1);
+            let script = Arc::new(Script::new(vec![(target, Fault::FlippedBit)]));
+            let proxy = HttpProxy::start(script, s.stack.endpoint(), "").await.unwrap();
+            let worker = s.worker_through(&proxy.sdk_config(s.stack), &[]).await;
+            assert_eq!(worker.receive(bdr_id).await, Delivery::BackLater, "{operation}");
+            let refused = proxy.exchanges().into_iter().filter(|it| it.status == 400);
+            let refused: Vec<_> = refused.map(|exchange| exchange.call.operation).collect();
+            assert_eq!(refused, [operation]);
+            assert!(s.archive(bdr_id).await.is_none(), "{operation}");
+
+            let delivery = worker.receive_again(&Scenario::message(bdr_id), 2).await;
+            assert_eq!(delivery, Delivery::Acknowledged, "{operation}");
+            let zip = s.archive(bdr_id).await.unwrap();
+            let artwork = zip.names().into_iter().find(|name| name.starts_with("artworks/"));
+            assert!(zip.content(&artwork.unwrap()) == file, "{operation}");
+        }
+        assert_eq!(s.open_uploads().await, 0);
+    });
+}
+
+/// Returns a worker that writes its ZIPs to this S3, and a request for 20 MiB, of which S3 copies nothing.
 async fn uploading_to(s: &Scenario, strict: &StrictS3) -> (Worker, Uuid) {
-    let file = vec![1; 20 << 20];
-    let post = s.artwork(Artwork { file: Some(&file), ..Artwork::default() }).await;
-    let bdr_id = s.request(&[post]).await;
+    let file = vec![1; 5 << 20];
+    let mut posts = Vec::new();
+    for _ in 0..4 {
+        posts.push(s.artwork(Artwork { file: Some(&file), ..Artwork::default() }).await);
+    }
+    let bdr_id = s.request(&posts).await;
     let mut worker = s.worker(&[]).await;
     let client = shared::aws::s3(&strict.proxy.sdk_config(s.stack), true);
     worker.handler.job.archiver.vault = Vault::new(client, s.bucket());
@@ -210,7 +240,7 @@ fn an_upload_obeys_the_rules_that_only_aws_enforces() {
         let (worker, bdr_id) = uploading_to(&s, &strict).await;
         assert_eq!(worker.receive(bdr_id).await, Delivery::Acknowledged, "{:?}", s.log.outcome());
         let zip = ZipFile { bytes: strict.object().expect("a completed upload") };
-        assert_eq!(zip.names().len(), 2);
+        assert_eq!(zip.names().len(), 7);
         assert_eq!(s.row(bdr_id).await["file_size_bytes"], zip.bytes.len());
     });
 }

@@ -1,7 +1,7 @@
 //! A simulated run of `cleanup-expired-bdrs`: one task at a time, one step at a time.
 
 use anyhow::{Result, ensure};
-use shared::request::{ExpiryCursor, RequestState, Stuck};
+use shared::request::{ExpiryCursor, Republication, RequestState, Stuck};
 use time::Duration;
 
 use super::invariants::{Row, Statement};
@@ -85,17 +85,17 @@ impl World<'_> {
                 (Statement::Expire, CleanupStep::Nothing)
             }
             CleanupStep::Begin(Task::Rescue) => {
-                changed = requests.give_up(Stuck::Processing, "rescued").await?.len();
+                changed = requests.give_up(Stuck::Processing, "rescued", None).await?.len();
                 self.count_changes(changed, "rescued");
                 (Statement::GiveUp, CleanupStep::Nothing)
             }
             CleanupStep::Begin(Task::Republish) => {
-                changed = requests.give_up(Stuck::Pending, "given up").await?.len();
+                changed = requests.give_up(Stuck::Pending, "given up", None).await?.len();
                 self.count_changes(changed, "given up after a week");
                 (Statement::GiveUp, CleanupStep::Republish)
             }
             CleanupStep::Republish => {
-                let unpublished = requests.unpublished().await?;
+                let unpublished = requests.unpublished(Republication::All).await?;
                 if unpublished.iter().any(|it| it.bdr_id == self.bdr_id) {
                     self.coverage.count("republished");
                     self.publish();

@@ -5,7 +5,7 @@ use std::fmt;
 use axum::body::Bytes;
 use axum::http::{Method, Request, Uri};
 
-/// A service that a function calls.
+/// A service that a function or the operator's tool calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Service {
     /// Amazon S3, which holds the vault.
@@ -16,6 +16,18 @@ pub enum Service {
     Ses,
     /// AWS Secrets Manager.
     SecretsManager,
+    /// AWS CloudFormation.
+    CloudFormation,
+    /// Amazon CloudWatch Logs.
+    Logs,
+    /// AWS IAM.
+    Iam,
+    /// AWS Lambda.
+    Lambda,
+    /// Amazon EventBridge Scheduler.
+    Scheduler,
+    /// AWS Step Functions.
+    StepFunctions,
     /// A web server outside AWS.
     Web,
     /// The database.
@@ -30,9 +42,12 @@ pub struct Call {
     /// The service's name for it, such as `UploadPart`; for PostgreSQL `connect`, `authenticate`, or
     /// what the statement does, such as `UPDATE ready`.
     pub operation: String,
-    /// Method, path and query; for PostgreSQL the statement.
+    /// Method, path and query, and [`IF_MATCH`]; for PostgreSQL the statement.
     pub request: String,
 }
+
+/// The end of [`Call::request`] if the request is for one version of an object.
+pub const IF_MATCH: &str = " if-match";
 
 /// The path under which requests go to the web host; the AWS endpoint has no service there.
 pub(super) const WEB: &str = "/web/";
@@ -46,15 +61,31 @@ impl Call {
         let form = header("content-type") == Some("application/x-www-form-urlencoded");
         let body = std::str::from_utf8(request.body()).ok().filter(|_| form);
         let action = body.and_then(|body| body.split('&').find_map(|p| p.strip_prefix("Action=")));
-        let (service, operation) = match (target, action) {
+        // `Credential=<key>/<day>/<region>/<service>/aws4_request` (Signature Version 4).
+        let signed_for = header("authorization").and_then(|value| value.split('/').nth(3));
+        let (service, operation) = match (target, action, signed_for) {
             _ if uri.path().starts_with(WEB) => (Service::Web, method.as_str()),
-            (Some(("AmazonSQS", operation)), _) => (Service::Sqs, operation),
-            (Some(("secretsmanager", operation)), _) => (Service::SecretsManager, operation),
-            (Some((other, _)), _) => panic!("the proxy does not support the service {other}"),
-            (None, Some(action)) => (Service::Ses, action),
-            (None, None) => (Service::S3, s3_operation(method, uri)),
+            (Some(("AmazonSQS", operation)), ..) => (Service::Sqs, operation),
+            (Some(("secretsmanager", operation)), ..) => (Service::SecretsManager, operation),
+            (Some(("Logs_20140328", operation)), ..) => (Service::Logs, operation),
+            (Some(("AWSStepFunctions", operation)), ..) => (Service::StepFunctions, operation),
+            (Some((other, _)), ..) => panic!("the proxy does not support the service {other}"),
+            (None, Some(action), Some("cloudformation")) => (Service::CloudFormation, action),
+            (None, Some(action), Some("iam")) => (Service::Iam, action),
+            (None, Some(action), _) => (Service::Ses, action),
+            (None, None, Some("lambda")) => (Service::Lambda, lambda_operation(method, uri)),
+            (None, None, Some("scheduler")) => {
+                (Service::Scheduler, scheduler_operation(method, uri))
+            }
+            (None, None, Some("ses")) => (Service::Ses, ses_operation(method, uri)),
+            (None, None, _) if header("x-amz-copy-source").is_some() => {
+                (Service::S3, "UploadPartCopy")
+            }
+            (None, None, _) => (Service::S3, s3_operation(method, uri)),
         };
-        Self { service, operation: operation.to_owned(), request: format!("{method} {uri}") }
+        let condition = if header("if-match").is_some() { IF_MATCH } else { "" };
+        let request = format!("{method} {uri}{condition}");
+        Self { service, operation: operation.to_owned(), request }
     }
 
     /// Identifies a statement by its verb, and by the status that it sets or the table that it reads.
@@ -84,6 +115,8 @@ fn s3_operation(method: &Method, uri: &Uri) -> &'static str {
         "GET" if is_bucket && has("uploads") => "ListMultipartUploads",
         "GET" if is_bucket && has("list-type") => "ListObjectsV2",
         "POST" if is_bucket && has("delete") => "DeleteObjects",
+        "GET" if is_bucket && has("lifecycle") => "GetBucketLifecycleConfiguration",
+        "HEAD" if is_bucket => "HeadBucket",
         _ if is_bucket => "unknown",
         "GET" if has("uploadId") => "ListParts",
         "GET" => "GetObject",
@@ -94,6 +127,33 @@ fn s3_operation(method: &Method, uri: &Uri) -> &'static str {
         "POST" if has("uploadId") => "CompleteMultipartUpload",
         "DELETE" if has("uploadId") => "AbortMultipartUpload",
         "DELETE" => "DeleteObject",
+        _ => "unknown",
+    }
+}
+
+/// The operations of the operator's tool.
+fn lambda_operation(method: &Method, uri: &Uri) -> &'static str {
+    let last = uri.path().trim_end_matches('/').rsplit('/').next();
+    match (method.as_str(), last) {
+        ("POST", Some("invocations")) => "Invoke",
+        ("GET", Some("configuration")) => "GetFunctionConfiguration",
+        ("GET", Some("event-source-mappings")) => "ListEventSourceMappings",
+        _ => "unknown",
+    }
+}
+
+/// The operations of version 2 of the API that the operator's tool calls.
+fn ses_operation(method: &Method, uri: &Uri) -> &'static str {
+    match (method.as_str(), uri.path()) {
+        ("GET", "/v2/email/suppression/addresses") => "ListSuppressedDestinations",
+        _ => "unknown",
+    }
+}
+
+/// The operations of the operator's tool.
+fn scheduler_operation(method: &Method, uri: &Uri) -> &'static str {
+    match (method.as_str(), uri.path().trim_matches('/')) {
+        ("GET", "schedules") => "ListSchedules",
         _ => "unknown",
     }
 }
@@ -133,6 +193,37 @@ mod tests {
         assert_eq!(http("POST", "/", sqs, "{}"), "Sqs DeleteMessage");
         let form = ("content-type", "application/x-www-form-urlencoded");
         assert_eq!(http("POST", "/", form, "Action=SendEmail&Version=1"), "Ses SendEmail");
+    }
+
+    #[test]
+    fn operations_of_the_tool_are_identified() {
+        for (service, method, uri, operation) in [
+            ("s3", "HEAD", "/vault/", "S3 HeadBucket"),
+            ("s3", "GET", "/vault/?lifecycle", "S3 GetBucketLifecycleConfiguration"),
+            ("lambda", "POST", "/2015-03-31/functions/f/invocations", "Lambda Invoke"),
+            (
+                "lambda",
+                "GET",
+                "/2015-03-31/functions/f/configuration",
+                "Lambda GetFunctionConfiguration",
+            ),
+            (
+                "lambda",
+                "GET",
+                "/2015-03-31/event-source-mappings?FunctionName=f",
+                "Lambda ListEventSourceMappings",
+            ),
+            ("scheduler", "GET", "/schedules", "Scheduler ListSchedules"),
+            ("ses", "GET", "/v2/email/suppression/addresses", "Ses ListSuppressedDestinations"),
+        ] {
+            let signature = format!(
+                "AWS4-HMAC-SHA256 Credential=AKID/20261129/us-east-1/{service}/aws4_request, \
+                 SignedHeaders=host, Signature=0"
+            );
+            assert_eq!(http(method, uri, ("authorization", &signature), ""), operation);
+        }
+        let logs = ("x-amz-target", "Logs_20140328.FilterLogEvents");
+        assert_eq!(http("POST", "/", logs, "{}"), "Logs FilterLogEvents");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use aws_config::SdkConfig;
@@ -14,12 +15,13 @@ use axum::http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use local_stack::LocalStack;
+use tokio::sync::Mutex as AsyncMutex;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::call::{Call, WEB};
 use super::connection::{Cut, Port};
 use super::refusal::refusal;
-use super::script::{Extent, Script};
+use super::script::{Extent, Fault, Script};
 
 /// The proxy. It accepts no connection after it is dropped.
 #[derive(Debug)]
@@ -47,6 +49,9 @@ struct Proxy {
     aws: String,
     web: String,
     files: Files,
+    /// The time of each of these files, one after the other.
+    pace: Duration,
+    turn: AsyncMutex<()>,
     exchanges: Arc<Mutex<Vec<Exchange>>>,
 }
 
@@ -74,6 +79,20 @@ impl HttpProxy {
         web: &str,
         files: Files,
     ) -> Result<Self> {
+        Self::start_with_pace(script, aws, web, files, Duration::ZERO).await
+    }
+
+    /// Starts a proxy that answers GETs of these files itself, one after the other, each in this time.
+    ///
+    /// # Errors
+    /// When no port is free.
+    pub async fn start_with_pace(
+        script: Arc<Script>,
+        aws: &str,
+        web: &str,
+        files: Files,
+        pace: Duration,
+    ) -> Result<Self> {
         let exchanges = Arc::default();
         let proxy = Arc::new(Proxy {
             script,
@@ -81,6 +100,8 @@ impl HttpProxy {
             aws: aws.to_owned(),
             web: web.to_owned(),
             files,
+            pace,
+            turn: AsyncMutex::new(()),
             exchanges: Arc::clone(&exchanges),
         });
         let port = Port::open().await?;
@@ -147,6 +168,14 @@ async fn answer(
     response
 }
 
+/// Returns a body with another bit in its middle.
+fn flipped(body: &Bytes) -> Bytes {
+    let mut bytes = body.to_vec();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    bytes.into()
+}
+
 impl Proxy {
     /// Answers a request. An error closes the connection without an answer.
     async fn answer(&self, request: Request<Body>) -> Result<(Extent, Response)> {
@@ -158,7 +187,11 @@ impl Proxy {
             refusal
         } else {
             ensure!(self.script.before(fault).await, "the fault loses the request");
-            self.forward(request.clone()).await?
+            let mut sent = request.clone();
+            if fault == Some(Fault::FlippedBit) {
+                *sent.body_mut() = flipped(request.body());
+            }
+            self.forward(sent).await?
         };
         let exchange = Exchange { call, request, status: response.status() };
         self.exchanges.lock().unwrap().push(exchange);
@@ -167,6 +200,10 @@ impl Proxy {
 
     async fn forward(&self, mut request: Request<Bytes>) -> Result<Response> {
         if let Some(file) = self.files.get(request.uri().path()) {
+            if !self.pace.is_zero() {
+                let _turn = self.turn.lock().await;
+                tokio::time::sleep(self.pace).await;
+            }
             return Ok(file.clone().into_response());
         }
         let target = request.uri().to_string();

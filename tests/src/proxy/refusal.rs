@@ -25,7 +25,7 @@ pub(super) fn refusal(service: Service, fault: Fault) -> Option<Response> {
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>CODE</Code>\
              <Message>Injected.</Message><RequestId>fault</RequestId></Error>",
         ),
-        Service::Sqs | Service::SecretsManager => (
+        Service::Sqs | Service::SecretsManager | Service::StepFunctions => (
             "application/x-amz-json-1.0",
             r#"{"__type":"com.amazonaws.sqs#CODE","message":"Injected."}"#,
         ),
@@ -35,7 +35,13 @@ pub(super) fn refusal(service: Service, fault: Fault) -> Option<Response> {
              <Type>Sender</Type><Code>CODE</Code><Message>Injected.</Message></Error>\
              <RequestId>fault</RequestId></ErrorResponse>",
         ),
-        Service::Web | Service::Postgres => ("text/plain", ""),
+        Service::CloudFormation
+        | Service::Logs
+        | Service::Iam
+        | Service::Lambda
+        | Service::Scheduler
+        | Service::Web
+        | Service::Postgres => ("text/plain", ""),
     };
     let status = StatusCode::from_u16(status).unwrap();
     Some((status, [(CONTENT_TYPE, content_type)], body.replace("CODE", code)).into_response())

@@ -20,6 +20,8 @@ pub enum Fault {
     LostAnswer,
     /// The service carries the call out, and its answer breaks off halfway.
     TruncatedAnswer,
+    /// The service receives the body with one bit flipped.
+    FlippedBit,
     /// The call reaches the service late.
     Delay,
     /// The answer is an internal error (500); from PostgreSQL, that it is shutting down (57P01).
