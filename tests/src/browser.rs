@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::scenario::{PATIENCE, Scenario};
 
@@ -32,6 +33,10 @@ const FLAGS: [&str; 9] = [
 /// The member that holds the id of an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
+/// Held by the one browser that runs. chromedriver gives Chromium 60 s to start, which two at once exceed beside
+/// seven other scenarios on two cores.
+static TURN: Mutex<()> = Mutex::const_new(());
+
 /// A browser with one tab, which ends when it is dropped.
 pub struct Browser {
     session: String,
@@ -39,6 +44,7 @@ pub struct Browser {
     _vault: RemoteHost,
     // Open as long as the driver may use them: the supervisor ends the driver at the end of its input.
     _driver: (Child, Lines<BufReader<ChildStdout>>),
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Browser {
@@ -50,15 +56,20 @@ impl Browser {
         places.into_iter().find(|place| place.exists())
     }
 
-    /// Starts the browser with this driver.
+    /// Starts the browser with this driver, once no other runs.
     pub async fn start(s: &Scenario, driver: &Path) -> Self {
+        let turn = TURN.lock().await;
         let vault = cors::vault(s).await;
         let folder = tempfile::tempdir_in(s.stack.scratch_directory()).unwrap();
         let supervisor = Workspace::find().unwrap().root().join("infra/local-stack/supervisor.py");
         let start = async || {
             let mut command = Command::new(s.stack.python());
             command.arg("-I").arg(&supervisor).arg("--").arg(driver).arg("--port=0");
-            command.env("HOME", folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+            command
+                .env("HOME", folder.path())
+                .env("TMPDIR", folder.path())
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped());
             let mut child = command.spawn().unwrap();
             let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
             while let Some(line) = lines.next_line().await.unwrap() {
@@ -71,7 +82,6 @@ impl Browser {
         };
         let (port, driver) = s.wait("chromedriver's port", start).await;
         let mut flags = FLAGS.map(str::to_owned).to_vec();
-        flags.push(format!("--user-data-dir={}", folder.path().join("profile").display()));
         let (_, aws) = s.stack.endpoint().split_once("://").unwrap();
         // The name is that of another site on this machine.
         flags.push(format!(
@@ -82,15 +92,18 @@ impl Browser {
         let capabilities = json!({
             "goog:chromeOptions": { "args": flags, "prefs": preferences },
             "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
+            // In ms. 30,000 by default.
+            "timeouts": { "script": 300_000 },
         });
         let mut browser = Self {
             session: format!("http://127.0.0.1:{port}/session"),
             folder,
             _vault: vault,
             _driver: driver,
+            _turn: turn,
         };
         let asked = json!({ "capabilities": { "alwaysMatch": capabilities } });
-        let session = browser.post("", asked).await;
+        let session = browser.poll("a session of Chromium", "", &asked).await;
         browser.session = format!("{}/{}", browser.session, session["sessionId"].as_str().unwrap());
         browser
     }
@@ -122,15 +135,27 @@ impl Browser {
         if value.get("error").is_some() { Err(value) } else { Ok(value) }
     }
 
+    /// Sends a command until its result is not null; returns that. An error counts as null.
+    async fn poll(&self, what: &str, command: &str, body: &Value) -> Value {
+        let mut error = Value::Null;
+        let found = wait_until(what, PATIENCE, async || {
+            let found = self.try_send(Method::POST, command, Some(body)).await;
+            let found = found.inspect_err(|last| error = last.clone()).unwrap_or_default();
+            Ok((!found.is_null()).then_some(found))
+        });
+        let found = found.await;
+        found.unwrap_or_else(|late| panic!("{late}; the last error: {error}"))
+    }
+
     /// Opens a page, and waits until it is loaded.
     pub async fn open(&self, url: &str) {
         self.post("/url", json!({ "url": url })).await;
     }
 
-    /// Clicks an element as a person does: it must be visible.
+    /// Clicks an element as a person does, once it exists: it must be visible.
     pub async fn click(&self, selector: &str) {
-        let found =
-            self.post("/element", json!({"using": "css selector", "value": selector})).await;
+        let element = json!({"using": "css selector", "value": selector});
+        let found = self.poll(selector, "/element", &element).await;
         let id = found[ELEMENT].as_str().unwrap();
         self.post(&format!("/element/{id}/click"), json!({})).await;
     }
@@ -143,15 +168,7 @@ impl Browser {
     /// Runs the body of a function in the page until it returns something but null; returns that. An error
     /// counts as null: while a page or a frame loads, Chromium replaces the document that the script uses.
     pub async fn find(&self, what: &str, script: &str) -> Value {
-        let mut error = Value::Null;
-        let found = wait_until(what, PATIENCE, async || {
-            let body = json!({ "script": script, "args": [] });
-            let found = self.try_send(Method::POST, "/execute/sync", Some(&body)).await;
-            let found = found.inspect_err(|last| error = last.clone()).unwrap_or_default();
-            Ok((!found.is_null()).then_some(found))
-        });
-        let found = found.await;
-        found.unwrap_or_else(|late| panic!("{late}; the last error of the page: {error}"))
+        self.poll(what, "/execute/sync", &json!({ "script": script, "args": [] })).await
     }
 
     /// Returns what the console shows since the last call.
