@@ -1,9 +1,17 @@
 //! The bytes of a file in buffers of the pool.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use crc32fast::Hasher;
+use tokio::time::timeout;
+use zip_to_s3::s3::Body;
 
+use super::VaultError;
 use super::buffers::{BUFFER_SIZE, BufferPool};
+
+/// Time limit for the next bytes of a body. There is no back-pressure while it is read.
+pub(super) const NEXT_BYTES_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Number of bytes from which a buffer of the pool is used, so that at most a quarter of one is wasted. Fewer are
 /// on the heap.
@@ -56,9 +64,28 @@ impl Chunks {
         self.full
     }
 
+    /// Reads `body` until all bytes have arrived. Those that arrived before an error remain.
+    ///
+    /// # Errors
+    /// [`VaultError::Body`] when the body ends early or stalls.
+    pub(super) async fn read(&mut self, mut body: Body) -> Result<(), VaultError> {
+        let error = |text: &str| VaultError::Body(text.to_owned());
+        while self.remaining() > 0 {
+            let next = timeout(NEXT_BYTES_TIMEOUT, body.next()).await;
+            let next = next.map_err(|_| error("the body stalled"))?;
+            let bytes = next.ok_or_else(|| error("the body ended early"))??;
+            self.append(&bytes[..bytes.len().min(self.remaining())]);
+        }
+        // To its end, so that the connection can serve the next request.
+        if body.remaining() == 0 {
+            let _ = timeout(NEXT_BYTES_TIMEOUT, body.next()).await;
+        }
+        Ok(())
+    }
+
     /// Appends a copy of `bytes`, of which no more remain than are to arrive: a body of hyper keeps the buffer of its
     /// connection in use, which is larger and which the connection reuses once it is free.
-    pub(super) fn append(&mut self, mut bytes: &[u8]) {
+    fn append(&mut self, mut bytes: &[u8]) {
         debug_assert!(bytes.len() <= self.remaining());
         while !bytes.is_empty() {
             if self.last.len() == self.last.capacity() {

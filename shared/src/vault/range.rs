@@ -2,11 +2,9 @@
 
 use std::ops::Range;
 
-use tokio::time::timeout;
 use zip_to_s3::s3::Body;
 
 use super::chunks::Chunks;
-use super::read::NEXT_BYTES_TIMEOUT;
 use super::{ArtworkKey, OpenArtwork, Vault, VaultError};
 
 /// A version of an artwork's file whose CRC32 is known.
@@ -75,18 +73,7 @@ impl OpenRange {
     ///
     /// # Errors
     /// [`VaultError::Body`] when the body ends early or stalls.
-    pub async fn read_to(mut self, chunks: &mut Chunks) -> Result<(), VaultError> {
-        let error = |text: &str| VaultError::Body(text.to_owned());
-        while chunks.remaining() > 0 {
-            let next = timeout(NEXT_BYTES_TIMEOUT, self.body.next());
-            let bytes = next.await.map_err(|_| error("the body stalled"))?;
-            let bytes = bytes.ok_or_else(|| error("the body ended early"))??;
-            chunks.append(&bytes[..bytes.len().min(chunks.remaining())]);
-        }
-        // To its end, so that the connection can serve the next request.
-        if self.body.remaining() == 0 {
-            let _ = timeout(NEXT_BYTES_TIMEOUT, self.body.next()).await;
-        }
-        Ok(())
+    pub async fn read_to(self, chunks: &mut Chunks) -> Result<(), VaultError> {
+        chunks.read(self.body).await
     }
 }

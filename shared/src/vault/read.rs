@@ -1,18 +1,13 @@
 //! Reads the file of an artwork in two steps: the head of the response with the size, then the
 //! whole body. In between the caller can reserve memory.
 
-use std::time::Duration;
-
 use aws_sdk_s3::primitives::ByteStream;
 use tokio::time::timeout;
 use zip_to_s3::s3::{self, Body};
 
 use super::buffers::BufferPool;
-use super::chunks::{Chunk, Chunks, crc32_of};
+use super::chunks::{Chunk, Chunks, NEXT_BYTES_TIMEOUT, crc32_of};
 use super::{ArtworkKey, Vault, VaultError};
-
-/// Time limit for the next bytes of a body. There is no back-pressure during [`OpenArtwork::read`].
-pub(super) const NEXT_BYTES_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The file of an artwork whose size is known and whose body is not read yet.
 pub struct OpenArtwork {
@@ -75,9 +70,8 @@ impl OpenArtwork {
     /// [`VaultError::Body`] when the body ends early, stalls, or has another length than `size` or another
     /// CRC32 than S3 states.
     pub async fn read(self) -> Result<(Vec<Chunk>, u32), VaultError> {
-        let size = address_space(self.size)?;
-        let mut chunks = Chunks::new(self.buffers, size);
-        read_to_end(self.body, |bytes| chunks.append(bytes)).await?;
+        let mut chunks = Chunks::new(self.buffers, address_space(self.size)?);
+        chunks.read(self.body).await?;
         let chunks = chunks.finish();
         let crc32 = crc32_of(&chunks);
         if self.crc32.is_some_and(|stated| stated != crc32) {
@@ -99,20 +93,14 @@ pub(super) fn announced(length: Option<i64>, body: ByteStream) -> Result<Body, V
 }
 
 /// Reads a whole body.
-pub(super) async fn read_whole(body: Body) -> Result<Vec<u8>, VaultError> {
+pub(super) async fn read_whole(mut body: Body) -> Result<Vec<u8>, VaultError> {
     let mut whole = Vec::new();
     whole.reserve_exact(address_space(body.remaining())?);
-    read_to_end(body, |bytes| whole.extend_from_slice(bytes)).await?;
-    Ok(whole)
-}
-
-/// Reads a body to its end, so that its connection can serve the next request.
-async fn read_to_end(mut body: Body, mut append: impl FnMut(&[u8])) -> Result<(), VaultError> {
     let stalled = |_| VaultError::Body("the body stalled".into());
     while let Some(bytes) = timeout(NEXT_BYTES_TIMEOUT, body.next()).await.map_err(stalled)? {
-        append(&bytes?);
+        whole.extend_from_slice(&bytes?);
     }
-    Ok(())
+    Ok(whole)
 }
 
 fn address_space(size: u64) -> Result<usize, VaultError> {
