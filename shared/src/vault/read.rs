@@ -64,6 +64,11 @@ impl OpenArtwork {
         self.size
     }
 
+    /// Closes the connection after the file, instead of keeping it for another request.
+    pub fn close_connection(&self) {
+        self.body.close_connection();
+    }
+
     /// Reads the whole file. Holds at most `size` bytes. Returns its chunks, and the CRC32 of them all.
     ///
     /// # Errors

@@ -154,6 +154,10 @@ impl VaultLane {
         if let Some(version) = self.as_streamed(planned, &opened) {
             return Reading::Streamed(self.start_streaming((key, opened, slot), version, turn));
         }
+        if slot.is_surplus() {
+            // No later artwork needs it, and each idle connection keeps its buffers.
+            opened.file.close_connection();
+        }
         let lane = self.clone();
         let share = self.budget.take(opened.file.size() + OVERHEAD).await;
         Reading::Whole(spawn(async move {

@@ -127,6 +127,12 @@ impl Slot {
         self.window.permit().await
     }
 
+    /// Returns whether more artworks are open than the window admits by now, as after the first ones if these are
+    /// large.
+    pub(super) fn is_surplus(&self) -> bool {
+        self.window.state().unread_bytes > self.window.0.max_open_bytes
+    }
+
     /// Records the size.
     pub(super) fn set_size(&mut self, size: u64) {
         {
@@ -203,6 +209,20 @@ mod tests {
         // Later artworks are expected to have the same size.
         drop(open);
         assert_eq!(fill(&window, None).len(), 9);
+    }
+
+    #[test]
+    fn those_beyond_the_byte_limit_are_surplus() {
+        let window = window();
+        let mut open = fill(&window, None);
+        for slot in &mut open {
+            slot.set_size(5_000_000);
+        }
+        while open.last().is_some_and(Slot::is_surplus) {
+            open.pop();
+        }
+        // 44 MiB.
+        assert_eq!(open.len(), 9);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use aws_smithy_runtime_api::client::connection::CaptureSmithyConnection;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::error::display::DisplayErrorContext;
 use bytes::Bytes;
@@ -32,13 +33,26 @@ pub struct Body {
     /// Number of bytes to come.
     remaining: u64,
     checksum: Option<(crc32fast::Hasher, u32)>,
+    connection: Option<CaptureSmithyConnection>,
 }
 
 impl Body {
     /// Returns a body that must have `length` bytes.
     #[must_use]
     pub fn new(inner: SdkBody, length: u64) -> Self {
-        Self { inner, remaining: length, checksum: None }
+        Self { inner, remaining: length, checksum: None, connection: None }
+    }
+
+    /// Returns the body with its connection.
+    pub(super) fn over(self, connection: CaptureSmithyConnection) -> Self {
+        Self { connection: Some(connection), ..self }
+    }
+
+    /// Closes the connection after this body, instead of keeping it for another request.
+    pub fn close_connection(&self) {
+        if let Some(connection) = self.connection.as_ref().and_then(CaptureSmithyConnection::get) {
+            connection.poison();
+        }
     }
 
     /// Returns the number of bytes to come.

@@ -183,7 +183,7 @@ impl Client {
             // The checksum of a range is not that of the object.
             None => request.with("x-amz-checksum-mode", "ENABLED"),
         };
-        let mut response = self.send(bucket, request).await?;
+        let (mut response, connection) = self.send(bucket, request).await?;
         let headers = response.headers();
         let length = content_length(headers)?;
         let (size, sent) = match &range {
@@ -193,7 +193,7 @@ impl Client {
         };
         let crc32 = if range.is_none() { whole_crc32(headers) } else { None };
         let e_tag = text(headers, "etag");
-        let body = Body::new(response.take_body(), length);
+        let body = Body::new(response.take_body(), length).over(connection);
         Ok(Object { size, range: sent, e_tag, crc32, body })
     }
 
@@ -203,7 +203,7 @@ impl Client {
     /// When the request fails. The error of a missing object has the code `NotFound`.
     pub async fn head(&self, bucket: &str, key: &str) -> Result<Head, Error> {
         let request = Request::new("HEAD", key).with("x-amz-checksum-mode", "ENABLED");
-        let response = self.send(bucket, request).await?;
+        let (response, _) = self.send(bucket, request).await?;
         let headers = response.headers();
         Ok(Head {
             size: content_length(headers)?,
@@ -233,7 +233,8 @@ impl Client {
             .with("content-length", body.len().to_string())
             .with(CHECKSUM, encode_crc32(crc32));
         let body = SdkBody::from_body_1_x(body);
-        let response = self.send(bucket, Request { payload: UNSIGNED, body, ..request }).await?;
+        let request = Request { payload: UNSIGNED, body, ..request };
+        let (response, _) = self.send(bucket, request).await?;
         let headers = response.headers();
         let e_tag = text(headers, "etag")
             .ok_or_else(|| Error::unexpected("the response to UploadPart has no ETag"))?;
@@ -267,7 +268,7 @@ impl Client {
         if let Some(range) = &range {
             request = request.with("x-amz-copy-source-range", byte_range(range)?);
         }
-        let mut response = self.send(bucket, request).await?;
+        let (mut response, _) = self.send(bucket, request).await?;
         let body = read_bounded(response.take_body()).await?;
         if xml::is_error(&body) {
             let error = Error::of_body(response.status().as_u16(), response.headers(), &body);
@@ -279,8 +280,12 @@ impl Client {
         Ok(Part { number, e_tag, crc32: crc32.as_deref().and_then(parse_crc32) })
     }
 
-    /// Signs and sends a request. Returns the response to a success.
-    async fn send(&self, bucket: &str, request: Request<'_>) -> Result<HttpResponse, Error> {
+    /// Signs and sends a request. Returns the response to a success, and its connection.
+    async fn send(
+        &self,
+        bucket: &str,
+        request: Request<'_>,
+    ) -> Result<(HttpResponse, CaptureSmithyConnection), Error> {
         let route = self.route(bucket).await?;
         let kind = if request.method == "PUT" { Kind::Write } else { Kind::Read };
         route.governor.admit(kind).await;
@@ -292,7 +297,7 @@ impl Client {
         let connection = CaptureSmithyConnection::new();
         request.add_extension(connection.clone());
         let error = match route.connector.call(request).await {
-            Ok(response) if response.status().is_success() => return Ok(response),
+            Ok(response) if response.status().is_success() => return Ok((response, connection)),
             Ok(response) => Error::of_response(response).await,
             Err(error) => Error::of_connector(&error),
         };
