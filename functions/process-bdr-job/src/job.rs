@@ -155,6 +155,8 @@ impl Job {
     ) -> Result<Option<(Built, Marked)>, Failure> {
         let post_ids = without_duplicates(&claim.post_ids);
         self.archiver.limits.check_artworks(post_ids.len())?;
+        // While the database responds. Held until the archive is complete.
+        let _connections = self.archiver.fetcher.open_connections(post_ids.len()).await;
         // A first segment has no more artworks than that.
         let max_posts = self.archiver.segments.map_or(usize::MAX, |segments| segments.artworks);
         let request = load(&self.database, &self.sqids, claim, post_ids, max_posts);

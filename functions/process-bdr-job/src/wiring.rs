@@ -7,6 +7,7 @@ use aws_config::SdkConfig;
 use aws_sdk_ses::config::retry::RetryConfig;
 use aws_sdk_ses::config::timeout::TimeoutConfig;
 use lambda_runtime::Error;
+use shared::aws::Connections;
 use shared::clock::Clock;
 use shared::database::{Database, SecretReader};
 use shared::executions::Executions;
@@ -42,7 +43,10 @@ pub fn handler(config: Config, aws: &SdkConfig) -> Result<Handler, Error> {
     }
     let clock = Clock::system();
     let database = Arc::new(Database::new(config.database, Some(SecretReader::new(aws))));
-    let vault = Vault::new(shared::aws::s3(aws, config.s3_path_style), &config.vault_bucket);
+    let connections = Connections::new(&config.trust);
+    let s3 = aws.to_builder().http_client(connections.http_client()).build();
+    let vault = Vault::new(shared::aws::s3(&s3, config.s3_path_style), &config.vault_bucket)
+        .opening(connections);
     let web = Web {
         user_agent: user_agent(Some(&config.base_url)),
         // The same patience as with a request: half of the first delay before a retry.

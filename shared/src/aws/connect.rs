@@ -1,4 +1,4 @@
-//! The connector: opens connections to AWS.
+//! The connector: opens connections to AWS, some of them before a request needs them.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,17 +12,24 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 use tower_service::Service;
 
 use super::Trust;
+use super::early::Early;
+use super::resolve::Resolver;
 
 /// Time limit for a connection, TLS included. Within a region a healthy endpoint accepts one in
 /// milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A connector that uses TLS unless the URL of the endpoint is `http://`.
+/// A connector that uses TLS unless the URL of the endpoint is `http://`. Cloning is cheap and shares the early
+/// connections.
 #[derive(Debug, Clone)]
-pub(super) struct Connector(HttpsConnector<HttpConnector>);
+pub(super) struct Connector {
+    https: HttpsConnector<HttpConnector<Resolver>>,
+    early: Early<Stream>,
+}
 
 /// The connection did not open within the time limit.
 #[derive(Debug, thiserror::Error)]
@@ -33,11 +40,33 @@ type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 impl Connector {
     pub(super) fn new(trust: &Trust) -> Self {
-        let mut tcp = HttpConnector::new();
+        let mut tcp = HttpConnector::new_with_resolver(Resolver::default());
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         let tls = HttpsConnectorBuilder::new().with_tls_config((*trust.0).clone());
-        Self(tls.https_or_http().enable_http1().wrap_connector(tcp))
+        let https = tls.https_or_http().enable_http1().wrap_connector(tcp);
+        Self { https, early: Early::default() }
+    }
+
+    /// Opens `count` connections to the origin of `url`, for the requests that need one next.
+    pub(super) fn open_early(&self, url: &Uri, count: usize) {
+        for _ in 0..count {
+            let connecting = tokio::spawn(self.clone().connect(url.clone()));
+            self.early.add(url.clone(), AbortOnDropHandle::new(connecting));
+        }
+    }
+
+    /// Closes the early connections that no request uses.
+    pub(super) fn close_early(&self) {
+        self.early.clear();
+    }
+
+    fn connect(
+        mut self,
+        url: Uri,
+    ) -> impl Future<Output = Result<Stream, BoxError>> + Send + 'static {
+        let connecting = self.https.call(url);
+        async move { timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| ConnectTimeout)? }
     }
 }
 
@@ -47,13 +76,18 @@ impl Service<Uri> for Connector {
     type Future = Pin<Box<dyn Future<Output = Result<Stream, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.0.poll_ready(cx)
+        self.https.poll_ready(cx)
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = self.0.call(uri);
-        Box::pin(
-            async move { timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| ConnectTimeout)? },
-        )
+        let (early, connecting) = (self.early.take(&uri), self.clone().connect(uri));
+        Box::pin(async move {
+            if let Some(early) = early
+                && let Ok(Ok(stream)) = early.await
+            {
+                return Ok(stream);
+            }
+            connecting.await
+        })
     }
 }

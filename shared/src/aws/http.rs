@@ -36,7 +36,7 @@ use super::connect::{ConnectTimeout, Connector};
 const MAX_READ_AHEAD: usize = 16 * 1024;
 /// Maximum idle time after which a connection is reused. Lambda freezes an instance between
 /// invocations, and network devices drop its connections without notice.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// An HTTP client with its own connections.
 #[derive(Debug, Clone)]

@@ -1,7 +1,10 @@
 //! The configuration of the AWS SDK, shared by all clients of a function.
 
 mod connect;
+mod connections;
+mod early;
 mod http;
+mod resolve;
 mod trust;
 
 use std::fmt;
@@ -19,6 +22,7 @@ use aws_sdk_s3::config::{
 use aws_smithy_runtime_api::shared::IntoShared;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
+pub use connections::{Connections, EarlyConnections};
 pub(crate) use http::Http;
 pub use trust::Trust;
 

@@ -18,6 +18,8 @@ use std::sync::Arc;
 
 use zip_to_s3::s3;
 
+use crate::aws::{Connections, EarlyConnections};
+
 use buffers::{BUFFER_SIZE, BufferPool};
 use upload::CopyPermission;
 
@@ -50,6 +52,7 @@ pub struct Vault {
     /// Buffers for parts, and for the files of large artworks, which become segments of parts.
     buffers: BufferPool,
     copies: Arc<CopyPermission>,
+    connections: Option<Connections>,
 }
 
 /// Memory of buffers beside the bytes that are fetched or sent, in bytes: the ends of buffers in which a file or a
@@ -66,6 +69,22 @@ impl Vault {
             bucket: bucket.into(),
             buffers: BufferPool::default(),
             copies: Arc::default(),
+            connections: None,
         }
+    }
+
+    /// Lets the vault open connections before requests need them. `client` must send its requests through
+    /// `connections`.
+    #[must_use]
+    pub fn opening(self, connections: Connections) -> Self {
+        Self { connections: Some(connections), ..self }
+    }
+
+    /// Opens connections for `count` requests in the background. Without credentials it opens none.
+    pub async fn open_connections(&self, count: usize) -> Option<EarlyConnections> {
+        let connections = self.connections.as_ref()?;
+        // Boxed: the future has kilobytes, which would stay with the caller's task.
+        let url = Box::pin(self.lean.url(&self.bucket)).await.ok()?.parse().ok()?;
+        Some(connections.open_early(&url, count))
     }
 }

@@ -5,6 +5,7 @@ mod bad_input;
 mod calls;
 mod canary_ports;
 mod claims;
+mod connections;
 mod copied_artworks;
 mod due_email;
 pub(crate) mod email;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
+use shared::aws::EarlyConnections;
 use shared::failure::Failure;
 use shared::vault::{ArtworkKey, Chunk, PartSizes, Vault};
 use tokio::sync::mpsc;
@@ -141,6 +142,12 @@ impl Fetcher {
         names: &'a mut Names,
     ) -> impl Iterator<Item = Result<PlannedArtwork<'a>, MissingArtwork<'a>>> + Send {
         plan_next(posts, names, self.vault_urls.clone(), self.formats.clone())
+    }
+
+    /// Opens the connections for the first of `artworks` artworks in the background.
+    pub(crate) async fn open_connections(&self, artworks: usize) -> Option<EarlyConnections> {
+        let count = artworks.min(Window::max_open_at_first(&self.memory));
+        self.vault.open_connections(count).await
     }
 
     /// Returns the window for one request.

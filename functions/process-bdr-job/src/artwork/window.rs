@@ -63,18 +63,20 @@ pub(super) struct Slot {
 impl Window {
     /// Returns an empty window for the artworks of one request.
     pub(super) fn new(memory: &Memory) -> Self {
-        let in_proportion = |cap: u32| {
-            let share = u64::from(cap) * memory.function_bytes.min(FULL_CAPS_FROM) / FULL_CAPS_FROM;
-            u32::try_from(share).unwrap_or(cap).max(1)
-        };
+        let max_open = in_proportion(MAX_OPEN, memory);
         Self(Arc::new(Shared {
             state: Mutex::default(),
             changed: Notify::new(),
-            max_open: in_proportion(MAX_OPEN),
-            max_open_unknown: in_proportion(MAX_OPEN_UNKNOWN),
+            max_open,
+            max_open_unknown: in_proportion(MAX_OPEN_UNKNOWN, memory),
             max_open_bytes: MAX_OPEN_BUDGETS * memory.fetch_budget,
-            pace: Pace::new(in_proportion(MAX_OPEN)),
+            pace: Pace::new(max_open),
         }))
+    }
+
+    /// Returns the number of artworks that may be open until that many sizes are known.
+    pub(super) fn max_open_at_first(memory: &Memory) -> usize {
+        in_proportion(MAX_OPEN_UNKNOWN, memory) as usize
     }
 
     /// Waits until one more artwork may be opened.
@@ -102,6 +104,12 @@ impl Window {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns a cap for a function of this memory.
+fn in_proportion(cap: u32, memory: &Memory) -> u32 {
+    let share = u64::from(cap) * memory.function_bytes.min(FULL_CAPS_FROM) / FULL_CAPS_FROM;
+    u32::try_from(share).unwrap_or(cap).max(1)
 }
 
 impl State {

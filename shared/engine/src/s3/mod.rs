@@ -162,6 +162,14 @@ impl Client {
         Self { inner: Arc::new(Inner { sdk, routes, resolving, signer: Signer::default() }) }
     }
 
+    /// Returns the URL of a bucket, where its requests go.
+    ///
+    /// # Errors
+    /// When the SDK does not send such requests: without credentials, for instance.
+    pub async fn url(&self, bucket: &str) -> Result<String, Error> {
+        Ok(self.route(bucket).await?.url.clone())
+    }
+
     /// Requests an object, or some of its bytes, if it still has the ETag `if_match`.
     ///
     /// # Errors
