@@ -33,8 +33,7 @@ const FLAGS: [&str; 9] = [
 /// The member that holds the id of an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-/// Held by the one browser that runs. chromedriver gives Chromium 60 s to start, which two at once exceed beside
-/// seven other scenarios on two cores.
+/// Held by the one browser that runs. Each takes several processes, beside seven other scenarios on two cores.
 static TURN: Mutex<()> = Mutex::const_new(());
 
 /// A browser with one tab, which ends when it is dropped.
