@@ -78,13 +78,16 @@ impl Scenario {
 
     /// Starts `process-bdr-job` with artworks from `host` in place of the vault.
     pub async fn worker_with_artworks_from(&self, host: &RemoteHost) -> Worker {
-        let mut worker = self.worker(&[]).await;
         let aws = self.stack.sdk_config().into_builder().endpoint_url(host.url("")).build();
-        worker.handler.job.archiver.fetcher = Fetcher::new(
-            Vault::new(shared::aws::s3(&aws, true), "vault"),
-            Arc::new(Remote::new(Web::default(), HashSet::new())),
-            Memory::plan(512 << 20, 64 << 20),
-        );
+        self.worker_with_artworks_in(Vault::new(shared::aws::s3(&aws, true), "vault")).await
+    }
+
+    /// Starts `process-bdr-job` with artworks from another vault than its archives.
+    pub async fn worker_with_artworks_in(&self, vault: Vault) -> Worker {
+        let mut worker = self.worker(&[]).await;
+        let remote = Arc::new(Remote::new(Web::default(), HashSet::new()));
+        let memory = Memory::plan(512 << 20, 64 << 20);
+        worker.handler.job.archiver.fetcher = Fetcher::new(vault, remote, memory);
         worker
     }
 }

@@ -8,9 +8,6 @@ use axum::Router;
 use axum::extract::ConnectInfo;
 use bdr_tests::raw_server::{RawHost, ok};
 use bdr_tests::{Artwork, Delivery, Scenario, Worker, scenario, scenario_apart};
-use process_bdr_job::artwork::Fetcher;
-use process_bdr_job::memory::{MIB, Memory};
-use process_bdr_job::remote::{Remote, Web};
 use shared::aws::{Connections, Trust};
 use shared::config::Environment;
 use shared::vault::Vault;
@@ -18,16 +15,11 @@ use tokio::net::TcpListener;
 
 /// Returns a worker whose artworks come from the vault at `url`.
 async fn worker(s: &Scenario, url: &str) -> Worker {
-    let mut worker = s.worker(&[]).await;
     let connections = Connections::new(&Trust::from_environment(&Environment::default()).unwrap());
     let aws = s.aws.to_builder().endpoint_url(url);
     let aws = aws.http_client(connections.http_client()).build();
-    worker.handler.job.archiver.fetcher = Fetcher::new(
-        Vault::new(shared::aws::s3(&aws, true), "vault").opening(connections),
-        Arc::new(Remote::new(Web::default(), HashSet::new())),
-        Memory::plan(512 * MIB, 64 * MIB),
-    );
-    worker
+    let vault = Vault::new(shared::aws::s3(&aws, true), "vault").opening(connections);
+    s.worker_with_artworks_in(vault).await
 }
 
 /// Inserts artworks at `0.png`, `1.png` and so on.

@@ -14,9 +14,7 @@ use axum::routing::get;
 use bdr_tests::{Artwork, Delivery, Scenario, Worker, ZipFile, scenario};
 use futures_util::stream::{self, StreamExt as _};
 use local_stack::remote::RemoteHost;
-use process_bdr_job::artwork::Fetcher;
-use process_bdr_job::memory::{MIB, Memory};
-use process_bdr_job::remote::{Remote, Web};
+use process_bdr_job::memory::MIB;
 use shared::aws::Trust;
 use shared::config::Environment;
 use shared::vault::Vault;
@@ -80,19 +78,13 @@ impl LargeVault {
 
     /// Returns a worker whose artworks come from this vault.
     async fn worker(&self, s: &Scenario) -> Worker {
-        let mut worker = s.worker(&[]).await;
         let trust = Trust::from_environment(&Environment::default()).unwrap();
         let aws = s.stack.sdk_config().into_builder().endpoint_url(self.host.url(""));
         let aws = aws
             .http_client(shared::aws::http_client(&trust))
             .timeout_config(shared::aws::time_limits())
             .build();
-        worker.handler.job.archiver.fetcher = Fetcher::new(
-            Vault::new(shared::aws::s3(&aws, true), "vault"),
-            Arc::new(Remote::new(Web::default(), Vec::new().into_iter().collect())),
-            Memory::plan(512 * MIB, 64 * MIB),
-        );
-        worker
+        s.worker_with_artworks_in(Vault::new(shared::aws::s3(&aws, true), "vault")).await
     }
 }
 
