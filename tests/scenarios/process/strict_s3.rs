@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Bytes;
+use aws_chunked::Framing;
 use bdr_tests::proxy::{Exchange, Fault, HttpProxy, Script, Service, Target};
 use local_stack::LocalStack;
 use tokio_util::task::AbortOnDropHandle;
 
+const CHECKSUM: &str = "x-amz-checksum-crc32";
 /// Time between two looks for a part.
 const PERIOD: Duration = Duration::from_millis(20);
 
@@ -66,12 +67,11 @@ impl StrictS3 {
         assert_eq!(kind, ["CRC32", "COMPOSITE"], "the upload declares the checksums of its parts");
         assert_eq!(header(&completion, "if-none-match"), "*", "the completion replaces no object");
 
-        let mut parts: BTreeMap<u32, (String, Bytes)> = BTreeMap::new();
+        let mut parts: BTreeMap<u32, (String, Vec<u8>)> = BTreeMap::new();
         for part in calls(&self.proxy, "UploadPart") {
             let uri = part.request.uri().to_string();
             let number = between(&uri, "partNumber=", "&").next().unwrap().parse().unwrap();
-            let checksum = header(&part, "x-amz-checksum-crc32").to_owned();
-            parts.insert(number, (checksum, part.request.into_body()));
+            parts.insert(number, checksum_and_bytes(&part));
         }
         let listed = std::str::from_utf8(completion.request.body()).unwrap();
         let numbers =
@@ -90,6 +90,19 @@ fn calls(proxy: &HttpProxy, operation: &str) -> Vec<Exchange> {
     let mut exchanges = proxy.exchanges();
     exchanges.retain(|exchange| exchange.call.operation == operation);
     exchanges
+}
+
+/// Returns the CRC32 that is stated of a part, and its bytes.
+fn checksum_and_bytes(part: &Exchange) -> (String, Vec<u8>) {
+    let body = part.request.body();
+    if header(part, "content-encoding") != "aws-chunked" {
+        return (header(part, CHECKSUM).to_owned(), body.to_vec());
+    }
+    let (mut framing, mut bytes) = (Framing::default(), Vec::new());
+    framing.add(body.clone(), |data| bytes.extend_from_slice(&data)).unwrap();
+    let [(name, checksum)] = framing.finish().unwrap().try_into().unwrap();
+    assert_eq!(name, CHECKSUM);
+    (checksum, bytes)
 }
 
 fn header<'a>(exchange: &'a Exchange, name: &str) -> &'a str {

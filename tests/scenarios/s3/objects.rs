@@ -7,9 +7,10 @@ use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPa
 use axum::body::Bytes;
 use bdr_tests::proxy::HttpProxy;
 use bdr_tests::{Scenario, scenario};
+use zip_to_s3::s3::PartBytes;
 
 use super::signature;
-use super::ways::{Got, Trouble, Way};
+use super::ways::{Got, Trouble, Way, crc32};
 
 /// Keys that are encoded, or could be mistaken for something else.
 const ODD_KEYS: [&str; 16] = [
@@ -173,6 +174,44 @@ fn parts_of_both_clients_make_the_same_object() {
             results.push((parts, stale, refused));
         }
         assert_eq!(results[0], results[1]);
+        check_requests(&proxy);
+    });
+}
+
+#[test]
+fn a_part_is_sent_while_it_fills() {
+    scenario(async |s| {
+        let proxy = HttpProxy::start(Arc::default(), s.stack.endpoint(), "").await.unwrap();
+        let [_, Way::Lean(client)] = ways(&s, &proxy) else { panic!() };
+        let (bucket, key) = (s.bucket(), format!("{}/a zip+", s.user_sqid));
+        let created = s.s3.create_multipart_upload().bucket(bucket).key(&key);
+        let created = created.checksum_algorithm(ChecksumAlgorithm::Crc32).send().await.unwrap();
+        let id = created.upload_id.unwrap();
+        let bytes: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
+        // Each has another size than its bytes, another CRC32, or neither.
+        let send = async |size: usize, crc32: u32| {
+            let part = PartBytes::default();
+            let filling = async {
+                for piece in bytes.chunks(100_000) {
+                    part.push(Bytes::copy_from_slice(piece));
+                    tokio::task::yield_now().await;
+                }
+                part.complete(crc32);
+            };
+            let sending = client.upload_filling_part(bucket, &key, &id, 1, size as u64, &part);
+            tokio::join!(sending, filling).0
+        };
+        let crc32 = crc32(&bytes);
+        assert!(send(bytes.len() - 1, crc32).await.is_err());
+        assert!(send(bytes.len() + 1, crc32).await.is_err());
+        let changed = send(bytes.len(), crc32 ^ 1).await.unwrap_err();
+        assert_eq!((changed.status(), changed.code()), (Some(400), Some("BadDigest")));
+        let part = send(bytes.len(), crc32).await.unwrap().completed();
+        let completed = CompletedMultipartUpload::builder().parts(part).build();
+        let complete = s.s3.complete_multipart_upload().bucket(bucket).key(&key);
+        complete.upload_id(&id).multipart_upload(completed).send().await.unwrap();
+        let whole = Way::Lean(client.clone()).get(bucket, &key, None, None).await.unwrap().bytes;
+        assert!(whole == bytes, "the object has other bytes");
         check_requests(&proxy);
     });
 }

@@ -42,12 +42,14 @@ pub struct Call {
     /// The service's name for it, such as `UploadPart`; for PostgreSQL `connect`, `authenticate`, or
     /// what the statement does, such as `UPDATE ready`.
     pub operation: String,
-    /// Method, path and query, and [`IF_MATCH`]; for PostgreSQL the statement.
+    /// Method, path and query, and [`IF_MATCH`] or [`TRAILER`]; for PostgreSQL the statement.
     pub request: String,
 }
 
 /// The end of [`Call::request`] if the request is for one version of an object.
 pub const IF_MATCH: &str = " if-match";
+/// The end of [`Call::request`] if the request was sent before its checksum was known.
+pub const TRAILER: &str = " trailer";
 
 /// The path under which requests go to the web host; the AWS endpoint has no service there.
 pub(super) const WEB: &str = "/web/";
@@ -83,8 +85,12 @@ impl Call {
             }
             (None, None, _) => (Service::S3, s3_operation(method, uri)),
         };
-        let condition = if header("if-match").is_some() { IF_MATCH } else { "" };
-        let request = format!("{method} {uri}{condition}");
+        let end = match (header("if-match"), header("x-amz-trailer")) {
+            (Some(_), _) => IF_MATCH,
+            (None, Some(_)) => TRAILER,
+            (None, None) => "",
+        };
+        let request = format!("{method} {uri}{end}");
         Self { service, operation: operation.to_owned(), request }
     }
 

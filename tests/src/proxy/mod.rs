@@ -12,7 +12,7 @@ mod postgres;
 mod refusal;
 mod script;
 
-pub use call::{Call, IF_MATCH, Service};
+pub use call::{Call, IF_MATCH, Service, TRAILER};
 pub use http::{Exchange, Files, HttpProxy};
 pub use postgres::DatabaseWire;
 pub use script::{Burst, Choose, Fault, Script, Target};

@@ -15,9 +15,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result};
+use aws_chunked::Framing;
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Router, routing::any};
 use crc32fast::Hasher;
@@ -217,8 +218,11 @@ impl Shared {
                 let keeps = lock(&self.store).keeps(id, number);
                 let received = receive(request, keeps).await?;
                 let crc32 = base64(received.crc32.to_be_bytes());
-                let part = lock(&self.store).part(id, number, crc32, received.into());
-                Ok(e_tag(&part?))
+                let part = lock(&self.store).part(id, number, crc32.clone(), received.into());
+                let mut response = e_tag(&part?);
+                let crc32 = HeaderValue::try_from(crc32).map_err(|_| INVALID_REQUEST)?;
+                response.headers_mut().insert(CHECKSUM, crc32);
+                Ok(response)
             }
             ("POST", Some(id)) => {
                 self.count("CompleteMultipartUpload");
@@ -314,18 +318,42 @@ fn made_up_e_tag() -> String {
     format!("{:032x}", 0)
 }
 
-/// Reads the body of a request, and checks it against the checksum in the header.
+/// Reads the body of a request, and checks it against the checksum in the header or in the trailer.
 async fn receive(request: Request, keeps: bool) -> Result<Received, S3Error> {
-    let stated = value(request.headers(), CHECKSUM).to_owned();
+    let headers = request.headers();
+    let mut stated = value(headers, CHECKSUM).to_owned();
+    let announced: Option<u64> = value(headers, "x-amz-decoded-content-length").parse().ok();
+    let is_framed = value(headers, "x-amz-content-sha256") == "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
+    if is_framed != (value(headers, "content-encoding") == "aws-chunked")
+        || is_framed != announced.is_some()
+        || is_framed != (value(headers, "x-amz-trailer") == CHECKSUM)
+    {
+        return Err(INVALID_REQUEST);
+    }
+    let mut framing = is_framed.then(Framing::default);
     let (mut size, mut hasher, mut kept) = (0, Hasher::new(), Vec::new());
+    let mut add = |data: Bytes| {
+        size += data.len() as u64;
+        hasher.update(&data);
+        if keeps {
+            kept.extend_from_slice(&data);
+        }
+    };
     let mut chunks = request.into_body().into_data_stream();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| INCOMPLETE_BODY)?;
-        size += chunk.len() as u64;
-        hasher.update(&chunk);
-        if keeps {
-            kept.extend_from_slice(&chunk);
+        match &mut framing {
+            None => add(chunk),
+            Some(framing) => framing.add(chunk, &mut add).map_err(|_| INCOMPLETE_BODY)?,
         }
+    }
+    if let Some(framing) = framing {
+        let trailers = framing.finish().map_err(|_| INCOMPLETE_BODY)?;
+        let checksum = trailers.into_iter().find(|(name, _)| name == CHECKSUM);
+        (_, stated) = checksum.ok_or(INVALID_REQUEST)?;
+    }
+    if announced.is_some_and(|announced| announced != size) {
+        return Err(INCOMPLETE_BODY);
     }
     let crc32 = hasher.finalize();
     if !stated.is_empty() && stated != base64(crc32.to_be_bytes()) {

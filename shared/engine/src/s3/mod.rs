@@ -14,6 +14,7 @@
 
 mod body;
 mod error;
+mod filling;
 mod governor;
 mod retry;
 mod route;
@@ -36,12 +37,14 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::Mutex;
 
 use body::{Segments, read_bounded};
+use filling::Framed;
 use governor::Kind;
 use route::Route;
 use sign::{Header, Scope, Signable, Signer, date_time};
 
 pub use body::{Body, body_of};
 pub use error::{Error, ErrorKind};
+pub use filling::PartBytes;
 pub(crate) use retry::delay;
 pub use retry::with_retries;
 
@@ -54,6 +57,8 @@ const PATH: &AsciiSet = &QUERY.remove(b'/');
 const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 /// Stands for the hash of a body that a checksum and TLS protect, at half the CPU time.
 const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
+/// The same for a body whose checksum follows it.
+const UNSIGNED_WITH_TRAILER: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
 const CHECKSUM: &str = "x-amz-checksum-crc32";
@@ -243,14 +248,37 @@ impl Client {
         let body = SdkBody::from_body_1_x(body);
         let request = Request { payload: UNSIGNED, body, ..request };
         let (response, _) = self.send(bucket, request).await?;
+        stored_part(response.headers(), number, crc32)
+    }
+
+    /// Uploads a part of `size` bytes while it fills. S3 rejects it unless its bytes have the CRC32 with which
+    /// it is completed.
+    ///
+    /// # Errors
+    /// When the request fails, or the part ends with another size.
+    pub async fn upload_filling_part(
+        &self,
+        bucket: &str,
+        key: &str,
+        upload_id: &str,
+        number: u16,
+        size: u64,
+        part: &PartBytes,
+    ) -> Result<Part, Error> {
+        let (body, _request) = Framed::new(part.clone(), size);
+        let request = Request::for_part(key, upload_id, number)
+            .with("content-encoding", "aws-chunked")
+            .with("content-length", body.len().to_string())
+            .with("x-amz-decoded-content-length", size.to_string())
+            .with("x-amz-trailer", CHECKSUM);
+        let body = SdkBody::from_body_1_x(body);
+        let request = Request { payload: UNSIGNED_WITH_TRAILER, body, ..request };
+        let (response, _) = self.send(bucket, request).await?;
+        // A server that does not know the framing may store it as a part of the bytes.
         let headers = response.headers();
-        let e_tag = text(headers, "etag")
-            .ok_or_else(|| Error::unexpected("the response to UploadPart has no ETag"))?;
-        let stored = headers.get(CHECKSUM).map_or(Some(crc32), parse_crc32);
-        if stored != Some(crc32) {
-            return Err(Error::unexpected("S3 stored the part with another CRC32"));
-        }
-        Ok(Part { number, e_tag, crc32: Some(crc32) })
+        let crc32 = part.crc32().filter(|_| headers.get(CHECKSUM).is_some());
+        let crc32 = crc32.ok_or_else(|| Error::unexpected("S3 did not state the part's CRC32"))?;
+        stored_part(headers, number, crc32)
     }
 
     /// Makes a part of the bytes of another object of the bucket, if it still has the ETag `if_match`.
@@ -393,6 +421,17 @@ impl Object {
         }
         self
     }
+}
+
+/// Returns a part with this CRC32 from the response to its upload.
+fn stored_part(headers: &Headers, number: u16, crc32: u32) -> Result<Part, Error> {
+    let e_tag = text(headers, "etag")
+        .ok_or_else(|| Error::unexpected("the response to UploadPart has no ETag"))?;
+    let stored = headers.get(CHECKSUM).map_or(Some(crc32), parse_crc32);
+    if stored != Some(crc32) {
+        return Err(Error::unexpected("S3 stored the part with another CRC32"));
+    }
+    Ok(Part { number, e_tag, crc32: Some(crc32) })
 }
 
 /// Returns a range as a header states it, with both ends included.

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use aws_chunked::Framing;
 use axum::{
     Json, Router,
     body::{Body, to_bytes},
@@ -28,6 +29,7 @@ use crate::{
 
 /// The header that makes an `UploadPart` an `UploadPartCopy`.
 const COPY_SOURCE: &str = "x-amz-copy-source";
+const CHECKSUM: &str = "x-amz-checksum-crc32";
 /// The bytes that pass a network with a limit at once.
 const PACKET_SIZE: usize = 64 * 1024;
 /// The rate of a copy: 400 MB/s. It is assumed, as in `docs/performance.md`.
@@ -119,16 +121,18 @@ impl Service {
                 Ok([(header::CONTENT_LENGTH, size)].into_response())
             }
             Operation::PutObject => {
-                let object = self.receive(request).await?;
-                Ok(e_tag(&self.state().store.put(&key, object, new)?))
+                let received = self.receive(request).await?;
+                let e_tag = self.state().store.put(&key, received.object, new)?;
+                Ok(stored(&e_tag, received.crc32))
             }
             Operation::CreateMultipartUpload => {
                 let id = self.state().store.create();
                 Ok(xml("InitiateMultipartUploadResult", &[("Key", &key), ("UploadId", &id)]))
             }
             Operation::UploadPart { upload_id, number } => {
-                let part = self.receive(request).await?;
-                Ok(e_tag(&self.state().store.part(&upload_id, number, part)?))
+                let received = self.receive(request).await?;
+                let e_tag = self.state().store.part(&upload_id, number, received.object)?;
+                Ok(stored(&e_tag, received.crc32))
             }
             Operation::UploadPartCopy { upload_id, number } => {
                 let part = self.copied(request.headers())?;
@@ -181,7 +185,7 @@ impl Service {
         if range.is_none() && headers.contains_key("x-amz-checksum-mode") {
             let crc32 = HeaderValue::try_from(base64(self.crc32(artwork).to_be_bytes()));
             let crc32 = crc32.map_err(|_| NOT_IMPLEMENTED)?;
-            answer.insert("x-amz-checksum-crc32", crc32);
+            answer.insert(CHECKSUM, crc32);
             answer.insert("x-amz-checksum-type", HeaderValue::from_static("FULL_OBJECT"));
         }
         Ok(response)
@@ -237,30 +241,50 @@ impl Service {
     }
 
     /// Receives a body, and keeps its content on demand.
-    async fn receive(&self, request: Request) -> Result<Object, S3Error> {
-        // `aws-chunked` is S3's own framing of a body.
-        let is_framed = |encoding: &HeaderValue| {
-            encoding.to_str().is_ok_and(|encoding| encoding.contains("aws-chunked"))
+    async fn receive(&self, request: Request) -> Result<Received, S3Error> {
+        let mut encodings = request.headers().get_all(header::CONTENT_ENCODING).iter();
+        let mut framing = match (encodings.next(), encodings.next()) {
+            (None, _) => None,
+            (Some(encoding), None) if encoding == "aws-chunked" => Some(Framing::default()),
+            _ => return Err(NOT_IMPLEMENTED),
         };
-        if request.headers().get_all(header::CONTENT_ENCODING).iter().any(is_framed) {
-            return Err(NOT_IMPLEMENTED);
-        }
+        let stated = request.headers().get(CHECKSUM).cloned();
         let keep = self.state().store.keep;
         let mut object = Object::default();
+        let mut add = |data: Bytes| {
+            object.size += data.len() as u64;
+            if keep {
+                object.chunks.push(data);
+            }
+        };
         let mut chunks = request.into_body().into_data_stream();
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|_| INCOMPLETE_BODY)?;
             if let Some(network) = &self.network {
                 network[1].pass(chunk.len()).await;
             }
-            object.size += chunk.len() as u64;
-            if keep {
-                object.chunks.push(chunk);
+            match &mut framing {
+                None => add(chunk),
+                Some(framing) => framing.add(chunk, &mut add).map_err(|_| INCOMPLETE_BODY)?,
             }
         }
+        let trailer = match framing {
+            None => None,
+            Some(framing) => {
+                let trailers = framing.finish().map_err(|_| INCOMPLETE_BODY)?;
+                let checksum = trailers.into_iter().find(|(name, _)| name == CHECKSUM);
+                checksum.and_then(|(_, checksum)| HeaderValue::try_from(checksum).ok())
+            }
+        };
         self.state().traffic.received_bytes += object.size;
-        Ok(object)
+        Ok(Received { object, crc32: trailer.or(stated) })
     }
+}
+
+/// A body that was received, and the CRC32 that its sender states.
+struct Received {
+    object: Object,
+    crc32: Option<HeaderValue>,
 }
 
 /// Cuts a chunk into what passes a network with a limit at once.
@@ -285,8 +309,13 @@ fn base64(bytes: [u8; 4]) -> String {
     digits.chain(['=', '=']).collect()
 }
 
-fn e_tag(e_tag: &str) -> Response {
-    [(header::ETAG, format!("\"{e_tag}\""))].into_response()
+/// Returns the response to an upload. States the CRC32 that its sender states: the benchmark compares the ZIPs.
+fn stored(e_tag: &str, crc32: Option<HeaderValue>) -> Response {
+    let mut response = [(header::ETAG, format!("\"{e_tag}\""))].into_response();
+    if let Some(crc32) = crc32 {
+        response.headers_mut().insert(CHECKSUM, crc32);
+    }
+    response
 }
 
 /// Returns a document with these elements. Their texts must not need escapes.
