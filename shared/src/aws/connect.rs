@@ -17,6 +17,7 @@ use tower_service::Service;
 
 use super::Trust;
 use super::early::Early;
+use super::gradual::Gradual;
 use super::resolve::Resolver;
 
 /// Time limit for a connection, TLS included. Within a region a healthy endpoint accepts one in
@@ -28,7 +29,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
     https: HttpsConnector<HttpConnector<Resolver>>,
-    early: Early<Stream>,
+    early: Early<TlsOrTcp>,
 }
 
 /// The connection did not open within the time limit.
@@ -36,7 +37,7 @@ pub(super) struct Connector {
 #[error("the connection did not open within {} s", CONNECT_TIMEOUT.as_secs())]
 pub(super) struct ConnectTimeout;
 
-type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+type TlsOrTcp = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 impl Connector {
     pub(super) fn new(trust: &Trust) -> Self {
@@ -64,16 +65,16 @@ impl Connector {
     fn connect(
         mut self,
         url: Uri,
-    ) -> impl Future<Output = Result<Stream, BoxError>> + Send + 'static {
+    ) -> impl Future<Output = Result<TlsOrTcp, BoxError>> + Send + 'static {
         let connecting = self.https.call(url);
         async move { timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| ConnectTimeout)? }
     }
 }
 
 impl Service<Uri> for Connector {
-    type Response = Stream;
+    type Response = Gradual<TlsOrTcp>;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Stream, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.https.poll_ready(cx)
@@ -85,9 +86,9 @@ impl Service<Uri> for Connector {
             if let Some(early) = early
                 && let Ok(Ok(stream)) = early.await
             {
-                return Ok(stream);
+                return Ok(Gradual::new(stream));
             }
-            connecting.await
+            connecting.await.map(Gradual::new)
         })
     }
 }

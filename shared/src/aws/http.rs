@@ -32,8 +32,8 @@ use super::Trust;
 use super::connect::{ConnectTimeout, Connector};
 
 /// Maximum that hyper reads ahead of the reader of a body, in bytes per connection. Its default is
-/// 408 KiB, and many bodies are open at once.
-const MAX_READ_AHEAD: usize = 16 * 1024;
+/// 408 KiB. The buffer of a connection grows up to it while a large body is read (`gradual`).
+const MAX_READ_AHEAD: usize = 64 * 1024;
 /// Maximum idle time after which a connection is reused. Lambda freezes an instance between
 /// invocations, and network devices drop its connections without notice.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(20);

@@ -3,6 +3,7 @@
 mod connect;
 mod connections;
 mod early;
+mod gradual;
 mod http;
 mod resolve;
 mod trust;
