@@ -27,8 +27,8 @@ use shared::vault::{MIN_PART_MEMORY, SPARE_BUFFERS};
 pub const MIB: u64 = 1024 * 1024;
 /// Memory of the process beside the bytes that it moves; `tests/bench` measures it.
 const RESERVE: u64 = 32 * MIB;
-/// Maximum memory for parts: two and a half of 24 MiB. Parts of 5 MiB for 15 GB cost ten times as much as the
-/// function, those of 24 MiB twice as much.
+/// Maximum memory for parts: two of 30 MiB. Parts of 5 MiB for 15 GB cost ten times as much as the function, those
+/// of 30 MiB less than twice as much.
 const MAX_PART_MEMORY: u64 = 60 * MIB;
 /// The function's memory divided by this is the memory for parts.
 const PART_DIVISOR: u64 = 8;

@@ -330,6 +330,7 @@ mod tests {
             adopted: false,
             e_tag: None,
             contents: None,
+            leftovers: None,
         };
         let error = DatabaseError::TimedOut(Duration::from_secs(20));
         [

@@ -37,6 +37,12 @@ impl BufferPool {
         Bytes::from_owner(LentBuffer { bytes, pool: self.clone() })
     }
 
+    /// Returns the number of unused buffers.
+    #[cfg(test)]
+    pub(super) fn unused(&self) -> usize {
+        self.with_unused(|unused| unused.len())
+    }
+
     fn with_unused<T>(&self, change: impl FnOnce(&mut Vec<Vec<u8>>) -> T) -> T {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -86,6 +92,6 @@ mod tests {
         let buffers = BufferPool::default();
         let lent: Vec<_> = (0..=MAX_UNUSED).map(|_| buffers.lend(buffers.take())).collect();
         drop(lent);
-        assert_eq!(buffers.with_unused(|unused| unused.len()), MAX_UNUSED);
+        assert_eq!(buffers.unused(), MAX_UNUSED);
     }
 }

@@ -21,7 +21,7 @@ use zip_to_s3::s3;
 use crate::aws::{Connections, EarlyConnections};
 
 use buffers::{BUFFER_SIZE, BufferPool};
-use upload::CopyPermission;
+use upload::{CopyPermission, FillingParts};
 
 pub use archives::{ListedArchive, MAX_DELETED_PER_CALL, NotDeleted};
 pub use chunks::{Chunk, Chunks, crc32_of};
@@ -37,7 +37,7 @@ pub use part::{crc32_of_end, cut};
 pub use range::{ArtworkVersion, OpenRange};
 pub use read::OpenArtwork;
 pub use upload::{
-    Finished, MAX_JOINED_BYTES, MAX_PARTS, MAX_UPLOAD_BYTES, MIN_PART_MEMORY, PartSizes,
+    Finished, Leftovers, MAX_JOINED_BYTES, MAX_PARTS, MAX_UPLOAD_BYTES, MIN_PART_MEMORY, PartSizes,
     SuspendedUpload, Upload, copied_parts,
 };
 
@@ -52,6 +52,7 @@ pub struct Vault {
     /// Buffers for parts, and for the files of large artworks, which become segments of parts.
     buffers: BufferPool,
     copies: Arc<CopyPermission>,
+    filling_parts: Arc<FillingParts>,
     connections: Option<Connections>,
 }
 
@@ -69,6 +70,7 @@ impl Vault {
             bucket: bucket.into(),
             buffers: BufferPool::default(),
             copies: Arc::default(),
+            filling_parts: Arc::default(),
             connections: None,
         }
     }

@@ -1,24 +1,34 @@
 //! A part of an upload while it fills.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use crc32fast::Hasher;
+use zip_to_s3::s3::PartBytes;
 
-use super::buffers::BufferPool;
+use super::buffers::{BUFFER_SIZE, BufferPool};
 
 /// Size from which bytes are sent from where they are, in bytes. To copy fewer costs less than a segment
 /// of their own.
-pub(super) const MIN_SEGMENT: usize = 256 * 1024;
-/// Size of the first buffer behind a segment, in bytes: often it takes one local header.
-const SMALL_BUFFER: usize = 1024;
+const MIN_SEGMENT: usize = 4 * 1024;
+/// Number of bytes from which it is faster to combine their CRC32 with that of the part than to compute it again.
+const MIN_COMBINED: usize = 64 * 1024;
+/// Maximum number of copied bytes behind a segment that are on the heap. More are in buffers of the pool.
+const MAX_SMALL: usize = 256 * 1024;
+/// Size of a block on the heap, in bytes. Often a segment is followed by one local header, and many share a block.
+const BLOCK: usize = 8 * 1024;
+/// Number of bytes from which a buffer of the pool is part of a part, so that at most a quarter of it is wasted.
+/// Fewer are copied out of it when a segment follows.
+const MIN_POOLED: usize = BUFFER_SIZE / 4 * 3;
 
 /// The bytes of a part: copies of small writes, and segments that are not copied.
 #[derive(Default)]
 pub(super) struct FillingPart {
-    segments: Vec<Bytes>,
-    /// Copied bytes after the last segment.
+    /// The segments so far. The request that sends the part may read them already.
+    bytes: PartBytes,
+    /// Copied bytes at the beginning, or behind `small`, in a buffer of the pool.
     tail: Vec<u8>,
-    /// Whether the tail follows a segment that is not copied. Often it is one local header, so it begins small
-    /// and does not come from the pool.
+    /// Copied bytes behind a segment that is not copied, and the rest of their block.
+    small: BytesMut,
+    /// Whether a segment that is not copied precedes the next bytes, and at most copied ones in `small`.
     is_behind_segment: bool,
     size: usize,
     crc32: Hasher,
@@ -35,28 +45,25 @@ impl FillingPart {
     pub(super) fn copy(&mut self, mut bytes: &[u8], buffers: &BufferPool) {
         self.crc32.update(bytes);
         self.size += bytes.len();
+        if self.is_behind_segment {
+            let room = MAX_SMALL.saturating_sub(self.small.len());
+            let (start, rest) = bytes.split_at(bytes.len().min(room));
+            if self.small.is_empty() && self.small.capacity() < start.len() {
+                self.small = BytesMut::with_capacity(BLOCK);
+            }
+            self.small.extend_from_slice(start);
+            bytes = rest;
+        }
         while !bytes.is_empty() {
-            let (start, rest) = bytes.split_at(bytes.len().min(self.tail_room(buffers)));
+            if self.tail.len() == self.tail.capacity() {
+                self.seal(buffers);
+                self.tail = buffers.take();
+            }
+            let room = self.tail.capacity() - self.tail.len();
+            let (start, rest) = bytes.split_at(bytes.len().min(room));
             self.tail.extend_from_slice(start);
             bytes = rest;
         }
-    }
-
-    /// Returns the room in the tail. If it is full, starts another one.
-    fn tail_room(&mut self, buffers: &BufferPool) -> usize {
-        if self.is_behind_segment {
-            if self.tail.capacity() == 0 {
-                self.tail = Vec::with_capacity(SMALL_BUFFER);
-            }
-            if self.tail.len() < MIN_SEGMENT {
-                return MIN_SEGMENT - self.tail.len();
-            }
-        }
-        if self.tail.len() == self.tail.capacity() || self.is_behind_segment {
-            self.seal(buffers);
-            self.tail = buffers.take();
-        }
-        self.tail.capacity() - self.tail.len()
     }
 
     /// Appends bytes with this CRC32. Copies them if they are few.
@@ -65,25 +72,53 @@ impl FillingPart {
             return self.copy(&bytes, buffers);
         }
         self.seal(buffers);
-        self.crc32.combine(&Hasher::new_with_initial_len(crc32, bytes.len() as u64));
+        if bytes.len() < MIN_COMBINED {
+            self.crc32.update(&bytes);
+        } else {
+            self.crc32.combine(&Hasher::new_with_initial_len(crc32, bytes.len() as u64));
+        }
         self.size += bytes.len();
-        self.segments.push(bytes);
+        self.bytes.push(bytes);
         self.is_behind_segment = true;
     }
 
-    /// Returns the bytes and their CRC32, and leaves an empty part.
-    pub(super) fn take(&mut self, buffers: &BufferPool) -> (Vec<Bytes>, u32) {
-        self.seal(buffers);
-        let Self { segments, crc32, .. } = std::mem::take(self);
-        (segments, crc32.finalize())
+    /// Returns the bytes so far, except those that are still copied into a buffer.
+    pub(super) fn bytes(&self) -> &PartBytes {
+        &self.bytes
     }
 
+    /// Completes the part, and leaves an empty one.
+    pub(super) fn complete(&mut self, buffers: &BufferPool) -> PartBytes {
+        self.seal(buffers);
+        let Self { bytes, crc32, .. } = std::mem::take(self);
+        bytes.complete(crc32.finalize());
+        bytes
+    }
+
+    /// Returns the bytes and their CRC32, and leaves an empty part. A request that sends the part fails.
+    pub(super) fn take(&mut self, buffers: &BufferPool) -> (Vec<Bytes>, u32) {
+        self.seal(buffers);
+        let Self { bytes, crc32, .. } = std::mem::take(self);
+        (bytes.withdraw(), crc32.finalize())
+    }
+
+    /// Makes a segment of the copied bytes behind the last one.
     fn seal(&mut self, buffers: &BufferPool) {
-        let tail = std::mem::take(&mut self.tail);
-        let is_small = std::mem::take(&mut self.is_behind_segment);
-        if !tail.is_empty() {
-            self.segments.push(if is_small { tail.into() } else { buffers.lend(tail) });
+        self.is_behind_segment = false;
+        if !self.small.is_empty() {
+            self.bytes.push(self.small.split().freeze());
         }
+        let tail = std::mem::take(&mut self.tail);
+        if tail.is_empty() {
+            return;
+        }
+        self.bytes.push(if tail.len() < MIN_POOLED {
+            let copy = Bytes::copy_from_slice(&tail);
+            drop(buffers.lend(tail));
+            copy
+        } else {
+            buffers.lend(tail)
+        });
     }
 }
 
@@ -113,7 +148,7 @@ pub fn crc32_of_end(whole: u32, mut start: Hasher, size: u64) -> u32 {
 mod tests {
     use bytes::Bytes;
 
-    use super::{FillingPart, MIN_SEGMENT, cut};
+    use super::{FillingPart, MAX_SMALL, MIN_SEGMENT, cut};
     use crate::vault::buffers::BufferPool;
 
     fn noise(size: usize) -> Bytes {
@@ -139,9 +174,9 @@ mod tests {
         for sizes in [
             vec![10, MIN_SEGMENT, MIN_SEGMENT, 30, 40, MIN_SEGMENT - 1, MIN_SEGMENT + 1],
             vec![MIN_SEGMENT, 10],
-            // Behind a segment a small buffer and two of the pool, and in front of one three.
-            [vec![MIN_SEGMENT], vec![MIN_SEGMENT - 1; 9]].concat(),
-            [vec![MIN_SEGMENT - 1; 9], vec![MIN_SEGMENT]].concat(),
+            // Behind a segment a small buffer and three of the pool, and in front of one three.
+            [vec![MIN_SEGMENT], vec![MIN_SEGMENT - 1; 700]].concat(),
+            [vec![MIN_SEGMENT - 1; 700], vec![MIN_SEGMENT]].concat(),
             vec![10],
             vec![],
         ] {
@@ -160,7 +195,20 @@ mod tests {
     }
 
     #[test]
-    fn a_large_segment_is_not_copied() {
+    fn a_segment_behind_few_bytes_keeps_no_buffer_of_the_pool() {
+        let buffers = BufferPool::default();
+        let mut part = FillingPart::default();
+        for _ in 0..3 {
+            part.copy(&noise(MAX_SMALL + 1), &buffers);
+            let segment = noise(MIN_SEGMENT);
+            part.append(segment.clone(), crc32fast::hash(&segment), &buffers);
+        }
+        assert_eq!(part.size(), 3 * (MAX_SMALL + 1 + MIN_SEGMENT));
+        assert_eq!(buffers.unused(), 1, "all used the same buffer");
+    }
+
+    #[test]
+    fn a_segment_is_not_copied() {
         let buffers = BufferPool::default();
         let bytes = noise(MIN_SEGMENT);
         let mut part = FillingPart::default();

@@ -1,6 +1,6 @@
 //! Writes a ZIP into the vault while it is created.
 //!
-//! [`Upload`] is a sink. It splits the ZIP into parts and sends them while the next one fills; a writer
+//! [`Upload`] is a sink. It splits the ZIP into parts and sends them while they fill (`send`); a writer
 //! that is faster than S3 waits. A ZIP smaller than one part is sent by `PutObject`. In both cases the
 //! object appears whole or not at all, and never replaces another one (`If-None-Match: *`).
 //!
@@ -12,7 +12,9 @@
 //! last part may be smaller.
 
 mod copy;
+mod leftovers;
 mod resume;
+mod send;
 mod sizes;
 
 use std::future::poll_fn;
@@ -32,15 +34,21 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument;
-use zip_to_s3::s3::{body_of, encode_crc32, with_retries};
+use zip_to_s3::s3::{body_of, encode_crc32};
+
+use leftovers::Listing;
+use send::{Filling, SentPart};
+use sizes::{EndedPart, PartLimits};
 
 pub(super) use copy::CopyPermission;
+pub use leftovers::Leftovers;
 pub use resume::{MAX_JOINED_BYTES, SuspendedUpload, copied_parts};
+pub(super) use send::FillingParts;
 pub use sizes::{MAX_UPLOAD_BYTES, MIN_PART_MEMORY, PartSizes};
 
 use super::buffers::{BUFFER_SIZE, BufferPool};
 use super::part::{FillingPart, cut};
-use super::{ArchiveKey, Export, ExportKey, Vault, VaultError};
+use super::{ArchiveKey, ExportKey, Vault, VaultError};
 
 const MIB: usize = 1024 * 1024;
 /// Maximum number of parts ("Amazon S3 multipart upload limits").
@@ -57,21 +65,31 @@ pub struct Upload {
     key: Arc<str>,
     /// The current part.
     part: FillingPart,
+    filling: Filling,
+    limits: PartLimits,
+    /// The last part that was not copied.
+    last: Option<EndedPart>,
+    /// Whether the current part is expected to fill soon.
+    fills_soon: bool,
     buffers: BufferPool,
     sizes: PartSizes,
-    /// Bytes of the parts in flight.
+    /// Bytes of the complete parts in flight.
     in_flight_bytes: usize,
+    /// The size of the object in bytes, as far as the writer can tell.
+    expected_size: u64,
     /// Number of bytes written or copied.
     size: u64,
     /// Number of bytes of artworks that S3 copies.
     copied_bytes: u64,
-    /// Number of parts sent or in flight.
+    /// Number of complete parts, sent or in flight.
     parts: u16,
-    /// Parts in flight, each with its size.
-    in_flight: JoinSet<Result<(CompletedPart, usize), VaultError>>,
+    /// Parts in flight.
+    in_flight: JoinSet<Result<Option<SentPart>, VaultError>>,
     sent: Vec<CompletedPart>,
     /// The id of the multipart upload; set when the first part is sent.
     id: Option<UploadId>,
+    /// Lists other uploads for the key, if it is that of an archive.
+    listing: Listing,
     /// Whether a later invocation can continue the upload, which therefore survives a failure.
     is_resumed: bool,
     failure: Option<VaultError>,
@@ -89,6 +107,8 @@ pub enum Finished {
         size_bytes: u64,
         /// Its ETag.
         e_tag: Option<String>,
+        /// The other uploads for its key, if they were listed.
+        leftovers: Option<Leftovers>,
     },
     /// Another object exists at the key, or another attempt aborted the upload: adopt that object.
     Conflict,
@@ -98,7 +118,9 @@ impl Vault {
     /// Starts an upload. Sends nothing until the first part is full.
     #[must_use]
     pub fn upload(&self, key: &ArchiveKey) -> Upload {
-        self.upload_to(key.as_str())
+        let mut upload = self.upload_to(key.as_str());
+        upload.listing = Listing::Planned;
+        upload
     }
 
     /// Starts the upload of a segment of a large export.
@@ -108,19 +130,26 @@ impl Vault {
     }
 
     fn upload_to(&self, key: &str) -> Upload {
+        let sizes = PartSizes::default();
         Upload {
             vault: self.clone(),
             key: key.into(),
             part: FillingPart::default(),
+            filling: Filling::default(),
+            limits: sizes.limits(1, 0, None),
+            last: None,
+            fills_soon: false,
             buffers: self.buffers.clone(),
-            sizes: PartSizes::default(),
+            sizes,
             in_flight_bytes: 0,
+            expected_size: u64::MAX,
             size: 0,
             copied_bytes: 0,
             parts: 0,
             in_flight: JoinSet::new(),
             sent: Vec::new(),
             id: None,
+            listing: Listing::Unneeded,
             is_resumed: false,
             failure: None,
             waiting_since: None,
@@ -137,8 +166,8 @@ impl Upload {
         self
     }
 
-    /// Appends bytes with this CRC32. Those of a buffer of the pool are not copied: they are sent from where they
-    /// are. More at once are copied, because all of them would stay in use until the last part with some is sent.
+    /// Appends bytes with this CRC32. They are sent from where they are, unless they are few. More than 1 MiB at once
+    /// are copied, because all of them would stay in use until the last part with some is sent.
     ///
     /// # Errors
     /// When the upload has failed, as a write.
@@ -154,6 +183,7 @@ impl Upload {
                 let (start, of_start) = cut(&mut bytes, &mut crc32, size);
                 self.part.append(start, of_start, &self.buffers);
             }
+            self.send_while_filling().map_err(|error| self.fail(error))?;
         }
         Ok(())
     }
@@ -161,7 +191,17 @@ impl Upload {
     /// Returns the size of the current part when it is full, in bytes.
     #[must_use]
     pub fn part_size(&self) -> usize {
-        self.sizes.size(self.parts + 1)
+        if self.part.size() == 0 { self.next_limits().size } else { self.limits.size }
+    }
+
+    /// Tells the size that the object will have, as far as the writer can tell. A part that it would not fill is
+    /// sent when it is complete.
+    pub fn expect(&mut self, size: u64) {
+        self.expected_size = size;
+    }
+
+    fn next_limits(&self) -> PartLimits {
+        self.sizes.limits(self.parts + 1, self.size, self.last)
     }
 
     /// Waits until the current part and the memory have room for `wanted` bytes, or for the rest of the part if that
@@ -170,12 +210,15 @@ impl Upload {
         if self.failure.is_some() {
             return Poll::Ready(Err(io::Error::other("the upload failed earlier")));
         }
-        if self.part.size() == self.part_size()
+        if self.part.size() == self.limits.size
             && let Err(error) = self.send_part()
         {
             return Poll::Ready(Err(self.fail(error)));
         }
-        let (size, memory) = self.sizes.limits(self.parts + 1);
+        if self.part.size() == 0 && self.waiting_since.is_none() {
+            self.begin_part();
+        }
+        let PartLimits { size, memory } = self.limits;
         let room = loop {
             let of_part = size - self.part.size();
             let of_memory = memory.saturating_sub(self.in_flight_bytes + self.part.size());
@@ -187,10 +230,7 @@ impl Upload {
                 return Poll::Pending;
             };
             match sent {
-                Some(Ok(Ok((part, bytes)))) => {
-                    self.sent.push(part);
-                    self.in_flight_bytes -= bytes;
-                }
+                Some(Ok(Ok(sent))) => self.add_sent(sent),
                 Some(Ok(Err(error))) => return Poll::Ready(Err(self.fail(error))),
                 Some(Err(error)) => {
                     let error = VaultError::Service(error.to_string());
@@ -200,10 +240,14 @@ impl Upload {
                 None => break of_part,
             }
         };
+        self.end_wait();
+        Poll::Ready(Ok(room))
+    }
+
+    fn end_wait(&mut self) {
         if let Some(since) = self.waiting_since.take() {
             self.waited += since.elapsed();
         }
-        Poll::Ready(Ok(room))
     }
 
     /// Sends the rest and completes the object before `until`.
@@ -218,7 +262,8 @@ impl Upload {
         match timeout_at(until, ending).await.unwrap_or_else(time_is_up) {
             Ok(e_tag) => {
                 self.id = None;
-                Ok(Finished::Created { size_bytes: self.size, e_tag })
+                let leftovers = self.listing.take();
+                Ok(Finished::Created { size_bytes: self.size, e_tag, leftovers })
             }
             Err(VaultError::Conflict(_)) => {
                 self.abort().await;
@@ -312,30 +357,16 @@ impl Upload {
     pub(super) async fn wait_for_parts(&mut self, max: usize) -> Result<(), VaultError> {
         while self.in_flight.len() > max {
             let Some(part) = self.in_flight.join_next().await else { break };
-            let (part, bytes) = part.map_err(|error| VaultError::Service(error.to_string()))??;
-            self.in_flight_bytes -= bytes;
-            self.sent.push(part);
+            self.add_sent(part.map_err(|error| VaultError::Service(error.to_string()))??);
         }
         Ok(())
     }
 
-    /// Starts a task that sends the full buffer.
-    fn send_part(&mut self) -> Result<(), VaultError> {
-        let number = self.next_number()?;
-        let (vault, key) = (self.vault.clone(), self.key.clone());
-        let size = self.part.size();
-        let (body, crc32) = self.part.take(&self.buffers);
-        self.in_flight_bytes += size;
-        let upload_id = self.upload_id();
-        self.in_flight.spawn(
-            async move {
-                let upload_id =
-                    upload_id.await.map_err(|error| VaultError::Service(error.to_string()))?;
-                Ok((vault.send_part(&key, &upload_id, number, body, crc32).await?, size))
-            }
-            .in_current_span(),
-        );
-        Ok(())
+    fn add_sent(&mut self, sent: Option<SentPart>) {
+        if let Some(SentPart { part, memory }) = sent {
+            self.sent.push(part);
+            self.in_flight_bytes -= memory;
+        }
     }
 
     /// Returns the number of the next part.
@@ -350,20 +381,21 @@ impl Upload {
     /// Returns the id of the multipart upload. The first call creates the upload in a separate
     /// task, so that the abort of a part does not lose the id of an upload that S3 is creating.
     fn upload_id(&mut self) -> UploadId {
+        if let Some(id) = &self.id {
+            return id.clone();
+        }
         let (vault, key) = (self.vault.clone(), self.key.clone());
-        self.id
-            .get_or_insert_with(|| {
-                let creating =
-                    tokio::spawn(async move { vault.create_upload(&key).await }.in_current_span());
-                let created = async move {
-                    match creating.await {
-                        Ok(result) => result.map_err(Arc::new),
-                        Err(error) => Err(Arc::new(VaultError::Service(error.to_string()))),
-                    }
-                };
-                created.boxed().shared()
-            })
-            .clone()
+        let creating =
+            tokio::spawn(async move { vault.create_upload(&key).await }.in_current_span());
+        let created = async move {
+            match creating.await {
+                Ok(result) => result.map_err(Arc::new),
+                Err(error) => Err(Arc::new(VaultError::Service(error.to_string()))),
+            }
+        };
+        let id = self.id.insert(created.boxed().shared()).clone();
+        self.listing.start(&self.vault, &self.key, id.clone());
+        id
     }
 
     /// Stores the failure and returns it as an error of the sink.
@@ -393,37 +425,6 @@ impl Drop for Upload {
 }
 
 impl Vault {
-    /// Aborts incomplete multipart uploads for `key`, which are those of killed attempts. Call this
-    /// only when the ZIP exists: a live attempt that loses its upload then finds the ZIP. If an
-    /// abort fails, the lifecycle rule of the bucket removes the upload.
-    pub async fn abort_leftover_uploads(&self, key: &ArchiveKey) {
-        self.abort_uploads(key.as_str(), |found| found == key.as_str()).await;
-    }
-
-    /// Aborts incomplete multipart uploads of the segments of an export that is over, which are those of
-    /// killed invocations. If an abort fails, the lifecycle rule of the bucket removes the upload.
-    pub async fn abort_segment_uploads(&self, export: &Export) {
-        self.abort_uploads(&export.prefix(), |_| true).await;
-    }
-
-    async fn abort_uploads(&self, prefix: &str, is_leftover: impl Fn(&str) -> bool) {
-        let listing =
-            self.client.list_multipart_uploads().bucket(&*self.bucket).prefix(prefix).send();
-        let listed = match timeout(ABORT_TIMEOUT, listing).await {
-            Ok(Ok(listed)) => listed,
-            Ok(Err(error)) => return warn_left_to_lifecycle(&error.into()),
-            Err(_) => return warn_left_to_lifecycle(&timed_out()),
-        };
-        for upload in listed.uploads.unwrap_or_default() {
-            if let (Some(upload_id), Some(key)) = (upload.upload_id, upload.key)
-                && is_leftover(&key)
-            {
-                tracing::info!(key, "aborting the multipart upload of a killed attempt");
-                self.abort_upload(&key, &upload_id).await;
-            }
-        }
-    }
-
     /// Waits for the id of an upload and aborts it. Without the wait, an upload that S3 is creating
     /// would be left over.
     async fn abort_once_created(&self, key: &str, upload_id: UploadId) {
@@ -467,20 +468,6 @@ impl Vault {
         })
     }
 
-    async fn send_part(
-        &self,
-        key: &str,
-        upload_id: &str,
-        number: u16,
-        body: Vec<Bytes>,
-        crc32: u32,
-    ) -> Result<CompletedPart, VaultError> {
-        let bucket = &*self.bucket;
-        let send = || self.lean.upload_part(bucket, key, upload_id, number, body.clone(), crc32);
-        let part = with_retries(self.attempts(), send).await?;
-        Ok(part.completed())
-    }
-
     /// Returns the attempts that the SDK makes at a request.
     pub(super) fn attempts(&self) -> u32 {
         self.client.config().retry_config().map_or(1, RetryConfig::max_attempts)
@@ -509,6 +496,7 @@ impl AsyncWrite for Upload {
         let taken = bytes.len().min(room);
         this.part.copy(&bytes[..taken], &this.buffers);
         this.size += taken as u64;
+        this.send_while_filling().map_err(|error| this.fail(error))?;
         Poll::Ready(Ok(taken))
     }
 

@@ -11,6 +11,7 @@ mod due_email;
 pub(crate) mod email;
 mod export_scale;
 mod failure_email;
+mod filling_parts;
 mod gallery;
 mod hostile_hosts;
 mod hostile_names;

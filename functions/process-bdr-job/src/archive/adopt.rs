@@ -59,6 +59,7 @@ impl Archiver {
             adopted: true,
             e_tag: object.e_tag.clone(),
             contents: None,
+            leftovers: None,
         }))
     }
 }

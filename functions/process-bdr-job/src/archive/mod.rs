@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use shared::clock::Clock;
 use shared::failure::{Failure, chain};
 use shared::request::Claim;
-use shared::vault::{ArchiveKey, Finished, Upload, Vault};
+use shared::vault::{ArchiveKey, Finished, Leftovers, Upload, Vault};
 use tokio::time::{Instant, timeout_at};
 use zip_to_s3::plan::MIN_PART;
 
@@ -63,6 +63,9 @@ pub struct StoredArchive {
     /// What the e-mail says beyond the counts. An adopted archive has none.
     #[serde(default)]
     pub contents: Option<Contents>,
+    /// The uploads of other attempts, if they were listed.
+    #[serde(skip)]
+    pub leftovers: Option<Leftovers>,
 }
 
 /// What an archive contains and lacks, for the artist.
@@ -155,7 +158,7 @@ impl Archiver {
         attempt: &Attempt,
     ) {
         if attempt.receive_count > 1 || archive.size_bytes > MIN_PART {
-            let abort = self.vault.abort_leftover_uploads(key);
+            let abort = self.vault.abort_leftover_uploads(key, archive.leftovers.as_ref());
             if timeout_at(attempt.email_stop_at(), abort).await.is_err() {
                 tracing::warn!(
                     key = %key,
@@ -238,7 +241,8 @@ impl Archiver {
         let copied_bytes = upload.copied_bytes();
         let finished = upload.finish(attempt.stop_at()).await;
         match finished.map_err(|error| Failure::retry(CONTEXT, error))? {
-            Finished::Created { size_bytes, e_tag } => Ok(StoredArchive {
+            Finished::Created { size_bytes, e_tag, leftovers } => Ok(StoredArchive {
+                leftovers,
                 size_bytes,
                 copied_bytes,
                 artworks: totals.counts.artworks,

@@ -136,7 +136,7 @@ impl Archiver {
         }
         let finished = upload.finish(attempt.stop_at()).await;
         match finished.map_err(|error| Failure::retry("failed to upload the segment", error))? {
-            Finished::Created { size_bytes, e_tag } => {
+            Finished::Created { size_bytes, e_tag, .. } => {
                 Ok(Manifest { size_bytes, e_tag, ..manifest })
             }
             Finished::Conflict => {

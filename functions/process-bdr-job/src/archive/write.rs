@@ -39,6 +39,14 @@ impl<'a> Written<'a> {
         Self { metadata, bodies: Vec::new(), may_pass: false, only_faults: true }
     }
 
+    /// Tells the upload the size of the archive of this many posts, if the others' artworks are as large as those so
+    /// far.
+    fn expect_size(&self, upload: &mut Upload, posts: usize) {
+        let (artworks, missing) = (self.metadata.artworks() as u64, self.metadata.missing() as u64);
+        let expected = (posts as u64).saturating_sub(missing).max(artworks);
+        upload.expect(upload.size() / artworks.max(1) * expected);
+    }
+
     /// Returns the failure of a request without a single artwork: retryable if one of the causes may
     /// pass, a fault of the service if all of them are.
     fn check(&self) -> Result<(), Failure> {
@@ -139,6 +147,7 @@ impl Archiver {
             phases.enter(Phase::Fetch);
             let next = artworks.next().await;
             phases.enter(Phase::Write);
+            written.expect_size(zip.sink(), requested.posts.len());
             match next {
                 None => break,
                 Some(Ok(mut artwork)) => {

@@ -366,10 +366,19 @@ async fn fetch(
             whole.extend_from_slice(&chunk);
         }
         signature::check(format, &whole)?;
-        Ok((whole.freeze(), share))
+        Ok((without_spare_memory(whole), share))
     };
     let result = result.await;
     (took, result)
+}
+
+/// Returns the bytes. Moves them if their buffer, which was to hold a file of unknown size, is much larger: they stay
+/// in use until their part is sent.
+fn without_spare_memory(bytes: BytesMut) -> Bytes {
+    if bytes.capacity() - bytes.len() > bytes.capacity() / 4 {
+        return Bytes::copy_from_slice(&bytes);
+    }
+    bytes.freeze()
 }
 
 /// Runs a step of a try within `limit`, and adds its time to `took`.

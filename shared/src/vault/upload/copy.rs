@@ -11,6 +11,7 @@ use tracing::Instrument;
 use zip_to_s3::plan::MIN_PART;
 use zip_to_s3::s3::with_retries;
 
+use super::send::SentPart;
 use super::{MAX_PARTS, Upload, UploadId};
 use crate::vault::{ArtworkKey, ArtworkVersion, Vault, VaultError};
 
@@ -159,7 +160,8 @@ impl Upload {
         copying: impl Future<Output = Result<CompletedPart, VaultError>> + Send + 'static,
     ) {
         // It takes no memory here.
-        self.in_flight.spawn(async move { Ok((copying.await?, 0)) }.in_current_span());
+        let copying = async move { Ok(Some(SentPart { part: copying.await?, memory: 0 })) };
+        self.in_flight.spawn(copying.in_current_span());
     }
 }
 

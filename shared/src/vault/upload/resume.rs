@@ -48,6 +48,8 @@ impl Upload {
     /// # Errors
     /// When a part fails. The upload is then aborted.
     pub async fn suspend(mut self) -> Result<(SuspendedUpload, Vec<u8>), VaultError> {
+        // Withdrawn first: a request that sends it while it fills would not end.
+        let rest = self.part.take(&self.buffers).0;
         let id = match self.id.clone() {
             None => None,
             Some(id) => match (self.wait_for_parts(0).await, id.await) {
@@ -56,7 +58,7 @@ impl Upload {
                 (_, Err(error)) => return Err(VaultError::Service(error.to_string())),
             },
         };
-        let rest = self.part.take(&self.buffers).0.concat();
+        let rest = rest.concat();
         let parts = self.sent.iter().map(|part| SuspendedPart {
             number: part.part_number.unwrap_or_default(),
             e_tag: part.e_tag.clone(),
