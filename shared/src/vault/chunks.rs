@@ -64,17 +64,19 @@ impl Chunks {
         self.full
     }
 
-    /// Reads `body` until all bytes have arrived. Those that arrived before an error remain.
+    /// Reads `body` until all bytes have arrived. Those that arrived before an error remain, and those that follow stay
+    /// in the body.
     ///
     /// # Errors
     /// [`VaultError::Body`] when the body ends early or stalls.
-    pub(super) async fn read(&mut self, mut body: Body) -> Result<(), VaultError> {
+    pub(super) async fn read(&mut self, body: &mut Body) -> Result<(), VaultError> {
         let error = |text: &str| VaultError::Body(text.to_owned());
         while self.remaining() > 0 {
             let next = timeout(NEXT_BYTES_TIMEOUT, body.next()).await;
             let next = next.map_err(|_| error("the body stalled"))?;
-            let bytes = next.ok_or_else(|| error("the body ended early"))??;
-            self.append(&bytes[..bytes.len().min(self.remaining())]);
+            let mut bytes = next.ok_or_else(|| error("the body ended early"))??;
+            self.append(&bytes.split_to(bytes.len().min(self.remaining())));
+            body.put_back(bytes);
         }
         // To its end, so that the connection can serve the next request.
         if body.remaining() == 0 {

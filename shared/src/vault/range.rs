@@ -69,11 +69,18 @@ impl Vault {
 }
 
 impl OpenRange {
-    /// Reads until `chunks` are complete. Bytes that arrived before an error remain.
+    /// Returns whether bytes are left.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.body.remaining() > 0
+    }
+
+    /// Reads until `chunks` are complete. Bytes that arrived before an error remain, and those behind `chunks` can be
+    /// read into others.
     ///
     /// # Errors
     /// [`VaultError::Body`] when the body ends early or stalls.
-    pub async fn read_to(self, chunks: &mut Chunks) -> Result<(), VaultError> {
-        chunks.read(self.body).await
+    pub async fn read_to(&mut self, chunks: &mut Chunks) -> Result<(), VaultError> {
+        chunks.read(&mut self.body).await
     }
 }

@@ -74,9 +74,9 @@ impl OpenArtwork {
     /// # Errors
     /// [`VaultError::Body`] when the body ends early, stalls, or has another length than `size` or another
     /// CRC32 than S3 states.
-    pub async fn read(self) -> Result<(Vec<Chunk>, u32), VaultError> {
+    pub async fn read(mut self) -> Result<(Vec<Chunk>, u32), VaultError> {
         let mut chunks = Chunks::new(self.buffers, address_space(self.size)?);
-        chunks.read(self.body).await?;
+        chunks.read(&mut self.body).await?;
         let chunks = chunks.finish();
         let crc32 = crc32_of(&chunks);
         if self.crc32.is_some_and(|stated| stated != crc32) {

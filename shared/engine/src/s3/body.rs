@@ -33,6 +33,8 @@ pub struct Body {
     /// Number of bytes to come.
     remaining: u64,
     checksum: Option<(crc32fast::Hasher, u32)>,
+    /// Bytes that were put back.
+    put_back: Bytes,
     connection: Option<CaptureSmithyConnection>,
 }
 
@@ -40,7 +42,8 @@ impl Body {
     /// Returns a body that must have `length` bytes.
     #[must_use]
     pub fn new(inner: SdkBody, length: u64) -> Self {
-        Self { inner, remaining: length, checksum: None, connection: None }
+        let put_back = Bytes::new();
+        Self { inner, remaining: length, checksum: None, put_back, connection: None }
     }
 
     /// Returns the body with its connection.
@@ -66,12 +69,23 @@ impl Body {
         self.checksum = Some((crc32fast::Hasher::new(), crc32));
     }
 
+    /// Makes bytes that were returned last the next ones again.
+    pub fn put_back(&mut self, bytes: Bytes) {
+        self.remaining += bytes.len() as u64;
+        self.put_back = bytes;
+    }
+
     /// Returns the next bytes, or `None` at the end.
     pub async fn next(&mut self) -> Option<Result<Bytes, Error>> {
         poll_fn(|cx| self.poll_bytes(cx)).await
     }
 
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        if !self.put_back.is_empty() {
+            let bytes = std::mem::take(&mut self.put_back);
+            self.remaining -= bytes.len() as u64;
+            return Poll::Ready(Some(Ok(bytes)));
+        }
         loop {
             let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
             return Poll::Ready(match frame.map(|frame| frame.map(Frame::into_data)) {
@@ -212,6 +226,19 @@ mod tests {
         assert_eq!(read("", 0).await.unwrap(), b"");
         assert_eq!(read("12345", 6).await, Err(ErrorKind::Body));
         assert_eq!(read("12345", 4).await, Err(ErrorKind::Body));
+    }
+
+    #[tokio::test]
+    async fn bytes_that_are_put_back_come_again() {
+        let mut body = Body::new(SdkBody::from("12345"), 5);
+        body.expect_crc32(crc32fast::hash(b"12345"));
+        let mut bytes = body.next().await.unwrap().unwrap();
+        assert_eq!(bytes.split_to(2), "12");
+        body.put_back(bytes);
+        assert_eq!(body.remaining(), 3);
+        assert_eq!(body.next().await.unwrap().unwrap(), "345");
+        assert_eq!(body.remaining(), 0);
+        assert!(body.next().await.is_none(), "the CRC32 is right");
     }
 
     #[tokio::test]

@@ -52,6 +52,13 @@ pub struct StreamedFile {
 
 type Reading = AbortOnDropHandle<Result<Piece, Failure>>;
 
+/// A response whose bytes follow those that were read.
+type Following = (OpenRange, Response);
+
+/// Maximum number of pieces that are read one after the other from one response. Another request for the second of two
+/// would make what the first response has sent of it useless, which is nearly all. Of more pieces it is little.
+const PIECES_OF_ONE_RESPONSE: u64 = 2;
+
 /// Some bytes of a file.
 struct Piece {
     chunks: std::vec::IntoIter<Chunk>,
@@ -148,7 +155,9 @@ impl VaultLane {
         let of_pieces = Arc::clone(&object);
         let granting = spawn(async move {
             let (_turn, _slot) = (turn, slot);
-            let mut first = Some((opened.file.into_range(), opened.response));
+            let is_one_response = size.div_ceil(piece_size) <= PIECES_OF_ONE_RESPONSE;
+            let (to_first, mut following) = oneshot::channel();
+            let _ = to_first.send((opened.file.into_range(), opened.response));
             let mut start = 0;
             while start < size {
                 if let Some(is_rest_read) = is_rest_read.take_if(|_| start >= MIN_PART)
@@ -159,9 +168,13 @@ impl VaultLane {
                 let range = start..size.min(start + piece_size);
                 start = range.end;
                 let share = lane.budget.take(range.end - range.start + OVERHEAD).await;
-                let (lane, object, first) = (lane.clone(), Arc::clone(&of_pieces), first.take());
-                let reading =
-                    spawn(async move { lane.read_piece(&object, range, first, share).await });
+                let (lane, object) = (lane.clone(), Arc::clone(&of_pieces));
+                let (to_next, next) = oneshot::channel();
+                let to_next = is_one_response.then_some(to_next);
+                let opened = std::mem::replace(&mut following, next);
+                let reading = spawn(async move {
+                    lane.read_piece(&object, range, opened.await.ok(), share, to_next).await
+                });
                 if to_writer.send(reading).is_err() {
                     return; // the attempt has ended
                 }
@@ -180,13 +193,14 @@ impl VaultLane {
         }
     }
 
-    /// Reads a piece, and resumes it until it is complete.
+    /// Reads a piece, and resumes it until it is complete. Passes a response that has more bytes to `to_next`.
     async fn read_piece(
         &self,
         (key, version): &(ArtworkKey, ArtworkVersion),
         range: Range<u64>,
-        mut opened: Option<(OpenRange, Response)>,
+        mut opened: Option<Following>,
         share: Share,
+        to_next: Option<oneshot::Sender<Following>>,
     ) -> Result<Piece, Failure> {
         let too_large = |error| Failure::retry(FAILED, error);
         let size = usize::try_from(range.end - range.start).map_err(too_large)?;
@@ -194,7 +208,7 @@ impl VaultLane {
         let mut backoff = Backoff::new(RETRY_DELAYS);
         let mut is_resumed = false;
         loop {
-            let (body, response) = if let Some(opened) = opened.take() {
+            let (mut body, response) = if let Some(opened) = opened.take() {
                 opened
             } else {
                 let rest = range.start + chunks.size() as u64..range.end;
@@ -207,6 +221,10 @@ impl VaultLane {
             let Err(error) = body.read_to(&mut chunks).await else {
                 if is_resumed {
                     response.succeeded();
+                }
+                if let Some(to_next) = to_next.filter(|_| body.has_more()) {
+                    // Without a next piece the response ends here.
+                    let _ = to_next.send((body, response));
                 }
                 break;
             };
