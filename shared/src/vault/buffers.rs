@@ -11,6 +11,9 @@ use bytes::Bytes;
 /// The size of a buffer, in bytes. The allocator maps each one by itself (`MALLOC_MMAP_THRESHOLD_` in the
 /// template), so that none stays on the heap between small allocations.
 pub(super) const BUFFER_SIZE: usize = 1024 * 1024;
+/// Number of bytes from which a buffer of the pool is used, so that at most a quarter of one is wasted. Fewer are
+/// on the heap.
+pub(super) const MIN_POOLED: usize = BUFFER_SIZE / 4 * 3;
 /// Maximum number of unused buffers: those of the largest part memory. There are never more buffers than were in use
 /// at once.
 const MAX_UNUSED: usize = 60;

@@ -8,14 +8,10 @@ use tokio::time::timeout;
 use zip_to_s3::s3::Body;
 
 use super::VaultError;
-use super::buffers::{BUFFER_SIZE, BufferPool};
+use super::buffers::{BUFFER_SIZE, BufferPool, MIN_POOLED};
 
 /// Time limit for the next bytes of a body. There is no back-pressure while it is read.
 pub(super) const NEXT_BYTES_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// Number of bytes from which a buffer of the pool is used, so that at most a quarter of one is wasted. Fewer are
-/// on the heap.
-const MIN_POOLED: usize = BUFFER_SIZE / 4 * 3;
 
 /// Some bytes of a file.
 #[derive(Debug, Clone)]

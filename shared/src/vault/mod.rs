@@ -57,7 +57,7 @@ pub struct Vault {
 }
 
 /// Memory of buffers beside the bytes that are fetched or sent, in bytes: the ends of buffers in which a file or a
-/// part ends. Of files of 1.75 MiB, the 60 MiB of the largest part memory are in 69 buffers.
+/// part ends. Of files of 1.75 MiB, 60 MiB are in 69 buffers.
 pub const SPARE_BUFFERS: usize = 12 * BUFFER_SIZE;
 
 impl Vault {

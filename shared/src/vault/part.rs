@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use crc32fast::Hasher;
 use zip_to_s3::s3::PartBytes;
 
-use super::buffers::{BUFFER_SIZE, BufferPool};
+use super::buffers::{BufferPool, MIN_POOLED};
 
 /// Size from which bytes are sent from where they are, in bytes. To copy fewer costs less than a segment
 /// of their own.
@@ -15,9 +15,6 @@ const MIN_COMBINED: usize = 64 * 1024;
 const MAX_SMALL: usize = 256 * 1024;
 /// Size of a block on the heap, in bytes. Often a segment is followed by one local header, and many share a block.
 const BLOCK: usize = 8 * 1024;
-/// Number of bytes from which a buffer of the pool is part of a part, so that at most a quarter of it is wasted.
-/// Fewer are copied out of it when a segment follows.
-const MIN_POOLED: usize = BUFFER_SIZE / 4 * 3;
 
 /// The bytes of a part: copies of small writes, and segments that are not copied.
 #[derive(Default)]
