@@ -31,7 +31,7 @@ use crate::config::Environment;
 use connect::Connector;
 
 /// Time limit for the head of a response, the connection and the sending of the request included.
-/// A part of 30 MiB in 30 s is 1 MiB/s, well below the bandwidth of a function.
+/// A part of 28 MiB in 30 s is 0.9 MiB/s, well below the bandwidth of a function.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Attempts per request: the first one and 2 retries, with the SDK's jittered backoff.
 const MAX_ATTEMPTS: u32 = 3;
