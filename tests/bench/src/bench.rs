@@ -17,6 +17,7 @@ use crate::{
     limits::Limits,
     options::Options,
     peers::{Peer, Peers, run},
+    phases::Phases,
     s3::S3Server,
     sampler::sample,
     workload::{Seeded, Workload},
@@ -44,6 +45,7 @@ pub(crate) type Limited = (Option<Limits>, Function);
 pub(crate) struct Measured {
     pub(crate) workload: Workload,
     pub(crate) round: Round,
+    pub(crate) phases: Phases,
     pub(crate) traffic: Traffic,
     /// Resident memory every 50 ms.
     pub(crate) resident_kib: Vec<u64>,
@@ -193,6 +195,7 @@ impl Bench {
             "the row has {size} bytes, the object {stored:?}, and {received} were uploaded or copied"
         );
         ensure!(size > seeded.job.bytes(), "an artwork is missing: the ZIP has {size} bytes");
-        Ok(Measured { workload: seeded.workload, round, traffic, resident_kib, key })
+        let phases = Phases::of(&function.log(), bdr_id)?;
+        Ok(Measured { workload: seeded.workload, round, phases, traffic, resident_kib, key })
     }
 }

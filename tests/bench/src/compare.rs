@@ -10,6 +10,7 @@ use crate::{
     bench::Bench,
     options::Compare,
     peers::Peer,
+    phases::{NAMES, Phases},
     table::{Column, Figure, median, number, spread, table},
     workload::{Preset, Workload},
 };
@@ -23,6 +24,8 @@ struct Series {
     /// `None` is the function.
     peer: Option<Peer>,
     rounds: Vec<Round>,
+    /// The function's phases, by round.
+    phases: Vec<Phases>,
     /// The function's requests in the last round.
     traffic: Traffic,
 }
@@ -53,7 +56,8 @@ impl Bench {
             ("connections", &|row| row.traffic.connections.to_string()),
             ("errors", &|row| row.traffic.errors.to_string()),
         ];
-        println!("{}", table(&functions, &requests));
+        println!("{}\n", table(&functions, &requests));
+        println!("{}", phases(&functions));
         if !options.alone {
             println!("\n{}", bars(&options.workloads, &all));
         }
@@ -81,7 +85,13 @@ impl Bench {
             _ => &[Peer::Floor(64), Peer::Floor(128), Peer::Floor(256), Peer::SZip],
         };
         let programs = iter::once(None).chain(peers.iter().copied().map(Some));
-        let new = |peer| Series { preset, peer, rounds: Vec::new(), traffic: Traffic::default() };
+        let new = |peer| Series {
+            preset,
+            peer,
+            rounds: Vec::new(),
+            phases: Vec::new(),
+            traffic: Traffic::default(),
+        };
         let mut all: Vec<_> = programs.map(new).collect();
         let (_limits, mut function) = self.start_function(self.lambda_mb).await?;
         for count in 1..=options.rounds {
@@ -93,6 +103,7 @@ impl Bench {
                     self.run(&mut function, &seeded).await?;
                     let measured = self.run(&mut function, &seeded).await?;
                     series.traffic = measured.traffic;
+                    series.phases.push(measured.phases);
                     measured.round
                 };
                 eprintln!("  {preset:?} #{count} {} {round:?}", series.name());
@@ -112,10 +123,34 @@ impl Series {
     fn wall_s(&self) -> f64 {
         median(&self.rounds, |round| round.wall_s)
     }
+
+    /// Returns the time until the row is `ready`: without the e-mail, which is sent afterwards.
+    fn ready_s(&self) -> f64 {
+        let pairs: Vec<_> = self.rounds.iter().zip(&self.phases).collect();
+        median(&pairs, |(round, phases)| round.wall_s - phases.after_ready_s())
+    }
+}
+
+/// Returns the function's phases in milliseconds, one row per workload.
+fn phases(functions: &[&Series]) -> String {
+    let spent = |phase: usize| {
+        move |series: &&Series| {
+            number(median(&series.phases, |phases| f64::from(phases.0[phase])), 0)
+        }
+    };
+    let cells: [_; NAMES.len()] = std::array::from_fn(spent);
+    let heads = NAMES.map(|name| format!("{name} ms"));
+    let mut columns: Vec<Column<'_, &Series>> =
+        vec![("workload", &|series| format!("{:?}", series.preset))];
+    for (head, cell) in heads.iter().zip(&cells) {
+        columns.push((head, cell));
+    }
+    table(functions, &columns)
 }
 
 /// Returns the medians of the function divided by those of its peers.
 fn ratios(presets: &[Preset], all: &[Series]) -> String {
+    let is_chain = |peer| matches!(peer, Peer::Chain(_));
     // Divides by the best of the peers that match.
     let ratio = |preset: &Preset, matches: fn(Peer) -> bool, figure: Figure| {
         let median = |series: &Series| median(&series.rounds, figure);
@@ -124,15 +159,21 @@ fn ratios(presets: &[Preset], all: &[Series]) -> String {
         let peers = group.filter(|series| series.peer.is_some_and(matches)).map(median);
         number(function / peers.min_by(f64::total_cmp).unwrap_or(f64::NAN), 2)
     };
+    let until_ready = |preset: &Preset| {
+        let group = || all.iter().filter(|series| series.preset == *preset);
+        let function = group().find(|series| series.peer.is_none()).map(Series::ready_s);
+        let chain = group().find(|series| series.peer.is_some_and(is_chain)).map(Series::wall_s);
+        number(function.unwrap_or(f64::NAN) / chain.unwrap_or(f64::NAN), 2)
+    };
     let is_floor_64 = |peer| peer == Peer::Floor(64);
     let is_floor = |peer| matches!(peer, Peer::Floor(_));
     let is_s_zip = |peer| peer == Peer::SZip;
-    let is_chain = |peer| matches!(peer, Peer::Chain(_));
-    let columns: [Column<'_, Preset>; 8] = [
+    let columns: [Column<'_, Preset>; 9] = [
         ("process-bdr-job", &|preset| format!("{preset:?}")),
         ("wall / floor(64)", &|preset| ratio(preset, is_floor_64, |round| round.wall_s)),
         ("wall / best floor", &|preset| ratio(preset, is_floor, |round| round.wall_s)),
         ("wall / chain", &|preset| ratio(preset, is_chain, |round| round.wall_s)),
+        ("until ready / chain", &until_ready),
         ("CPU / floor(64)", &|preset| ratio(preset, is_floor_64, |round| round.cpu_s)),
         ("wall / s-zip", &|preset| ratio(preset, is_s_zip, |round| round.wall_s)),
         ("CPU / s-zip", &|preset| ratio(preset, is_s_zip, |round| round.cpu_s)),

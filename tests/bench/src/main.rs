@@ -18,6 +18,7 @@ mod limits;
 mod memory;
 mod options;
 mod peers;
+mod phases;
 mod plot;
 mod s3;
 mod sampler;

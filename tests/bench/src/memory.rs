@@ -73,12 +73,13 @@ mod tests {
     use bdr_bench::{round::Round, traffic::Traffic};
 
     use super::*;
-    use crate::workload::Workload;
+    use crate::{phases::Phases, workload::Workload};
 
     fn growth(peaks_mib: &[f64]) -> Vec<Measured> {
         let measured = |&peak_mib: &f64| Measured {
             workload: Workload::of_size(2_000_000_000, 5_000_000),
             round: Round { wall_s: 1.26, cpu_s: 0.54, peak_mib },
+            phases: Phases::default(),
             traffic: Traffic::default(),
             resident_kib: Vec::new(),
             key: String::new(),

@@ -17,7 +17,7 @@ pub(crate) struct Spread {
 
 impl Spread {
     /// Returns the spread of a figure, or `None` without rounds.
-    pub(crate) fn of(rounds: &[Round], figure: Figure) -> Option<Self> {
+    pub(crate) fn of<T>(rounds: &[T], figure: impl Fn(&T) -> f64) -> Option<Self> {
         let mut figures: Vec<_> = rounds.iter().map(figure).collect();
         figures.sort_unstable_by(f64::total_cmp);
         let (&min, &max) = (figures.first()?, figures.last()?);
@@ -27,7 +27,7 @@ impl Spread {
 }
 
 /// Returns the median of a figure, or NaN without rounds.
-pub(crate) fn median(rounds: &[Round], figure: Figure) -> f64 {
+pub(crate) fn median<T>(rounds: &[T], figure: impl Fn(&T) -> f64) -> f64 {
     Spread::of(rounds, figure).map_or(f64::NAN, |spread| spread.median)
 }
 

@@ -163,10 +163,16 @@ impl Function {
         self.child.kill().await.context("failed to kill the function")
     }
 
+    /// Returns the process's output so far; nothing if it cannot be read.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     /// Returns the last 20 lines of the process's output.
     #[must_use]
     pub fn log_tail(&self) -> String {
-        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let log = self.log();
         let lines: Vec<_> = log.lines().collect();
         lines[lines.len().saturating_sub(20)..].join("\n")
     }
