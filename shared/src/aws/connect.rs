@@ -15,10 +15,10 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 use tower_service::Service;
 
-use super::Trust;
 use super::early::Early;
 use super::gradual::Gradual;
 use super::resolve::Resolver;
+use super::{READ_TIMEOUT, Trust};
 
 /// Time limit for a connection, TLS included. Within a region a healthy endpoint accepts one in
 /// milliseconds.
@@ -44,6 +44,11 @@ impl Connector {
         let mut tcp = HttpConnector::new_with_resolver(Resolver::default());
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
+        // hyper writes what it has before it closes a connection, also that of a cancelled request. If the server reads
+        // nothing, the connection keeps the bytes of a part, up to 28 MiB, until the kernel gives it up: without
+        // this limit after 15 minutes, or never while the server acknowledges ("tcp", Linux man-pages).
+        #[cfg(target_os = "linux")]
+        tcp.set_tcp_user_timeout(Some(READ_TIMEOUT));
         let tls = HttpsConnectorBuilder::new().with_tls_config((*trust.0).clone());
         let https = tls.https_or_http().enable_http1().wrap_connector(tcp);
         Self { https, early: Early::default() }

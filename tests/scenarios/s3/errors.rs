@@ -6,10 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use aws_config::timeout::TimeoutConfig;
+use axum::body::Bytes;
 use bdr_tests::raw_server::{RawHost, ok};
+use local_stack::wait_until;
 use shared::aws::Trust;
 use shared::config::Environment;
-use zip_to_s3::s3::{Client, ErrorKind, with_retries};
+use zip_to_s3::s3::{Client, ErrorKind, PartBytes, with_retries};
 
 use super::ways::{ATTEMPTS, Trouble, Way};
 
@@ -323,4 +326,42 @@ async fn a_server_in_trouble_is_left() {
         // The first request opens a connection, and the one after a fault of the server.
         assert_eq!(counts, [1, 0, 0, 0, 1]);
     }
+}
+
+/// Bytes of a part, whose segments are counted.
+struct Counted(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_read_a_part_does_not_keep_its_bytes() {
+    let host = RawHost::start(|_, _| {
+        loop {
+            std::thread::park();
+        }
+    });
+    let limits = TimeoutConfig::builder().read_timeout(Duration::from_millis(300)).build();
+    let sdk = sdk(&host).config().to_builder().timeout_config(limits).build();
+    let lean = Client::new(aws_sdk_s3::Client::from_conf(sdk));
+    let released = async |is_filled: bool| {
+        let (part, bytes) = (PartBytes::default(), Arc::new(vec![0; 1 << 20]));
+        // More than the buffers of a connection hold.
+        for _ in 0..32 {
+            part.push(Bytes::from_owner(Counted(Arc::clone(&bytes))));
+        }
+        if is_filled {
+            part.complete(0);
+        }
+        let sent = lean.upload_filling_part(BUCKET, "k", "u", 1, 32 << 20, &part).await;
+        assert_eq!(sent.unwrap_err().kind(), ErrorKind::Timeout);
+        assert_eq!(part.withdraw().len(), 32, "the part can be sent again");
+        let is_released = async || Ok((Arc::strong_count(&bytes) == 1).then_some(()));
+        let what = "the connection releasing the bytes";
+        wait_until(what, Duration::from_mins(3), is_released).await.unwrap();
+    };
+    tokio::join!(released(false), released(true));
 }
