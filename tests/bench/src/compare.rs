@@ -11,7 +11,7 @@ use crate::{
     options::Compare,
     peers::Peer,
     phases::{NAMES, Phases},
-    table::{Column, Figure, median, number, spread, table},
+    table::{Column, median, number, spread, table},
     workload::{Preset, Workload},
 };
 
@@ -124,10 +124,19 @@ impl Series {
         median(&self.rounds, |round| round.wall_s)
     }
 
-    /// Returns the time until the row is `ready`: without the e-mail, which is sent afterwards.
+    fn cpu_s(&self) -> f64 {
+        median(&self.rounds, |round| round.cpu_s)
+    }
+
+    fn peak_mib(&self) -> f64 {
+        median(&self.rounds, |round| round.peak_mib)
+    }
+
+    /// Returns the time until the row is `ready`: without the e-mail, which is sent afterwards. A peer sends none.
     fn ready_s(&self) -> f64 {
-        let pairs: Vec<_> = self.rounds.iter().zip(&self.phases).collect();
-        median(&pairs, |(round, phases)| round.wall_s - phases.after_ready_s())
+        let after_ready = self.phases.iter().map(Phases::after_ready_s).chain(iter::repeat(0.0));
+        let pairs: Vec<_> = self.rounds.iter().zip(after_ready).collect();
+        median(&pairs, |(round, after_ready_s)| round.wall_s - after_ready_s)
     }
 }
 
@@ -150,34 +159,27 @@ fn phases(functions: &[&Series]) -> String {
 
 /// Returns the medians of the function divided by those of its peers.
 fn ratios(presets: &[Preset], all: &[Series]) -> String {
-    let is_chain = |peer| matches!(peer, Peer::Chain(_));
     // Divides by the best of the peers that match.
-    let ratio = |preset: &Preset, matches: fn(Peer) -> bool, figure: Figure| {
-        let median = |series: &Series| median(&series.rounds, figure);
+    let ratio = |preset: &Preset, matches: fn(Peer) -> bool, figure: fn(&Series) -> f64| {
         let group = all.iter().filter(|series| series.preset == *preset);
-        let function = group.clone().find(|series| series.peer.is_none()).map_or(f64::NAN, median);
-        let peers = group.filter(|series| series.peer.is_some_and(matches)).map(median);
+        let function = group.clone().find(|series| series.peer.is_none()).map_or(f64::NAN, figure);
+        let peers = group.filter(|series| series.peer.is_some_and(matches)).map(figure);
         number(function / peers.min_by(f64::total_cmp).unwrap_or(f64::NAN), 2)
-    };
-    let until_ready = |preset: &Preset| {
-        let group = || all.iter().filter(|series| series.preset == *preset);
-        let function = group().find(|series| series.peer.is_none()).map(Series::ready_s);
-        let chain = group().find(|series| series.peer.is_some_and(is_chain)).map(Series::wall_s);
-        number(function.unwrap_or(f64::NAN) / chain.unwrap_or(f64::NAN), 2)
     };
     let is_floor_64 = |peer| peer == Peer::Floor(64);
     let is_floor = |peer| matches!(peer, Peer::Floor(_));
     let is_s_zip = |peer| peer == Peer::SZip;
+    let is_chain = |peer| matches!(peer, Peer::Chain(_));
     let columns: [Column<'_, Preset>; 9] = [
         ("process-bdr-job", &|preset| format!("{preset:?}")),
-        ("wall / floor(64)", &|preset| ratio(preset, is_floor_64, |round| round.wall_s)),
-        ("wall / best floor", &|preset| ratio(preset, is_floor, |round| round.wall_s)),
-        ("wall / chain", &|preset| ratio(preset, is_chain, |round| round.wall_s)),
-        ("until ready / chain", &until_ready),
-        ("CPU / floor(64)", &|preset| ratio(preset, is_floor_64, |round| round.cpu_s)),
-        ("wall / s-zip", &|preset| ratio(preset, is_s_zip, |round| round.wall_s)),
-        ("CPU / s-zip", &|preset| ratio(preset, is_s_zip, |round| round.cpu_s)),
-        ("peak RSS / s-zip", &|preset| ratio(preset, is_s_zip, |round| round.peak_mib)),
+        ("wall / floor(64)", &|preset| ratio(preset, is_floor_64, Series::wall_s)),
+        ("wall / best floor", &|preset| ratio(preset, is_floor, Series::wall_s)),
+        ("wall / chain", &|preset| ratio(preset, is_chain, Series::wall_s)),
+        ("until ready / chain", &|preset| ratio(preset, is_chain, Series::ready_s)),
+        ("CPU / floor(64)", &|preset| ratio(preset, is_floor_64, Series::cpu_s)),
+        ("wall / s-zip", &|preset| ratio(preset, is_s_zip, Series::wall_s)),
+        ("CPU / s-zip", &|preset| ratio(preset, is_s_zip, Series::cpu_s)),
+        ("peak RSS / s-zip", &|preset| ratio(preset, is_s_zip, Series::peak_mib)),
     ];
     table(presets, &columns)
 }
